@@ -1,0 +1,167 @@
+"""What is timed: three networks, each as grokplane members, as a bare hand-written loop and by its count of FLOPs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grokplane.data import Examples, Modular, RandomSplit, Table
+from grokplane.losses import MSE, CrossEntropy
+from grokplane.models import MLP
+from grokplane.optim import AdamW, Constant
+from grokplane.train import LogOptions, Member, TrainOptions
+
+NEVER = 10**9
+LR, WEIGHT_DECAY = 1e-3, 1e-2
+
+
+@dataclass(frozen=True)
+class RandomImages:
+    """Points of an MNIST-sized task, normal noise with random labels; half of them train."""
+
+    points: int = 2_000
+    features: int = 784
+    classes: int = 10
+
+    def table(self, seed: int) -> Table:  # noqa: ARG002 (all members learn from one table)
+        """Features [N, 784] and labels [N]."""
+        random = torch.Generator().manual_seed(0)
+        features = torch.randn(self.points, self.features, generator=random)
+        return Table(features, torch.randint(self.classes, (self.points,), generator=random), None, self.classes)
+
+    def examples(self, seed: int) -> Examples:
+        """The first half of the points trains."""
+        table, rows = self.table(seed), torch.arange(self.points)
+        train, test = rows.chunk(2)
+        return Examples(table, train, test, table.targets[train])
+
+
+class SummedMLP(nn.Module):
+    """Two tokens [B, 2] of one embedding, summed, then an MLP: as one would write it by hand."""
+
+    def __init__(self, vocabulary: int, width: int, hidden: list[int]) -> None:
+        super().__init__()
+        self.embedding, self.body = nn.Embedding(vocabulary, width), perceptron([width, *hidden, vocabulary])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits [B, C]."""
+        return self.body(self.embedding(tokens).sum(1))
+
+
+class ConcatenatedMLP(SummedMLP):
+    """Four tokens [B, 4] of one embedding side by side, then an MLP."""
+
+    def __init__(self, vocabulary: int, width: int, hidden: list[int]) -> None:
+        super().__init__(vocabulary, width, hidden)
+        self.body = perceptron([4 * width, *hidden, vocabulary])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits [B, C]."""
+        return self.body(self.embedding(tokens).flatten(1))
+
+
+def perceptron(widths: list[int]) -> nn.Sequential:
+    """Linear layers of these widths with ReLU between them."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network and its task.
+
+    Attributes:
+        name: in the table.
+        member: seed 0 of it, as grokplane trains it.
+        bare: the same network as a plain torch.nn module.
+        naive_flops: multiply-adds times two of one update, as the bare network is written.
+        executed_flops: the same for the form that grokplane executes.
+        required: least member-steps per second of a stack of 16 over the bare loop's, on two threads.
+    """
+
+    name: str
+    member: Member
+    bare: Callable[[], nn.Module]
+    naive_flops: int
+    executed_flops: int
+    required: float
+
+    def members(self, count: int, grid: bool) -> list[Member]:
+        """Members with seeds 0, 1, ...; in a grid each has a learning rate and a weight decay of its own too."""
+        seeds = [replace(self.member, seed=seed) for seed in range(count)]
+        if not grid:
+            return seeds
+        return [
+            replace(one, optimizer=AdamW(lr=LR * (1 + one.seed / count), weight_decay=WEIGHT_DECAY * (1 + one.seed)))
+            for one in seeds
+        ]
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches without end from tensors in memory: the whole set, or slices of a permutation an epoch."""
+        examples = self.member.data.examples(0)
+        inputs, targets = examples.table.inputs[examples.train], examples.train_targets
+        size = self.member.train.batch_size
+        while isinstance(size, str):
+            yield inputs, targets
+        while True:
+            order = torch.randperm(len(targets))
+            for start in range(0, len(targets) - size + 1, size):
+                rows = order[start : start + size]
+                yield inputs[rows], targets[rows]
+
+    def bare_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss by torch's own function, in the member's loss dtype."""
+        outputs = outputs.double() if getattr(self.member.loss, "dtype") == "float64" else outputs  # noqa: B009
+        if isinstance(self.member.loss, MSE):
+            return F.mse_loss(outputs, F.one_hot(targets, outputs.shape[-1]).to(outputs.dtype))
+        return F.cross_entropy(outputs, targets)
+
+
+def products(*shapes: tuple[int, int, int, int]) -> int:
+    """FLOPs of matrix products (rows, inner, columns, how many of them an update does)."""
+    return sum(2 * rows * inner * columns * times for rows, inner, columns, times in shapes)
+
+
+def cases(threads: int) -> list[Case]:
+    """What is timed, with members that use this number of threads.
+
+    A linear layer costs three products an update (output, gradient of weight, gradient of input), the first layer on
+    data two. The embedded forms do the first layer on the vocabulary, three products; the sum over a question's rows
+    is a product with a constant matrix, two, or a gather, none.
+    """
+    full = _train("full", threads)
+    summed = _modular(Modular(RandomSplit()), MLP(), CrossEntropy(), full)
+    equation = Modular(RandomSplit(), p=97, layout="equation", train_fraction=0.8)
+    wide = MLP([128], embedding="concat", embedding_dim=128, init="kaiming")
+    concatenated = _modular(equation, wide, CrossEntropy(dtype="float64"), _train(512, threads))
+    images = _modular(RandomImages(), MLP([200, 200], embedding="none"), MSE(), _train(200, threads))
+    rest = ((842, 32, 32, 3), (842, 32, 53, 3))
+    head = (512, 128, 99, 3)
+    pixels = products((200, 784, 200, 2), (200, 200, 200, 3), (200, 200, 10, 3))
+    enerrio_flops = products((512, 512, 128, 3), head), products((4 * 99, 128, 128, 3), head)
+    default_flops = products((842, 200, 32, 3), *rest), products((53, 200, 32, 3), (842, 53, 32, 2), *rest)
+
+    def concat() -> nn.Module:
+        return ConcatenatedMLP(99, 128, [128])
+
+    return [
+        Case("default", summed, lambda: SummedMLP(53, 200, [32, 32]), *default_flops, required=2.0),
+        Case("enerrio", concatenated, concat, *enerrio_flops, required=1.5),
+        Case("enerrio, float32 loss", replace(concatenated, loss=CrossEntropy()), concat, *enerrio_flops, required=1.5),
+        Case("MNIST-sized", images, lambda: perceptron([784, 200, 200, 10]), pixels, pixels, required=1.3),
+    ]
+
+
+def _train(batch_size: int | str, threads: int) -> TrainOptions:
+    return TrainOptions(steps=NEVER, batch_size=batch_size, threads=threads, checkpoint_every=NEVER)
+
+
+def _modular(data: Modular | RandomImages, model: MLP, loss: CrossEntropy | MSE, train: TrainOptions) -> Member:
+    optimizer = AdamW(lr=LR, weight_decay=WEIGHT_DECAY)
+    return Member(data, model, optimizer, Constant(), loss, log=LogOptions(dense_steps=0, every=NEVER), train=train)

@@ -1,0 +1,78 @@
+"""Every refused call ends in one line: the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from grokplane.options import ConfigError, one_of
+
+REFUSALS = (ConfigError, HydraException, OmegaConfBaseException)
+
+_UNKNOWN = re.compile(r"Could not override '(?P<key>[^']+)'|Key '(?P<short>[^']+)' is not in struct")
+_CHOICE = re.compile(r"Could not find '(?P<group>.+)/(?P<name>[^/']+)'")
+_TYPES = (
+    (re.compile(r"could not be converted to Integer"), "must be a whole number"),
+    (re.compile(r"could not be converted to Float"), "must be a number"),
+    (re.compile(r"is not a valid bool"), "must be true or false"),
+    (re.compile(r"not a ListConfig, list or tuple|is not a list"), "must be a list such as [32,32]"),
+    (re.compile(r"Union\[int, str\]"), "must be a whole number or a word"),
+    (re.compile(r"not Optional"), "must not be null"),
+)
+
+
+def one_line(error: Exception, overrides: Sequence[str], keys: Iterable[str]) -> str:
+    """What is wrong with a call, in one line.
+
+    Args:
+        error: one of REFUSALS.
+        overrides: what the user typed.
+        keys: every key that exists, to name the nearest.
+    """
+    if isinstance(error, ConfigError):
+        return str(error)
+    text = f"{error} {error.__cause__ or ''}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: cannot be read; allowed: key=value, with odd characters in quotes"
+    if choice := _CHOICE.search(text):
+        return _no_choice(choice["group"], choice["name"], text)
+    typed = _blamed(text, overrides)
+    if unknown := _UNKNOWN.search(text):
+        key = unknown["key"] or unknown["short"]
+        return _no_key(typed or key, key, keys)
+    for pattern, allowed in _TYPES:
+        if pattern.search(text):
+            return f"{typed or _full_key(text)}: {allowed}"
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "https://" not in line)
+
+
+def _blamed(text: str, overrides: Sequence[str]) -> str | None:
+    """The override that an error of Hydra's is about, as typed."""
+    for override in overrides:
+        if override in text or f"'{override.lstrip('+~').partition('=')[0]}'" in text:
+            return override.lstrip("+~")
+    return None
+
+
+def _full_key(text: str) -> str:
+    found = re.search(r"full_key: (\S+)", text)
+    return found[1] if found else "config"
+
+
+def _no_key(typed: str, key: str, keys: Iterable[str]) -> str:
+    keys = list(keys)
+    near = difflib.get_close_matches(key, keys, n=3, cutoff=0.6)
+    near = near or [known for known in keys if known.rpartition(".")[2] == key.rpartition(".")[2]][:3]
+    meant = f"did you mean {' or '.join(near)}?" if near else "--help lists the keys"
+    return f"{typed}: unknown key; {meant}"
+
+
+def _no_choice(group: str, name: str, text: str) -> str:
+    _, _, listed = text.partition("Available options in")
+    names = [line.strip() for line in listed.splitlines()[1:]]
+    names = names[: next((number for number, line in enumerate(names) if not line or ":" in line), len(names))]
+    return f"{group}={name}: {one_of(name, names)}"

@@ -1,0 +1,62 @@
+"""How far a run is: a bar on a terminal, a plain line every so often elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 10.0
+_SHOWN = (("loss", "Loss/train", "Loss/test"), ("accuracy", "Acc/train", "Acc/test"))
+
+
+class Progress:
+    """Steps done, steps a second, time left, and the latest losses and accuracies (means over a stack)."""
+
+    def __init__(self, start: int, steps: int) -> None:
+        self._bar = tqdm(
+            initial=start, total=steps, unit=" steps", disable=not sys.stderr.isatty(), dynamic_ncols=True, smoothing=0.1
+        )
+        self._start, self._steps, self._text = start, steps, ""
+        self._began = time.monotonic()
+        self._last_line = self._began
+
+    def show(self, step: int, records: Sequence[Mapping[str, float]]) -> None:
+        """Note that `step` updates are done; `records` are those of a log point, if this is one."""
+        if records:
+            self._text = ", ".join(_pair(name, records, keys) for name, *keys in _SHOWN if keys[0] in records[0])
+            self._bar.set_postfix_str(self._text, refresh=False)
+        self._bar.update(step - self._bar.n)
+        if self._bar.disable:
+            self._plain(step)
+
+    def _plain(self, step: int) -> None:
+        now = time.monotonic()
+        if step not in (self._start, self._steps) and now - self._last_line < SECONDS_BETWEEN_LINES:
+            return
+        self._last_line = now
+        rate = (step - self._start) / max(now - self._began, 1e-9)
+        pace = f", {rate:,.0f} steps/s, {_clock((self._steps - step) / rate)} left" if rate > 0 else ""
+        print(f"step {step:,}/{self._steps:,}: {self._text}{pace}", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+
+def _pair(name: str, records: Sequence[Mapping[str, float]], keys: Sequence[str]) -> str:
+    means = [sum(record[key] for record in records) / len(records) for key in keys]
+    return f"{name} train {means[0]:.3g} test {means[1]:.3g}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,40 @@
+"""What a run came to, in the few lines that end it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def report(folder: Path, summary: Mapping[str, Any]) -> str:
+    """Where the run lies, when it fitted the training set, when it generalised."""
+    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    lines = [
+        ("run", f"{folder} ({summary['status']} at step {summary['steps']:,})"),
+        ("fitted", _mark(summary["grok"], "train", "training set")),
+        ("generalised", _mark(summary["grok"], "test", "held-out set") + _delay(summary["grok"])),
+        ("last", _last(summary["last"])),
+    ]
+    if summary["diverged"] is not None:
+        lines.append(("diverged", f"training loss not finite at step {summary['diverged']:,}"))
+    figure = folder / "figures" / "curves.png"
+    if figure.exists():
+        lines.append(("figure", str(figure)))
+    return "\n".join(f"{name:<12} {text}" for name, text in lines)
+
+
+def _mark(grok: Mapping[str, Any], split: str, what: str) -> str:
+    step, threshold = grok[f"{split}_step"], grok["threshold"]
+    if step is None:
+        return f"never: accuracy on the {what} stayed below {threshold:g}"
+    return f"step {step:,}: accuracy on the {what} reached {threshold:g}"
+
+
+def _delay(grok: Mapping[str, Any]) -> str:
+    return "" if grok["delay"] is None else f", {grok['delay']:,} steps later"
+
+
+def _last(last: Mapping[str, Any]) -> str:
+    shown = [name for name in ("Acc/train", "Acc/test", "Loss/train", "Loss/test") if last.get(name) is not None]
+    return ", ".join(f"{name} {last[name]:.4g}" for name in shown)

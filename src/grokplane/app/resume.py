@@ -1,0 +1,97 @@
+"""What a call means for the folder it names: start, start over, go on, or nothing left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from grokplane import config
+from grokplane.options import ConfigError, shown
+from grokplane.record import Checkpoints, NoCheckpoint
+from grokplane.record.summary import read_summary
+
+# What a resumed run may change: how long it is and how it is recorded. train.resume and train.overwrite are the call's.
+FREE = ("train.steps", "train.checkpoint_every", "train.resume", "train.overwrite", "record.")
+
+
+def stored_config(folder: Path) -> dict[str, Any] | None:
+    """The config of the run in a folder: that of its last checkpoint, before the first one that of `.hydra/`."""
+    try:
+        return Checkpoints(folder).latest().state["config"]
+    except NoCheckpoint:
+        written = folder / ".hydra" / "config.yaml"
+        if not written.exists():
+            return None
+        stored = OmegaConf.to_container(OmegaConf.load(written), resolve=True)
+        return stored if isinstance(stored, dict) else None  # type: ignore[return-value]
+
+
+def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], config_name: str) -> DictConfig:
+    """The config with which the run in a folder goes on: its own, with what this call may change of it.
+
+    Args:
+        folder: the run's folder.
+        asked: what this call's overrides compose to.
+        overrides: what the user typed.
+        config_name: the entry point's config file.
+
+    Raises:
+        ConfigError: naming every key in which the call disagrees with the run.
+    """
+    stored = stored_config(folder)
+    if stored is None:
+        return asked
+    ours, theirs = config.flat(asked), config.flat(stored)
+    explicit = list(_explicit(ours, overrides, config_name))
+    wrong = [key for key in explicit if not key.startswith(FREE) and ours.get(key) != theirs.get(key)]
+    if wrong:
+        told = ", ".join(f"{key}={shown(ours.get(key))} (the run: {shown(theirs.get(key))})" for key in wrong)
+        raise ConfigError("train.resume", True, f"{folder} holds a run with another config: {told}")
+    merged = OmegaConf.create(stored)
+    for key in explicit:
+        if key.startswith(FREE):
+            OmegaConf.update(merged, key, ours[key])
+    OmegaConf.update(merged, "train.resume", True)
+    _check_length(merged, stored)
+    return merged
+
+
+def _check_length(merged: DictConfig, stored: Mapping[str, Any]) -> None:
+    before, after = stored["train"]["steps"], merged.train.steps
+    if after < before:
+        raise ConfigError("train.steps", after, f"only upward when resuming: the run has {before}")
+    if after > before and config.member(merged).schedule.follows_train_steps:
+        raise ConfigError("train.steps", after, f"the run's learning-rate schedule ends at its {before} steps")
+
+
+def _explicit(ours: Mapping[str, Any], overrides: Sequence[str], config_name: str) -> Iterator[str]:
+    """The keys that the overrides set, directly or through a config group."""
+    default = config.flat(config.compose([], config_name))
+    typed = [override.key_or_group.replace("/", ".") for override in _parsed(overrides)]
+    for key, value in ours.items():
+        named = any(key == name or key.startswith(f"{name}.") for name in typed)
+        # An experiment sets keys all over the config: those are the ones that differ from the defaults.
+        if named or (key not in default or default[key] != value):
+            yield key
+
+
+def _parsed(overrides: Sequence[str]) -> list[Any]:
+    return OverridesParser.create().parse_overrides(list(overrides))
+
+
+def is_over(folder: Path, merged: DictConfig) -> str | None:
+    """Why there is nothing left to do in a folder, or None: `finished`, `diverged`."""
+    summary = read_summary(folder)
+    status = summary.get("status")
+    if status == "diverged":
+        return f"diverged at step {summary['diverged']}: there is nothing to go on with"
+    if status != "finished":
+        return None
+    state = Checkpoints(folder).latest().state
+    if state["step"] < merged.train.steps and state["alive"]:
+        return None
+    return f"finished at step {state['step']:,}: there is nothing left to do"

@@ -1,0 +1,101 @@
+"""One stack from configs to finished folders: resume, train, record, draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+from grokplane import config
+from grokplane.app.progress import Progress
+from grokplane.app.scribe import Scribe
+from grokplane.app.signals import StopRequest
+from grokplane.record import Checkpoints, NoCheckpoint, Recorder
+from grokplane.train import Stack, run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a session ended.
+
+    Attributes:
+        summaries: what each member's summary.json says.
+        signal: the signal that interrupted it, if one did.
+    """
+
+    summaries: list[dict[str, Any]]
+    signal: int | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all finished, 3 when one diverged, 128 + the signal when interrupted."""
+        if self.signal is not None:
+            return 128 + self.signal
+        return 3 if any(summary["status"] == "diverged" for summary in self.summaries) else 0
+
+
+def execute(configs: Sequence[DictConfig], folders: Sequence[Path]) -> Outcome:
+    """Train the members that the configs describe as one stack, each into its own folder.
+
+    With `train.resume=true` each goes on from the checkpoint in its folder (from step 0 where there is none).
+
+    Raises:
+        ConfigError: members that cannot be trained together, folders that are taken or in use.
+    """
+    stack = Stack([config.member(one) for one in configs])
+    options = stack.members[0].train
+    states = [_saved(folder) for folder in folders] if options.resume else []
+    if states and all(state is not None for state in states):
+        stack.load([state for state in states if state is not None])
+    with ExitStack() as exits:
+        recorders = [
+            exits.enter_context(_recorder(one, folder, stack, states)) for one, folder in zip(configs, folders, strict=True)
+        ]
+        scribes = [
+            Scribe(stack, number, recorder, plain(one))
+            for number, (recorder, one) in enumerate(zip(recorders, configs, strict=True))
+        ]
+        stop = exits.enter_context(StopRequest())
+        with Progress(stack.step, options.steps) as progress:
+            for point in run(stack, stop):
+                for scribe in scribes:
+                    scribe.take(point)
+                progress.show(point.step, point.records)
+        summaries = [scribe.close() for scribe in scribes]
+    interrupted = any(summary["status"] == "interrupted" for summary in summaries)
+    return Outcome(summaries, stop.signal if interrupted else None)
+
+
+def _saved(folder: Path) -> dict[str, Any] | None:
+    try:
+        return Checkpoints(folder).latest().state
+    except NoCheckpoint:
+        return None
+
+
+def _recorder(one: DictConfig, folder: Path, stack: Stack, states: Sequence[object]) -> Recorder:
+    options = stack.members[0].train
+    extra = {"device": str(stack.device), "threads": torch.get_num_threads(), "members": len(stack.members)}
+    return Recorder(
+        folder,
+        plain(one),
+        config.instantiate(one.record, _convert_="all"),
+        overwrite=options.overwrite,
+        resume_step=stack.step if options.resume else None,
+        keep_checkpoints=options.keep_checkpoints,
+        extra=extra,
+    )
+
+
+def plain(one: DictConfig) -> dict[str, Any]:
+    """A config as plain nested dicts, as it is stored: how this very call started is not part of the run."""
+    container = OmegaConf.to_container(one, resolve=True)
+    assert isinstance(container, dict)
+    container.pop("hydra", None)
+    container["train"] |= {"resume": False, "overwrite": False}
+    return {str(key): value for key, value in container.items()}

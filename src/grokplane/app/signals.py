@@ -1,0 +1,39 @@
+"""SIGTERM and Ctrl-C ask the loop to stop after the step; a second Ctrl-C does not ask."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+
+
+class StopRequest:
+    """While entered, notes the first SIGTERM or SIGINT in place of dying of it.
+
+    Attributes:
+        signal: its number; None while nobody asked.
+    """
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._earlier: dict[int, object] = {}
+
+    def __call__(self) -> bool:
+        """Whether somebody asked to stop."""
+        return self.signal is not None
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
+            self._earlier = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._earlier.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 (the signature of a handler)
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = number

@@ -1,0 +1,176 @@
+"""Configs: schemas found beside the code they configure, composed by Hydra, validated, turned into members."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from grokplane import data, losses, metrics, models, optim, record, train
+from grokplane.options import ConfigError, check_options, one_of, option
+from grokplane.train import Member
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+ROOMS = (data, losses, metrics, models, optim, record, train)
+# The parts of a config that make a member; the others say how it is recorded.
+MEMBER_KEYS = tuple(spec.name for spec in fields(Member))
+
+
+def choices() -> Iterator[tuple[str, str, type]]:
+    """Every choice of every room as (config group, name, dataclass): what its modules list in GROUP and CHOICES."""
+    for room in ROOMS:
+        for module in _modules(room):
+            for name, choice in getattr(module, "CHOICES", {}).items():
+                yield module.GROUP, name, choice
+
+
+def _modules(room: types.ModuleType) -> Iterator[types.ModuleType]:
+    for found in pkgutil.iter_modules(room.__path__, f"{room.__name__}."):
+        if not found.name.endswith("__main__"):
+            yield importlib.import_module(found.name)
+
+
+@cache
+def register_schemas() -> None:
+    """Put every choice's schema into Hydra's store, where the YAML files find it as GROUP/schema/NAME."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=_root())
+    for group, name, choice in choices():
+        store.store(group=f"{group}/schema", name=name, node=_schema(choice))
+
+
+def _schema(choice: type) -> type:
+    """The typed config node of a choice: its fields, and the `_target_` that makes the choice from them."""
+    hints = get_type_hints(choice)
+    target = ("_target_", str, field(default=f"{choice.__module__}.{choice.__qualname__}"))
+    keys = [(spec.name, hints[spec.name], _same_field(spec)) for spec in fields(choice)]
+    # Fields without a default come first, as a dataclass wants them.
+    keys.sort(key=lambda key: key[2].default is not MISSING or key[2].default_factory is not MISSING)
+    return make_dataclass(choice.__name__, [*keys, target])
+
+
+def _same_field(spec: Any) -> Any:
+    if spec.default_factory is not MISSING:
+        return field(default_factory=spec.default_factory, metadata=spec.metadata)
+    return field(default=spec.default, metadata=spec.metadata)
+
+
+def _root() -> type:
+    groups = [*(key for key in MEMBER_KEYS if key not in ("seed", "metrics")), "record"]
+    seed = next(spec for spec in fields(Member) if spec.name == "seed")
+    keys: list[tuple[str, Any, Any]] = [
+        ("name", str, option("default", "names the folder under outputs/; experiments set it")),
+        ("seed", int, _same_field(seed)),
+        *((group, Any, option(MISSING)) for group in groups),
+        ("metrics", dict[str, Any], field(default_factory=dict)),
+    ]
+    keys.sort(key=lambda key: key[2].default is not MISSING or key[2].default_factory is not MISSING)
+    return make_dataclass("Root", keys)
+
+
+def compose(overrides: Sequence[str] = (), config_name: str = "train", with_hydra: bool = False) -> DictConfig:
+    """The config that these command-line overrides make, typed and checked against every key's bounds.
+
+    Args:
+        overrides: as on the command line: `key=value`, `group=choice`.
+        config_name: the entry point's file in configs/.
+        with_hydra: keep Hydra's own node, `hydra`.
+
+    Raises:
+        ConfigError: a value out of bounds.
+        hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: unknown keys, wrong types.
+    """
+    register_schemas()
+    _check_groups(overrides)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = hydra_compose(config_name, list(overrides), return_hydra_config=with_hydra)
+    validate(config)
+    return config
+
+
+def _check_groups(overrides: Sequence[str]) -> None:
+    """Refuse a config group that is given a number or the like, on which Hydra itself breaks down."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        folder, value = CONFIGS / override.key_or_group, override.value()
+        if folder.is_dir() and not override.is_sweep_override() and not isinstance(value, str | list | None):
+            names = sorted(file.stem for file in folder.glob("*.yaml"))
+            raise ConfigError(override.key_or_group, value, one_of(str(value), names))
+
+
+def validate(config: DictConfig) -> None:
+    """Check every key of a composed config against the bounds its schema declares; ConfigError names the first."""
+    for prefix, node in nodes(config):
+        schema = OmegaConf.get_type(node)
+        if is_dataclass(schema):
+            _check_known(node, schema, prefix)
+            check_options(_Values(node, schema), prefix)
+
+
+def _check_known(node: DictConfig, schema: Any, prefix: str) -> None:
+    """Refuse keys that only `+key=value` could put into a typed node."""
+    known = [f"{prefix}{spec.name}" for spec in fields(schema) if spec.name != "_target_"]
+    for key in node:
+        if f"{prefix}{key}" not in [*known, f"{prefix}_target_", "hydra"]:
+            raise ConfigError(f"{prefix}{key}", node[key], f"unknown key; {one_of(f'{prefix}{key}', known)}")
+
+
+def nodes(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Every mapping of a config with the prefix of its keys, outermost first; Hydra's own left out."""
+    yield prefix, config
+    for key in config:
+        if key != "hydra" and not OmegaConf.is_missing(config, str(key)) and isinstance(config[key], DictConfig):
+            yield from nodes(config[key], f"{prefix}{key}.")
+
+
+class _Values:
+    """A config node in the form that check_options reads: the schema's fields, the node's values."""
+
+    def __init__(self, node: DictConfig, schema: Any) -> None:
+        self.__dataclass_fields__ = schema.__dataclass_fields__
+        for spec in fields(schema):
+            value = None if OmegaConf.is_missing(node, spec.name) else node[spec.name]
+            setattr(self, spec.name, list(value) if OmegaConf.is_list(value) else value)
+
+
+def member(config: DictConfig) -> Member:
+    """The member that a composed config describes.
+
+    Raises:
+        ConfigError: values that do not go together.
+    """
+    try:
+        values = {key: instantiate(config[key], _convert_="all") for key in MEMBER_KEYS if key != "seed"}
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ConfigError):
+            raise error.__cause__ from None
+        raise
+    return Member(seed=config.seed, **values)
+
+
+def flat(config: Any) -> dict[str, Any]:
+    """A config as one dict of dotted keys, Hydra's own node left out; lists are values."""
+    container = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    found: dict[str, Any] = {}
+    for key, value in container.items():
+        if key == "hydra":
+            continue
+        if isinstance(value, dict) and value:
+            found |= {f"{key}.{inner}": leaf for inner, leaf in flat(value).items()}
+        else:
+            found[str(key)] = value
+    return found

@@ -1,0 +1,44 @@
+"""Label noise: some training answers replaced by wrong ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from grokplane.options import ConfigError
+from grokplane.random import generator
+
+
+def with_label_noise(targets: Tensor, amount: float, labels: int, seed: int) -> Tensor:
+    """Answers [n] of which some are replaced, each by another label drawn uniformly from 0..labels-1.
+
+    With one seed, more noise adds wrong answers to those of less noise.
+
+    Args:
+        targets: true answers [n] int64, each below `labels`.
+        amount: below 1 a fraction, int(amount * n) answers; from 1 on their number.
+        labels: number of labels that can be drawn, at least 2.
+        seed: the member's seed.
+
+    Raises:
+        ConfigError: an amount that is no whole number, is more than n, or is a fraction that comes to none.
+    """
+    if amount == 0:
+        return targets
+    count = _noisy_count(len(targets), amount)
+    random = generator(seed, "label noise")
+    chosen = torch.randperm(len(targets), generator=random)[:count]
+    shifts = torch.randint(1, labels, (len(targets),), generator=random)[:count]
+    noisy = targets.clone()
+    noisy[chosen] = (targets[chosen] + shifts) % labels
+    return noisy
+
+
+def _noisy_count(total: int, amount: float) -> int:
+    count = int(amount * total) if amount < 1 else int(amount)
+    if count < 1 or count > total or (amount >= 1 and count != amount):
+        allowed = (
+            f"must be 0, a fraction that is at least one of the {total} training answers, or a whole number of them"
+        )
+        raise ConfigError("data.label_noise", amount, allowed)
+    return count

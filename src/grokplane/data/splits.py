@@ -1,0 +1,96 @@
+"""Which questions train and which are held out: the choices of the config group `data/split`.
+
+A split is called as `split(table, fraction, seed)` and returns the rows (train [n], test [m]) of the table, int64.
+A fraction of N questions is int(fraction * N) of them, rounded down: 30% of 2,809 is 842.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grokplane.data.table import Table
+from grokplane.options import ConfigError, option
+from grokplane.random import generator
+
+GROUP = "data/split"
+
+
+@dataclass(frozen=True)
+class RandomSplit:
+    """A random fraction trains, the rest is held out; with one seed a smaller fraction is part of a larger one."""
+
+    def __call__(self, table: Table, fraction: float | None, seed: int) -> tuple[Tensor, Tensor]:
+        """Rows (train [n], test [m]); ConfigError for a fraction that is null or leaves a subset empty."""
+        count = train_count(len(table.targets), fraction)
+        rows = torch.randperm(len(table.targets), generator=generator(seed, "split"))
+        return rows[:count], rows[count:]
+
+
+@dataclass(frozen=True)
+class OrderedSplit:
+    """The first fraction in the table's order trains (by first operand, then second), the rest is held out."""
+
+    def __call__(self, table: Table, fraction: float | None, seed: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+        """Rows (train [n], test [m]), whatever the seed; errors as for RandomSplit."""
+        count = train_count(len(table.targets), fraction)
+        rows = torch.arange(len(table.targets))
+        return rows[:count], rows[count:]
+
+
+@dataclass(frozen=True)
+class LabelHoldout:
+    """Questions with a held-out answer are never trained on and make up the whole test subset."""
+
+    labels: list[int] = option([], "answers that are held out, besides those of `below`", at_least=0)
+    below: int | None = option(20, "answers below this are held out; null for none", at_least=1)
+
+    def __call__(self, table: Table, fraction: float | None, seed: int) -> tuple[Tensor, Tensor]:
+        """Rows (train [n], test [m]); train is that fraction of the other questions, all of them for null.
+
+        Raises:
+            ConfigError: a hold-out that matches no answer or every one, or a fraction that trains on nothing.
+        """
+        held = self._held_out(table.targets)
+        test, others = torch.nonzero(held).flatten(), torch.nonzero(~held).flatten()
+        if fraction is None:
+            return others, test
+        count = train_count(len(others), fraction, held_out=len(test))
+        return others[torch.randperm(len(others), generator=generator(seed, "split"))[:count]], test
+
+    def _held_out(self, targets: Tensor) -> Tensor:
+        known = set(targets.unique().tolist())
+        below = {label for label in known if self.below is not None and label < self.below}
+        allowed = f"the answers are {min(known)} to {max(known)}"
+        if not set(self.labels) <= known:
+            missing = ", ".join(str(label) for label in sorted(set(self.labels) - known))
+            raise ConfigError("data.split.labels", self.labels, f"no question has the answer {missing}; {allowed}")
+        if not below and (self.below is not None or not self.labels):
+            raise ConfigError("data.split.below", self.below, f"must hold out at least one label; {allowed}")
+        if below | set(self.labels) == known:
+            key = "below" if below == known else "labels"
+            raise ConfigError(f"data.split.{key}", getattr(self, key), f"must leave labels to train on; {allowed}")
+        return torch.isin(targets, torch.tensor(sorted(below | set(self.labels))))
+
+
+def train_count(total: int, fraction: float | None, held_out: int = 0) -> int:
+    """How many of `total` questions train: int(fraction * total).
+
+    Args:
+        total: questions to choose from.
+        fraction: the share that trains.
+        held_out: questions that are in the test subset whatever the fraction.
+
+    Raises:
+        ConfigError: no fraction, or one that leaves a subset empty.
+    """
+    if fraction is None:
+        raise ConfigError("data.train_fraction", None, "this split needs a number above 0 and below 1")
+    count = int(fraction * total)
+    if count < 1 or total - count + held_out < 1:
+        subset = "training" if count < 1 else "held-out"
+        raise ConfigError("data.train_fraction", fraction, f"leaves the {subset} subset of {total} pairs empty")
+    return count
+
+
+CHOICES = {"random": RandomSplit, "label_holdout": LabelHoldout, "ordered": OrderedSplit}

@@ -1,0 +1,54 @@
+"""What a task hands over: every question with its answer, and one member's share of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Every question of a task and its answer, in the task's own order (operand order for operations).
+
+    Attributes:
+        inputs: tokens [N, L] int64, or continuous features [N, ...] of a floating dtype.
+        targets: class labels [N] int64.
+        vocabulary: number of token kinds; None for continuous features.
+        classes: number of classes.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    vocabulary: int | None
+    classes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """One member's data.
+
+    Attributes:
+        table: all questions; its targets are the clean answers.
+        train: rows of the training subset [n] int64.
+        test: rows of the held-out subset [m] int64.
+        train_targets: answers of the training subset [n] int64, label noise applied.
+    """
+
+    table: Table
+    train: Tensor
+    test: Tensor
+    train_targets: Tensor
+
+
+class Task(Protocol):
+    """A choice of the config group `data`."""
+
+    def table(self, seed: int) -> Table:
+        """All questions and clean answers; the seed matters only where the task itself is drawn."""
+        ...
+
+    def examples(self, seed: int) -> Examples:
+        """The table, split and with label noise, for a member with this seed."""
+        ...

@@ -1,0 +1,57 @@
+"""Cross-entropy that keeps its relative precision near zero loss."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grokplane.options import option
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """-log softmax(z)_y for each point, with the one entry that float32 gets wrong computed the other way round.
+
+    Near zero loss the label's gradient p_y - 1 and the loss -log p_y both round to 0 long before the other
+    probabilities do. With q = the sum of the *others*, they are -q and -log1p(-q), exact to relative precision.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, labels: Tensor) -> Tensor:
+        label = labels[..., None]
+        log_probability = torch.log_softmax(logits, -1)
+        direct = -log_probability.gather(-1, label)
+        gradient = log_probability.exp_().scatter_(-1, label, 0)
+        others = gradient.sum(-1, keepdim=True)
+        gradient.scatter_(-1, label, -others)
+        ctx.save_for_backward(gradient)
+        # Above q = 1/2 the direct form is the precise one (and q = 1 would make log1p infinite).
+        return torch.where(others < 0.5, -torch.log1p(-others), direct).squeeze(-1)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad_outputs[0][..., None], None
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of each point in nats, [..., C] and int64 labels [...] -> [...]; once differentiable."""
+    loss: Any = _CrossEntropy.apply(logits, labels)
+    return loss
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """Cross-entropy of logits against labels, in nats."""
+
+    dtype: str = option(
+        "same", "precision of the loss: that of the network, or float64 (doubles the step)", choices=["same", "float64"]
+    )
+
+    def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Loss of each point: outputs [E, B, C], labels [E, B] -> [E, B]."""
+        return cross_entropy(outputs.double() if self.dtype == "float64" else outputs, labels)
+
+
+GROUP = "loss"
+CHOICES = {"cross_entropy": CrossEntropy}

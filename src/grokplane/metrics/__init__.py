@@ -1,0 +1,34 @@
+"""What is measured at a log point: one small dataclass per metric, found by name in the config group `metrics`."""
+
+from grokplane.metrics.accuracy import Accuracy
+from grokplane.metrics.activations import Activations
+from grokplane.metrics.dead_neurons import DeadNeurons
+from grokplane.metrics.gradients import Gradients
+from grokplane.metrics.learning_rate import LearningRate
+from grokplane.metrics.logit_scale import LogitScale
+from grokplane.metrics.loss import Loss
+from grokplane.metrics.observation import LayerOutput, Metric, Observation, Subset
+from grokplane.metrics.perplexity import Perplexity
+from grokplane.metrics.softmax_collapse import SoftmaxCollapse
+from grokplane.metrics.sparsity import Sparsity
+from grokplane.metrics.step_time import StepTime
+from grokplane.metrics.weight_norms import WeightNorms
+
+__all__ = [
+    "Accuracy",
+    "Activations",
+    "DeadNeurons",
+    "Gradients",
+    "LayerOutput",
+    "LearningRate",
+    "LogitScale",
+    "Loss",
+    "Metric",
+    "Observation",
+    "Perplexity",
+    "SoftmaxCollapse",
+    "Sparsity",
+    "StepTime",
+    "Subset",
+    "WeightNorms",
+]

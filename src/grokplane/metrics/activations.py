@@ -1,0 +1,35 @@
+"""Mean and variance of each layer's values before and after its activation function."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from grokplane.metrics.observation import LayerOutput, Observation, Subset
+from grokplane.metrics.reduce import masked_mean_and_variance
+
+
+@dataclass(frozen=True)
+class Activations:
+    """`{logits,activations}_{mean,var}_{train,eval}/<layer>`: before and after the activation, all points and units."""
+
+    def __call__(self, seen: Observation) -> dict[str, Tensor]:
+        """Means and population variances [E] by subset and layer."""
+        return {
+            f"{statistic}_{subset_name}/{layer}": value
+            for subset_name, subset in seen.subsets.items()
+            for layer, output in subset.layers.items()
+            for statistic, value in _statistics(output, subset).items()
+        }
+
+
+def _statistics(output: LayerOutput, subset: Subset) -> dict[str, Tensor]:
+    """The four statistics [E] of one layer; computed once where the layer has no activation function."""
+    logits = masked_mean_and_variance(output.logits, subset)
+    same = output.activations is output.logits
+    activations = logits if same else masked_mean_and_variance(output.activations, subset)
+    names = ("logits_mean", "logits_var", "activations_mean", "activations_var")
+    return dict(zip(names, (*logits, *activations), strict=True))
+
+
+GROUP = "metrics"
+CHOICES = {"activations": Activations}

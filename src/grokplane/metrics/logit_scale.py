@@ -1,0 +1,24 @@
+"""Size of the model's outputs."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grokplane.metrics.observation import Observation
+
+
+@dataclass(frozen=True)
+class LogitScale:
+    """`logit_scale_{train,eval}`: mean over points of the L2 norm of the output vector."""
+
+    def __call__(self, seen: Observation) -> dict[str, Tensor]:
+        """Mean norm [E] by subset."""
+        return {
+            f"logit_scale_{name}": subset.mean(torch.linalg.vector_norm(subset.outputs, dim=2))
+            for name, subset in seen.subsets.items()
+        }
+
+
+GROUP = "metrics"
+CHOICES = {"logit_scale": LogitScale}

@@ -1,0 +1,28 @@
+"""Perplexity of the labels under the softmax of the outputs."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from grokplane.metrics.observation import Observation, Subset
+from grokplane.metrics.reduce import labels
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """`Perplexity/{train,test}`: exp of the mean cross-entropy, whatever loss is trained; 1 is perfect, C uniform."""
+
+    def __call__(self, seen: Observation) -> dict[str, Tensor]:
+        """Perplexity [E], at least 1, by split."""
+        return {f"Perplexity/{split}": _cross_entropy(subset).exp() for split, subset in seen.splits.items()}
+
+
+def _cross_entropy(subset: Subset) -> Tensor:
+    """Mean cross-entropy [E] in nats, in float64."""
+    points = F.cross_entropy(subset.outputs.double().flatten(0, 1), labels(subset).flatten(), reduction="none")
+    return subset.mean(points.view_as(subset.mask))
+
+
+GROUP = "metrics"
+CHOICES = {"perplexity": Perplexity}

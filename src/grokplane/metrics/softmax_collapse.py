@@ -1,0 +1,33 @@
+"""Share of points whose softmax has collapsed: the label's probability is rounded to exactly one."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from grokplane.metrics.observation import Observation, Subset
+from grokplane.metrics.reduce import labels, masked_fraction
+
+
+@dataclass(frozen=True)
+class SoftmaxCollapse:
+    """`softmax_collapse_{train,eval}`: share of points for which a naive softmax rounds the label's probability to 1.
+
+    Such a point has loss 0 and stops teaching (Prieto et al. 2025, "Grokking at the edge of numerical stability").
+    """
+
+    def __call__(self, seen: Observation) -> dict[str, Tensor]:
+        """Share [E] in 0..1 by subset."""
+        return {
+            f"softmax_collapse_{name}": masked_fraction(_collapsed(subset), subset)
+            for name, subset in seen.subsets.items()
+        }
+
+
+def _collapsed(subset: Subset) -> Tensor:
+    """Which points [E, n] have sum_j exp(z_j - z_y) == 1 in the dtype of the outputs z; never so where z holds NaN."""
+    label_output = subset.outputs.gather(2, labels(subset).unsqueeze(2))
+    return (subset.outputs - label_output).exp().sum(2) == 1
+
+
+GROUP = "metrics"
+CHOICES = {"softmax_collapse": SoftmaxCollapse}

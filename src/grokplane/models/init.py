@@ -1,0 +1,56 @@
+"""Initialisations by name. Each fills one member's tensors from that member's generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Generator, Tensor, nn
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """How weights are drawn.
+
+    Attributes:
+        linear: fills a weight [out, in] and a bias [out].
+        embedding: fills a table [vocabulary, width].
+    """
+
+    linear: Callable[[Tensor, Tensor, Generator], Any]
+    embedding: Callable[[Tensor, Generator], Any]
+
+
+def _torch_linear(weight: Tensor, bias: Tensor, generator: Generator) -> None:
+    bound = weight.shape[1] ** -0.5
+    nn.init.uniform_(weight, -bound, bound, generator)
+    nn.init.uniform_(bias, -bound, bound, generator)
+
+
+def _kaiming_linear(weight: Tensor, bias: Tensor, generator: Generator) -> None:
+    nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
+    nn.init.zeros_(bias)
+
+
+def _normal_linear(weight: Tensor, bias: Tensor, generator: Generator) -> None:
+    nn.init.normal_(weight, std=weight.shape[1] ** -0.5, generator=generator)
+    nn.init.zeros_(bias)
+
+
+def _unit_normal(table: Tensor, generator: Generator) -> None:
+    nn.init.normal_(table, generator=generator)
+
+
+def _kaiming_embedding(table: Tensor, generator: Generator) -> None:
+    nn.init.kaiming_normal_(table, nonlinearity="relu", generator=generator)
+
+
+INITIALISATIONS = {
+    # What torch.nn.Linear and torch.nn.Embedding do: U(-1/sqrt(in), 1/sqrt(in)) and N(0, 1).
+    "torch": Initialisation(_torch_linear, _unit_normal),
+    # He et al. 2015: N(0, 2/in), zero bias; an embedding counts its width as `in`, as torch does.
+    "kaiming": Initialisation(_kaiming_linear, _kaiming_embedding),
+    # LeCun et al. 1998: N(0, 1/in), zero bias; embeddings N(0, 1).
+    "normal": Initialisation(_normal_linear, _unit_normal),
+}

@@ -1,0 +1,112 @@
+"""How a network takes its input: each turns input and first weight into the first layer's affine output."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from grokplane.models.base import Signature
+from grokplane.models.layers import Embedding, Linear
+from grokplane.models.lookup import Lookup
+from grokplane.options import ConfigError
+
+
+class Features(nn.Module):
+    """Continuous features, as they are: [E, B, ...] flattened to [E, B, length]."""
+
+    def __init__(self, members: int, signature: Signature, width: int) -> None:  # noqa: ARG002 (one form for all)
+        super().__init__()
+        if signature.vocabulary is not None:
+            raise ConfigError("model.embedding", "none", "this task's input is tokens; use sum, concat or onehot")
+        self.width = signature.length
+        self.embedding = None
+
+    def encode(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """Flattened features [E, B, length]."""
+        return inputs.flatten(2).to(dtype)
+
+    def first(self, encoded: Tensor, linear: Linear) -> Tensor:
+        """The layer itself [E, B, H]."""
+        return linear(encoded)
+
+
+class _Tokens(nn.Module):
+    """Tokens [E, B, L] through a table that the first layer has been applied to."""
+
+    def __init__(self, members: int, signature: Signature, width: int) -> None:
+        super().__init__()
+        if signature.vocabulary is None:
+            raise ConfigError("model.embedding", self.name, "this task's input is not tokens; use none")
+        self.length, self.vocabulary = signature.length, signature.vocabulary
+        self.lookup = Lookup(self.vocabulary, self.length, by_position=self.by_position)
+        self.embedding = Embedding(members, self.vocabulary, width) if self.embedded else None
+        self.width = self.fan_in(width)
+
+    name: str
+    by_position = True
+    embedded = True
+
+    def fan_in(self, width: int) -> int:
+        """Inputs of the first linear layer, for embeddings of this width."""
+        raise NotImplementedError
+
+    def table(self, weight: Tensor) -> Tensor:
+        """First weight [E, H, fan_in] applied to every token: [E, columns, H]."""
+        raise NotImplementedError
+
+    def encode(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """Which rows of the table each question sums."""
+        return self.lookup.encode(inputs, dtype)
+
+    def first(self, encoded: Tensor, linear: Linear) -> Tensor:
+        """The first layer on the embedded tokens [E, B, H]."""
+        return self.lookup.sum(encoded, self.table(linear.weight), linear.bias)
+
+
+class SummedEmbedding(_Tokens):
+    """One shared embedding; the tokens' vectors are added."""
+
+    name, by_position = "sum", False
+
+    def fan_in(self, width: int) -> int:
+        """The embedding's width."""
+        return width
+
+    def table(self, weight: Tensor) -> Tensor:
+        """[E, V, H]."""
+        assert self.embedding is not None
+        return torch.bmm(self.embedding.weight, weight.mT)
+
+
+class ConcatenatedEmbedding(_Tokens):
+    """One shared embedding; the tokens' vectors are laid side by side."""
+
+    name = "concat"
+
+    def fan_in(self, width: int) -> int:
+        """One embedding a token."""
+        return width * self.length
+
+    def table(self, weight: Tensor) -> Tensor:
+        """[E, L * V, H]: each position has its own slice of the weight."""
+        assert self.embedding is not None
+        members, hidden, _ = weight.shape
+        by_position = weight.view(members, hidden, self.length, -1).permute(0, 2, 3, 1)
+        return torch.matmul(self.embedding.weight[:, None], by_position).flatten(1, 2)
+
+
+class OneHot(_Tokens):
+    """No embedding: one-hot tokens side by side."""
+
+    name, embedded = "onehot", False
+
+    def fan_in(self, width: int) -> int:  # noqa: ARG002 (there is no embedding whose width could matter)
+        """One input a token kind and position."""
+        return self.lookup.columns
+
+    def table(self, weight: Tensor) -> Tensor:
+        """The weight itself, [E, L * V, H]."""
+        return weight.mT
+
+
+INPUTS = {"none": Features, "sum": SummedEmbedding, "concat": ConcatenatedEmbedding, "onehot": OneHot}

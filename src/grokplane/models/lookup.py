@@ -1,0 +1,47 @@
+"""Sums of table rows picked by tokens: the first layer of a network on discrete input, without its big product.
+
+A linear layer on embedded tokens is linear in the tokens' one-hot code. So the layer is applied to the vocabulary once
+(a [columns, H] table) and each question sums the few rows of its tokens, as a product with a multi-hot matrix or as a gather.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Measured on two cores at H = 32 and 128 (benchmarks/step.py --lookup): below about this many columns a token, the
+# product with a dense multi-hot matrix beats the gather, which has to scatter in the backward pass.
+PRODUCT_COLUMNS_PER_TOKEN = 56
+
+
+class Lookup:
+    """Tokens [E, B, L] and a table [E, columns, H] -> sums of rows [E, B, H].
+
+    Args:
+        vocabulary: number of token kinds V.
+        length: tokens of a question L.
+        by_position: whether each position has rows of its own (columns = L * V), or all share them (columns = V).
+    """
+
+    def __init__(self, vocabulary: int, length: int, by_position: bool) -> None:
+        self.columns = vocabulary * length if by_position else vocabulary
+        self._offsets = torch.arange(length) * vocabulary if by_position else torch.zeros(length, dtype=torch.int64)
+        self._product = self.columns <= PRODUCT_COLUMNS_PER_TOKEN * length
+
+    def encode(self, tokens: Tensor, dtype: torch.dtype) -> Tensor:
+        """Counts of each row [E, B, columns], or the rows' numbers [E, B, L], whichever is cheaper to sum."""
+        rows = tokens + self._offsets.to(tokens.device)
+        if not self._product:
+            return rows
+        counts = torch.zeros(*tokens.shape[:2], self.columns, dtype=dtype, device=tokens.device)
+        return counts.scatter_add_(2, rows, torch.ones_like(rows, dtype=dtype))
+
+    def sum(self, encoded: Tensor, table: Tensor, bias: Tensor) -> Tensor:
+        """bias [E, H] plus the sum of each question's rows of table [E, columns, H]."""
+        if self._product:
+            return torch.baddbmm(bias[:, None], encoded, table)
+        members, batch, length = encoded.shape
+        first = torch.arange(members, device=encoded.device)[:, None, None] * self.columns
+        rows = (encoded + first).view(members * batch, length)
+        return F.embedding_bag(rows, table.flatten(0, 1), mode="sum").view(members, batch, -1) + bias[:, None]

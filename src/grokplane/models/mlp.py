@@ -1,0 +1,74 @@
+"""The multi-layer perceptron, stacked over members."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from grokplane.models.base import Signature, StackedModel, Tap
+from grokplane.models.init import INITIALISATIONS
+from grokplane.models.inputs import INPUTS
+from grokplane.models.layers import ACTIVATIONS, Linear
+from grokplane.options import option
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Embedding (for tokens), hidden layers with an activation function, a linear output layer."""
+
+    hidden: list[int] = option([32, 32], "width of each hidden layer", at_least=1)
+    embedding: str = option("sum", "how tokens enter; none: the input is features", choices=INPUTS)
+    embedding_dim: int = option(200, "width of the embedding (sum, concat)", at_least=1)
+    activation: str = option("ReLU", "activation function of the hidden layers", choices=ACTIVATIONS)
+    init: str = option("torch", "initialisation of weights", choices=INITIALISATIONS)
+    init_scale: float = option(1.0, "factor on every initial parameter", above=0, stackable=True)
+
+    def network(self, members: int, signature: Signature) -> "StackedMLP":
+        """The stack, with parameters not drawn yet."""
+        return StackedMLP(members, signature, self)
+
+
+class StackedMLP(StackedModel):
+    """E perceptrons; their layers are named "embedding" (if there is one), "layer 1", "layer 2", ..."""
+
+    def __init__(self, members: int, signature: Signature, config: MLP) -> None:
+        super().__init__()
+        self.input = INPUTS[config.embedding](members, signature, config.embedding_dim)
+        widths = [self.input.width, *config.hidden, signature.outputs]
+        self.linears = nn.ModuleList(Linear(members, a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.activation, self.exact_zeros = ACTIVATIONS[config.activation]
+
+    def encode(self, inputs: Tensor) -> Tensor:
+        """See the input's own `encode`."""
+        return self.input.encode(inputs, self.linears[0].weight.dtype)
+
+    def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
+        """Outputs [E, B, C]."""
+        logits = self.input.first(encoded, self.linears[0])
+        for number, linear in enumerate(self.linears[1:], start=1):
+            activations = self.activation(logits)
+            if tap is not None:
+                tap(f"layer {number}", logits, activations, self.exact_zeros)
+            logits = linear(activations)
+        if tap is not None:
+            tap(f"layer {len(self.linears)}", logits, logits, False)
+        return logits
+
+    def layers(self) -> dict[str, dict[str, nn.Parameter]]:
+        """Weight and bias of each layer."""
+        embedding = {} if self.input.embedding is None else {"embedding": {"weight": self.input.embedding.weight}}
+        linears = {
+            f"layer {number}": {"weight": linear.weight, "bias": linear.bias}
+            for number, linear in enumerate(self.linears, start=1)
+        }
+        return embedding | linears
+
+    def reset(self, member: int, init: str, generator: torch.Generator) -> None:
+        """Draw the embedding, then each layer in order."""
+        for layer in [self.input.embedding, *self.linears]:
+            if layer is not None:
+                layer.reset(member, init, generator)
+
+
+GROUP = "model"
+CHOICES = {"mlp": MLP}

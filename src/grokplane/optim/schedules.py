@@ -1,0 +1,76 @@
+"""Learning-rate schedules: a factor on every member's own rate, as a function of the step."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from grokplane.options import option
+
+
+class Schedule(Protocol):
+    """A choice of the config group `schedule`."""
+
+    @property
+    def follows_train_steps(self) -> bool:
+        """Whether the factor depends on how long the run is, so that a longer run is another run."""
+        ...
+
+    def __call__(self, step: int, steps: int) -> float:
+        """The factor on the learning rate in update `step` (from 0) of `steps`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same rate throughout."""
+
+    @property
+    def follows_train_steps(self) -> bool:
+        """No."""
+        return False
+
+    def __call__(self, step: int, steps: int) -> float:  # noqa: ARG002 (the protocol's arguments)
+        """One."""
+        return 1.0
+
+
+@dataclass(frozen=True)
+class LinearWarmup:
+    """Rises to the full rate over the first updates, then stays."""
+
+    warmup_steps: int = option(10, "updates until the full rate", at_least=1)
+
+    @property
+    def follows_train_steps(self) -> bool:
+        """No."""
+        return False
+
+    def __call__(self, step: int, steps: int) -> float:  # noqa: ARG002 (the protocol's arguments)
+        """(step + 1) / warmup_steps, at most one."""
+        return min(1.0, (step + 1) / self.warmup_steps)
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Warm-up, then half a cosine down to a fraction of the rate (Loshchilov and Hutter 2017, without restarts)."""
+
+    warmup_steps: int = option(0, "updates until the full rate", at_least=0)
+    final_fraction: float = option(0.0, "factor at the end", at_least=0, at_most=1)
+    total_steps: int | None = option(None, "update at which the end is reached; null: train.steps", at_least=1)
+
+    @property
+    def follows_train_steps(self) -> bool:
+        """Where no total is given."""
+        return self.total_steps is None
+
+    def __call__(self, step: int, steps: int) -> float:
+        """Linear up to warmup_steps, then cosine, then final_fraction."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        length = max(1, (self.total_steps or steps) - self.warmup_steps)
+        progress = min(1.0, (step - self.warmup_steps) / length)
+        return self.final_fraction + (1 - self.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
+
+
+GROUP = "schedule"
+CHOICES = {"constant": Constant, "linear_warmup": LinearWarmup, "cosine": Cosine}

@@ -1,0 +1,30 @@
+"""Stochastic gradient descent with momentum (Sutskever et al. 2013 for Nesterov's form)."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from grokplane.optim.stacked import TorchOptimizer
+from grokplane.options import ConfigError, option
+
+
+@dataclass(frozen=True)
+class SGD(TorchOptimizer):
+    """torch.optim.SGD for each member; weight decay is added to the gradient."""
+
+    algorithm: ClassVar = torch.optim.SGD
+    fixed: ClassVar[dict[str, Any]] = {"fused": True}
+
+    lr: float = option(0.1, "learning rate", at_least=0, stackable=True)
+    weight_decay: float = option(0.0, "L2 penalty, added to the gradient", at_least=0, stackable=True)
+    momentum: float = option(0.0, "decay of the velocity", at_least=0, below=1)
+    nesterov: bool = option(False, "Nesterov's momentum")
+
+    def __post_init__(self) -> None:
+        if self.nesterov and self.momentum == 0:
+            raise ConfigError("optimizer.nesterov", True, "needs optimizer.momentum above 0")
+
+
+GROUP = "optimizer"
+CHOICES = {"sgd": SGD}

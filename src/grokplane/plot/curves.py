@@ -1,0 +1,160 @@
+"""A run's learning curves: accuracy, loss and weight norm against the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from grokplane.plot import style
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, PANEL_HEIGHT, MARGIN = 9.0, 2.7, 0.9  # inches
+NORMS = "WN/"
+SUMS = {
+    "WN/total": ("total (sum)", style.BLACK, "-"),
+    "WN/global": ("global (L2)", style.GREY, (0, (5, 1.5))),
+}
+
+
+@dataclass(frozen=True)
+class _Series:
+    """A column of the frame and how its line looks."""
+
+    column: str
+    label: str
+    color: str
+    linestyle: str | tuple[float, tuple[float, ...]] = "-"
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One pair of axes: the label of its y axis, whether that is logarithmic where it can be, and its lines."""
+
+    ylabel: str
+    log: bool
+    series: list[_Series]
+
+
+def curves(
+    rows: pd.DataFrame,
+    *,
+    marks: Mapping[str, int | None] | None = None,
+    threshold: float | None = None,
+    title: str = "",
+) -> Figure:
+    """Accuracy, loss (log) and weight norm against the step (log, step 0 included), a panel for each.
+
+    A panel none of whose columns exist is left out. Values that are not finite are gaps; a loss of 0 runs off the lower
+    edge of its log axis (without a positive loss the axis is linear).
+
+    Args:
+        rows: columns `step` (updates done), where it holds several runs `run`, and any of `Acc/{train,test}`,
+            `Loss/{train,test}`, `WN/<layer>`, `WN/total`, `WN/global`; a row for each log point, in any order.
+        marks: `train_step` (fitted) and `test_step` (generalised), drawn where they are not None; other keys are
+            passed over, so that the `grok` of a summary will do.
+        threshold: the accuracy that the marks stand for, drawn as a thin line.
+        title: stands above the panels, as it is.
+
+    Returns:
+        The figure, not bound to any screen; `save` writes it.
+    """
+    from matplotlib.figure import Figure
+
+    panels = _panels(rows)
+    figure = Figure(figsize=(WIDTH, MARGIN + PANEL_HEIGHT * max(1, len(panels))), layout="constrained")
+    grid = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
+    style.step_axis(grid[0], max(1, int(rows["step"].max()) if len(rows) else 1))
+    for axes, panel in zip(grid, panels, strict=False):
+        _draw(axes, panel, rows, marks or {}, threshold)
+    if not panels:
+        style.note(grid[0], "neither accuracy nor loss nor weight norms were recorded")
+    style.mark_labels(grid[0], marks or {})
+    style.step_label(grid[-1])
+    figure.suptitle(title, fontsize=style.FONT + 2, parse_math=False)
+    return figure
+
+
+def _panels(rows: pd.DataFrame) -> list[_Panel]:
+    """The panels for which the frame has at least one column."""
+    panels = [
+        _Panel("accuracy", False, _subsets("Acc")),
+        _Panel("loss", True, _subsets("Loss")),
+        _Panel("weight norm", False, _norms(list(rows.columns))),
+    ]
+    found = [_Panel(p.ylabel, p.log, [s for s in p.series if s.column in rows]) for p in panels]
+    return [panel for panel in found if panel.series]
+
+
+def _subsets(metric: str) -> list[_Series]:
+    return [_Series(f"{metric}/train", "train", style.TRAIN), _Series(f"{metric}/test", "test", style.TEST)]
+
+
+def _norms(columns: list[str]) -> list[_Series]:
+    """The layers in the order of their columns, from dark to light, then what sums them up."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    layers = [name for name in columns if name.startswith(NORMS) and name not in SUMS]
+    # The last tenth of viridis is too pale to be seen on white.
+    colors = [to_hex(colormaps["viridis"](0.9 * i / max(1, len(layers) - 1))) for i in range(len(layers))]
+    lines = [_Series(name, name.removeprefix(NORMS), color) for name, color in zip(layers, colors, strict=True)]
+    return lines + [_Series(name, *SUMS[name]) for name in SUMS]
+
+
+def _draw(
+    axes: Axes, panel: _Panel, rows: pd.DataFrame, marks: Mapping[str, int | None], threshold: float | None
+) -> None:
+    """One panel: its lines, the marks, the threshold, and a legend beside it."""
+    log = panel.log and any(bool((rows[series.column].astype(float) > 0).any()) for series in panel.series)
+    style.plain(axes, f"{panel.ylabel} (log scale)" if log else panel.ylabel)
+    drawn = [_line(axes, series, run, number) for number, run in enumerate(_runs(rows)) for series in panel.series]
+    if log:
+        axes.set_yscale("log")
+    elif panel.ylabel == "accuracy":
+        axes.set_ylim(-0.04, 1.04)
+    else:
+        axes.set_ylim(bottom=0)
+    if not any(drawn):
+        style.note(axes, "no finite value")
+    style.mark_lines(axes, marks)
+    if threshold is not None and panel.ylabel == "accuracy":
+        style.level_line(axes, threshold, f"threshold {threshold:g}")
+    style.legend_beside(axes)
+
+
+def _runs(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """Each run's rows by ascending step."""
+    ordered = rows.sort_values("step", kind="stable")
+    if "run" not in rows:
+        yield ordered
+        return
+    for _, run in ordered.groupby("run", sort=False):
+        yield run
+
+
+def _line(axes: Axes, series: _Series, run: pd.DataFrame, number: int) -> bool:
+    """Draw a run's line, named in the legend once; whether it has any finite value."""
+    import numpy as np
+
+    values = run[series.column].to_numpy(dtype=float, na_value=np.nan)
+    finite = np.isfinite(values)
+    # A value between two gaps has no line through it; a dot shows it.
+    alone = finite & ~np.append(False, finite[:-1]) & ~np.append(finite[1:], False)
+    axes.plot(
+        run["step"].to_numpy(),
+        np.where(finite, values, np.nan),
+        color=series.color,
+        linestyle=series.linestyle,
+        linewidth=1.6,
+        marker="o",
+        markersize=4,
+        markevery=alone,
+        alpha=1 if number == 0 else 0.5,
+        label=series.label if number == 0 else "_again",
+    )
+    return bool(finite.any())

@@ -1,0 +1,98 @@
+"""What the figures share: colours that colour-blind readers can tell apart, a step axis that shows step 0, grok marks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe and Ito's palette.
+BLUE, VERMILION, BLACK, GREY = "#0072B2", "#D55E00", "#000000", "#767676"
+TRAIN, TEST = BLUE, VERMILION
+FONT = 10
+
+
+def plain(axes: Axes, ylabel: str) -> None:
+    """The look of a panel: a light grid, no box, readable labels."""
+    axes.set_ylabel(ylabel, fontsize=FONT + 1)
+    axes.tick_params(labelsize=FONT)
+    axes.grid(color="#E4E4E4", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def step_axis(axes: Axes, last_step: int) -> None:
+    """A log axis of steps from 1 on, with a short linear piece from 0 to 1 so that step 0 is seen."""
+    axes.set_xscale("symlog", linthresh=1, linscale=0.4, subs=range(2, 10))
+    axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+    low, high = axes.transData.transform([(0, 0), (last_step, 0)])[:, 0]
+    margin = 0.02 * (high - low)
+    left, right = axes.transData.inverted().transform([(low - margin, 0), (high + margin, 0)])[:, 0]
+    axes.set_xlim(left, right)
+
+
+def step_label(axes: Axes) -> None:
+    """Label the step axis; only the lowest panel of a figure needs it."""
+    axes.set_xlabel("step (log scale from 1)", fontsize=FONT + 1)
+
+
+def note(axes: Axes, text: str) -> None:
+    """A line of text in the middle of a panel that has nothing else to show."""
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=FONT, color=GREY)
+
+
+def level_line(axes: Axes, level: float, label: str) -> None:
+    """A thin horizontal line with an entry in the legend."""
+    axes.axhline(level, color=GREY, linestyle=":", linewidth=1, label=label, zorder=1.5)
+
+
+def legend_beside(axes: Axes) -> None:
+    """A legend to the right of the panel, where it hides no data; more than ten entries take two columns."""
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(
+        handles,
+        labels,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.03),
+        ncols=1 if len(labels) <= 10 else 2,
+        frameon=False,
+        fontsize=FONT,
+        borderpad=0,
+    )
+
+
+def mark_lines(axes: Axes, marks: Mapping[str, int | None]) -> None:
+    """Vertical lines at `train_step` and `test_step`; none where a mark is None or missing."""
+    for key, color in (("train_step", TRAIN), ("test_step", TEST)):
+        if marks.get(key) is not None:
+            axes.axvline(marks[key], color=color, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1.5)
+
+
+def mark_labels(axes: Axes, marks: Mapping[str, int | None]) -> None:
+    """What the mark lines mean, above a panel, one line of text for each mark so that close marks do not collide."""
+    fitted, generalised = marks.get("train_step"), marks.get("test_step")
+    if fitted is not None:
+        _above(axes, fitted, f"fitted at step {fitted:,}", 3, TRAIN)
+    if generalised is not None:
+        delay = "" if fitted is None else f" (delay {generalised - fitted:,})"
+        lift = 3 if fitted is None else 5 + 1.3 * FONT
+        _above(axes, generalised, f"generalised at step {generalised:,}{delay}", lift, TEST)
+
+
+def _above(axes: Axes, step: int, text: str, lift: float, color: str) -> None:
+    """Text `lift` points above a panel that starts or ends at `step`, whichever side has the room."""
+    place = axes.transAxes.inverted().transform(axes.transData.transform((step, 0)))[0]
+    side = "left" if place < 0.5 else "right"
+    axes.annotate(
+        text,
+        (step, 1),
+        (0, lift),
+        xycoords=axes.get_xaxis_transform(),
+        textcoords="offset points",
+        ha=side,
+        va="bottom",
+        fontsize=FONT,
+        color=color,
+    )

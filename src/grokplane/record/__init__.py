@@ -1,0 +1,27 @@
+"""The record room: where a run's results go, and reading them back. It imports nothing of training."""
+
+from grokplane.record.checkpoints import Checkpoints, NoCheckpoint, Saved, due
+from grokplane.record.load import find_runs, load, summaries
+from grokplane.record.lock import FolderBusy, FolderLock, is_locked
+from grokplane.record.options import Record
+from grokplane.record.recorder import FolderTaken, Recorder, check_folder
+from grokplane.record.summary import read_summary, status
+
+__all__ = [
+    "Checkpoints",
+    "FolderBusy",
+    "FolderLock",
+    "FolderTaken",
+    "NoCheckpoint",
+    "Record",
+    "Recorder",
+    "Saved",
+    "check_folder",
+    "due",
+    "find_runs",
+    "is_locked",
+    "load",
+    "read_summary",
+    "status",
+    "summaries",
+]

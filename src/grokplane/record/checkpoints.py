@@ -1,0 +1,112 @@
+"""Checkpoints of one run: atomic, pruned, and read back from the newest one that is whole."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from grokplane.record.atomic import TEMPORARY, atomic_file
+
+CHECKPOINTS = "checkpoints"
+_log = logging.getLogger(__name__)
+_DAMAGE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
+
+
+class NoCheckpoint(FileNotFoundError):  # noqa: N818 (reads as what happened)
+    """A folder holds no checkpoint that can be read."""
+
+
+class Saved(NamedTuple):
+    """A checkpoint read back: the step it was taken at (that many updates done) and the state given to `save`."""
+
+    step: int
+    state: dict[str, Any]
+
+
+def is_power_of_two(step: int) -> bool:
+    """Whether step is 1, 2, 4, 8, ..."""
+    return step > 0 and step & (step - 1) == 0
+
+
+def due(step: int, every: int) -> bool:
+    """Whether a checkpoint is due after `step` updates: at powers of two and at multiples of `every`, never at 0."""
+    return step > 0 and (is_power_of_two(step) or step % every == 0)
+
+
+class Checkpoints:
+    """The checkpoints under `FOLDER/checkpoints`; `latest` only reads, `save` needs the folder's lock."""
+
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        """Nothing is created before the first `save`.
+
+        Args:
+            folder: the run's folder.
+            keep: how many of the regular ones stay beside powers of two and the final one.
+        """
+        self.folder = folder / CHECKPOINTS
+        self.keep = keep
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step lies."""
+        return self.folder / f"step_{step:08d}.pt"
+
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, whole or not, in rising order."""
+        return sorted(int(path.stem.removeprefix("step_")) for path in self.folder.glob("step_*.pt"))
+
+    def save(self, step: int, state: Mapping[str, Any], regular: bool = True) -> Path:
+        """Save a state, then prune; `regular=False` (a run's end) exempts this one from the pruning of this call.
+
+        Args:
+            step: number of updates done.
+            state: a plain dict of tensors, numbers, strings, and dicts and lists of them: nothing of wall time.
+            regular: whether it counts among the last `keep`.
+        """
+        import torch
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_file(self.path(step)) as file:
+            torch.save(dict(state), file)
+        self._prune(step, regular)
+        return self.path(step)
+
+    def latest(self) -> Saved:
+        """The newest checkpoint that is whole, on the CPU; each damaged one passed over costs a warning.
+
+        Raises:
+            NoCheckpoint: if there is none.
+        """
+        for step in reversed(self.steps()):
+            try:
+                return Saved(step, _load(self.path(step)))
+            except _DAMAGE as error:
+                cause = str(error).partition("\n")[0] or type(error).__name__
+                _log.warning("%s is damaged (%s): falling back to the one before it", self.path(step), cause)
+        raise NoCheckpoint(f"{self.folder}: no checkpoint that can be read")
+
+    def _prune(self, newest: int, regular: bool) -> None:
+        for leftover in self.folder.glob(f"*{TEMPORARY}"):
+            leftover.unlink()
+        steps = self.steps()
+        # Later ones were passed over as damaged when this run resumed; it will save those steps again.
+        doomed = [step for step in steps if step > newest]
+        candidates = [step for step in steps if 0 < step <= newest and not is_power_of_two(step)]
+        if not regular and newest in candidates:
+            candidates.remove(newest)
+        doomed += candidates[: max(0, len(candidates) - self.keep)]
+        for step in doomed:
+            self.path(step).unlink()
+
+
+def _load(path: Path) -> dict[str, Any]:
+    import torch
+
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()  # torch.load itself does not notice flipped bits
+    if damaged is not None:
+        raise ValueError(f"wrong checksum of {damaged}")
+    return torch.load(path, map_location="cpu", weights_only=True)

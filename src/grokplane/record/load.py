@@ -1,0 +1,109 @@
+"""Recorded runs as pandas frames."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grokplane.record.atomic import flatten
+from grokplane.record.rows import METRICS, read_rows
+from grokplane.record.summary import read_summary, status
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Paths = str | Path | Sequence[str | Path]
+
+
+def load(path: Paths) -> pd.DataFrame:
+    """One tidy frame: a row for each (run, step).
+
+    Args:
+        path: a run's folder, a folder with runs at any depth below it (a multirun), a glob, or a list of these.
+
+    Returns:
+        Columns `run` (the run's folder, relative to what was asked for), `step`, the metrics (null is NaN), and the
+        config's keys, dotted (`optimizer.lr`); a config list is a tuple. A torn last row is left out.
+
+    Raises:
+        FileNotFoundError: if there is no run.
+    """
+    import pandas as pd
+
+    records, metrics = [], set()
+    for name, folder in find_runs(path).items():
+        config = read_config(folder)
+        for row in read_rows(folder / METRICS):
+            metrics |= row.keys()
+            records.append({"run": name, **row, **{key: config[key] for key in config if key not in row}})
+    frame = pd.DataFrame(records) if records else pd.DataFrame(columns=["run", "step"])
+    return frame.astype({name: float for name in metrics if bool(frame[name].isna().all())})
+
+
+def summaries(path: Paths) -> pd.DataFrame:
+    """One row for each run: its `summary.json` and its config, with dotted keys (`grok.delay`, `optimizer.lr`).
+
+    `status` is what `grokplane.record.status` says: `dead` for a run that was killed. Arguments, errors: see `load`.
+    """
+    import pandas as pd
+
+    rows = []
+    for name, folder in find_runs(path).items():
+        summary = read_config(folder) | flatten(read_summary(folder))
+        rows.append({"run": name, **summary, "status": status(folder)})
+    return pd.DataFrame(rows)
+
+
+def find_runs(path: Paths) -> dict[str, Path]:
+    """The folders that hold a `metrics.jsonl`, by their name relative to what was asked for, in natural order.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    asked = [path] if isinstance(path, str | Path) else list(path)
+    found: dict[Path, None] = {}
+    roots = []
+    for place in (match for item in asked for match in _expand(item)):
+        folders = [place] if (place / METRICS).exists() else [file.parent for file in place.rglob(METRICS)]
+        found |= dict.fromkeys(folders)
+        roots += [place.parent if folders == [place] else place] if folders else []
+    if not found:
+        raise FileNotFoundError(f"no run (a folder with {METRICS}) in {', '.join(map(str, asked))}")
+    root = Path(os.path.commonpath(roots))
+    names = {str(folder.relative_to(root)): folder for folder in found}
+    return {name: names[name] for name in sorted(names, key=_natural)}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The run's config with dotted keys, lists as tuples; empty if it has none.
+
+    An interpolation that only resolved inside the run stays text.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import InterpolationResolutionError
+
+    file = folder / ".hydra" / "config.yaml"
+    if not file.exists():
+        return {}
+    loaded = OmegaConf.load(file)
+    try:
+        nested = OmegaConf.to_container(loaded, resolve=True)
+    except InterpolationResolutionError:
+        nested = OmegaConf.to_container(loaded, resolve=False)
+    flat = flatten({str(key): value for key, value in nested.items()}) if isinstance(nested, dict) else {}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in flat.items()}
+
+
+def _expand(item: str | Path) -> list[Path]:
+    path = Path(item).expanduser()
+    matches = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+    folders = [match.parent if match.name == METRICS else match for match in matches]
+    return [folder.resolve() for folder in folders if folder.is_dir()]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort key by which "2" comes before "10"."""
+    return [(int(part), "") if part.isdigit() else (1 << 62, part) for part in name.split(os.sep)]

@@ -1,0 +1,24 @@
+"""The `record` group's keys."""
+
+from dataclasses import dataclass
+
+from grokplane.options import option
+
+MODES = ("auto", "offline", "online", "disabled")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is recorded beside the run's own folder."""
+
+    wandb: str = option("auto", "Weights & Biases; auto: WANDB_MODE, else online where it is set up", choices=MODES)
+    project: str = option("grokplane", "W&B project")
+    entity: str | None = option(None, "W&B user or team; null: the key's own")
+    group: str | None = option(None, "W&B group that the runs of a grid share")
+    name: str | None = option(None, "W&B run name; null: the last two parts of the run's folder")
+    tags: list[str] = option([], "W&B tags")
+    figures: bool = option(True, "draw figures at the end of the run")
+
+
+GROUP = "record"
+CHOICES = {"default": Record}

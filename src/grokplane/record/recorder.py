@@ -1,0 +1,195 @@
+"""The recorder of one member: its folder, its lock, and everything that is written there."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from grokplane.options import ConfigError
+from grokplane.record.atomic import strict, sync_folder
+from grokplane.record.checkpoints import CHECKPOINTS, Checkpoints
+from grokplane.record.lock import FolderBusy, FolderLock, holder, is_locked
+from grokplane.record.options import Record
+from grokplane.record.rows import METRICS, RowWriter, read_rows, rewind
+from grokplane.record.summary import STATUSES, SUMMARY, Tally, config_hash, read_summary, versions, write_summary
+from grokplane.record.tracking import Tracker, new_run_id
+
+FIGURES = "figures"
+
+
+class FolderTaken(ConfigError):  # noqa: N818 (reads as what happened)
+    """The folder already holds a run."""
+
+    def __init__(self, folder: Path) -> None:
+        allowed = "holds a run already: allowed with train.overwrite=true or train.resume=true"
+        super().__init__("hydra.run.dir", folder, allowed)
+
+
+def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+    """Refuse a folder that is in use or taken; reads only, so that a refused folder keeps every byte.
+
+    Raises:
+        FolderBusy: if another process writes there.
+        FolderTaken: if it holds a `metrics.jsonl` and neither overwriting nor resuming was asked for.
+    """
+    if is_locked(folder):
+        raise FolderBusy(folder, holder(folder))
+    if (folder / METRICS).exists() and not (overwrite or resume):
+        raise FolderTaken(folder)
+
+
+class Recorder:
+    """Takes a member's records; as a context manager, finishes as `failed` (Ctrl-C: `interrupted`) on an exception."""
+
+    def __init__(
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        options: Record,
+        *,
+        overwrite: bool = False,
+        resume_step: int | None = None,
+        keep_checkpoints: int = 2,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Open a folder for writing; `summary.json` says `running` from now on.
+
+        Args:
+            folder: the run's folder, created if needed.
+            config: the member's whole config as plain nested dicts.
+            options: its `record` group.
+            overwrite: delete the run that the folder holds.
+            resume_step: go on with the run that the folder holds from this many updates done (0: from its start).
+            keep_checkpoints: see `Checkpoints`.
+            extra: further entries of `summary.json`, such as threads and device.
+
+        Raises:
+            FolderBusy, FolderTaken: see `check_folder`.
+        """
+        check_folder(folder, overwrite=overwrite, resume=resume_step is not None)
+        self.folder = folder
+        self._lock: FolderLock | None = FolderLock(folder)
+        try:
+            self._open(overwrite, resume_step, keep_checkpoints)
+            self._summary |= {**(extra or {}), "versions": versions(), "config_hash": config_hash(config)}
+            self._write("running")
+            self._tracker = Tracker(folder, config, options, self._summary["wandb_id"])
+            self._summary["wandb_id"] = self._tracker.run_id
+            self._started = time.monotonic()
+            self._write("running")
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Take one flat record with its `step`: into `metrics.jsonl`, W&B, and the summary's last and best."""
+        row = strict(record)
+        self._rows.append(row)
+        self._tally.add(row)
+        self._step = max(self._step, row["step"])
+        self._tracker.log(row)
+
+    def checkpoint(self, step: int, state: Mapping[str, Any], *, regular: bool = True) -> Path:
+        """Save a state after `step` updates and refresh the summary; `regular=False` for the run's last state."""
+        self._rows.sync()
+        path = self.checkpoints.save(step, state, regular)
+        self._step = max(self._step, step)
+        self._write("running")
+        return path
+
+    def image(self, name: str, path: Path) -> None:
+        """Log a figure to W&B, at the last step."""
+        self._tracker.log_image(name, path)
+
+    def finish(
+        self,
+        status: str,
+        *,
+        step: int | None = None,
+        grok: Mapping[str, Any] | None = None,
+        diverged: int | None = None,
+    ) -> dict[str, Any]:
+        """Close the run: W&B, `metrics.jsonl`, the summary, the lock. Finishing again changes nothing.
+
+        Args:
+            status: `finished`, `diverged`, `interrupted` or `failed`.
+            step: number of updates done; by default the latest step logged or saved.
+            grok: `train_step`, `test_step`, `delay` (None where never reached) and `threshold`.
+            diverged: the first step whose training loss was not finite.
+
+        Returns:
+            The summary as written.
+        """
+        if status not in STATUSES[1:]:
+            raise ValueError(f"status {status!r}: allowed: {', '.join(STATUSES[1:])}")
+        if self._lock is None:
+            return read_summary(self.folder)
+        self._step = self._step if step is None else step
+        self._summary |= {"grok": dict(grok) if grok is not None else None, "diverged": diverged}
+        self._write(status)  # before W&B, whose upload may take long or be killed
+        facts = {f"grok/{name}": value for name, value in (grok or {}).items()}
+        self._tracker.finish({**facts, "status": status, "diverged": diverged}, failed=status in ("failed", "diverged"))
+        self._rows.close()
+        self._lock.release()
+        self._lock = None
+        return read_summary(self.folder)
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.finish("failed" if issubclass(kind, Exception) else "interrupted")
+
+    def _open(self, overwrite: bool, resume_step: int | None, keep: int) -> None:
+        if overwrite:
+            delete_run(self.folder)
+        earlier = {} if resume_step is None else read_summary(self.folder)
+        metrics = self.folder / METRICS
+        self._step = resume_step or 0
+        if resume_step is not None:
+            rewind(metrics, resume_step)
+        self._rows = RowWriter(metrics)
+        sync_folder(self.folder)
+        self._tally = Tally()
+        for row in read_rows(metrics):
+            self._tally.add(row)
+        self.checkpoints = Checkpoints(self.folder, keep)
+        self._earlier_seconds = float(earlier.get("wall_seconds") or 0.0)
+        self._started = time.monotonic()
+        self._summary: dict[str, Any] = {
+            "wandb_id": earlier.get("wandb_id") or new_run_id(),
+            "grok": None,
+            "diverged": None,
+        }
+
+    def _write(self, status: str) -> None:
+        seconds = self._earlier_seconds + time.monotonic() - self._started
+        figures = {
+            "status": status,
+            "steps": self._step,
+            "wall_seconds": seconds,
+            "steps_per_second": self._step / seconds if seconds > 0 else None,
+            "last": self._tally.last,
+            "best": self._tally.best,
+        }
+        write_summary(self.folder, figures | self._summary)
+
+
+def delete_run(folder: Path) -> None:
+    """Delete what an earlier run recorded in the folder; `.hydra/` and `train.log` are left.
+
+    `metrics.jsonl` goes last: until then the folder counts as taken.
+    """
+    for name in (SUMMARY, CHECKPOINTS, FIGURES, "wandb", METRICS):
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

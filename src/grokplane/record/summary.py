@@ -1,0 +1,87 @@
+"""`summary.json`: what a run came to, in one object that is whole at every moment."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from grokplane.record.atomic import to_json, write_text
+from grokplane.record.lock import is_locked
+from grokplane.record.rows import METRICS
+
+SUMMARY = "summary.json"
+STATUSES = ("running", "finished", "diverged", "interrupted", "failed")
+_PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "wandb", "grokplane")
+
+
+class Tally:
+    """The last row of a run and, apart, its best values: the highest of each `Acc/`, the lowest of each `Loss/`.
+
+    A best value is for the reader's curiosity: no result is ever picked by it.
+    """
+
+    def __init__(self) -> None:
+        self.last: dict[str, Any] = {}
+        self.best: dict[str, dict[str, Any]] = {}
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take in one row as read from or written to `metrics.jsonl`; on a tie the earlier step stays best."""
+        self.last = dict(row)
+        for name, value in row.items():
+            sign = {"Acc": 1, "Loss": -1}.get(name.split("/")[0])
+            if sign is None or value is None:
+                continue
+            if name not in self.best or sign * value > sign * self.best[name]["value"]:
+                self.best[name] = {"value": value, "step": row["step"]}
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Replace the folder's `summary.json` atomically."""
+    write_text(folder / SUMMARY, to_json(summary, indent=2) + "\n")
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The folder's summary; empty if there is none yet."""
+    try:
+        return json.loads((folder / SUMMARY).read_text())
+    except FileNotFoundError:
+        return {}
+
+
+def status(folder: Path) -> str:
+    """What became of a run: `running` only while a living process holds its lock.
+
+    Otherwise the summary's `finished`, `diverged`, `interrupted` or `failed`; `dead` for a run that was killed (its
+    summary still says running, or it has none); `empty` for a folder with no run in it.
+    """
+    if is_locked(folder):
+        return "running"
+    recorded = read_summary(folder).get("status")
+    if recorded is None:
+        return "dead" if (folder / METRICS).exists() else "empty"
+    return "dead" if recorded == "running" else recorded
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """SHA-256 of the config as canonical JSON: sorted keys, no spaces."""
+    canonical = json.dumps(json.loads(to_json(config)), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@functools.cache
+def versions() -> dict[str, str | None]:
+    """Versions of Python and of the packages that results depend on; None for one that is not installed."""
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,105 @@
+"""Whether W&B is used online, offline or not at all: settled before `wandb.init`, which blocks without a network."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import netrc
+import os
+import threading
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+_log = logging.getLogger(__name__)
+_ENVIRONMENT = {"online": "online", "run": "online", "shared": "online", "disabled": "disabled"}
+_OLDER_NAMES = {"api.forge.coreweave.com": "api.wandb.ai"}  # netrc files may know the server by this one
+_given_up: set[str] = set()
+
+
+def choose_mode(asked: str) -> str:
+    """The mode for this process: `online`, `offline` or `disabled`.
+
+    Args:
+        asked: the config's `record.wandb`. `auto` is WANDB_MODE if set, else online under a sweep agent or where a
+            key is configured, else offline. Online without a key or without an answer from the server is offline,
+            with one warning a process.
+    """
+    mode = _automatic() if asked == "auto" else asked
+    if mode != "online" or base_url() in _given_up:
+        return "offline" if mode == "online" else mode
+    obstacle = _no_answer(base_url()) if has_key() else "no API key is configured"
+    if obstacle is not None:
+        give_up(obstacle)
+        return "offline"
+    return "online"
+
+
+def give_up(obstacle: str) -> None:
+    """Stay offline for the rest of this process; warns the first time."""
+    if base_url() not in _given_up:
+        _given_up.add(base_url())
+        _log.warning("W&B at %s cannot be used (%s): recording offline", base_url(), obstacle)
+
+
+def settings() -> Any:
+    """W&B's settings of this process, from the environment and its settings files; W&B prints nothing from now on."""
+    import wandb
+
+    return wandb.setup(wandb.Settings(silent=True, quiet=True)).settings
+
+
+def base_url() -> str:
+    """The W&B server in use, from the environment or W&B's settings files."""
+    return str(settings().base_url)
+
+
+def has_key() -> bool:
+    """Whether credentials for the server are configured: environment, settings files or .netrc."""
+    known = settings()
+    return bool(known.api_key or known.identity_token_file or _netrc_has(urlsplit(base_url()).netloc))
+
+
+def _automatic() -> str:
+    mode = os.environ.get("WANDB_MODE")
+    if mode:
+        return _ENVIRONMENT.get(mode, "offline")
+    return "online" if os.environ.get("WANDB_SWEEP_ID") or has_key() else "offline"
+
+
+def _netrc_has(host: str) -> bool:
+    """Whether the user's netrc file has a password for the host; a file that cannot be parsed has none."""
+    default = next((path for path in (Path.home() / ".netrc", Path.home() / "_netrc") if path.exists()), "")
+    path = os.environ.get("NETRC") or default
+    if not path or not os.access(path, os.R_OK):
+        return False
+    try:
+        entries = netrc.netrc(str(Path(path).expanduser()))
+    except netrc.NetrcParseError as error:
+        _log.warning("%s", error)
+        return False
+    entry = entries.authenticators(host) or entries.authenticators(_OLDER_NAMES.get(host, host))
+    return entry is not None and bool(entry[2])
+
+
+@functools.cache
+def _no_answer(url: str, seconds: float = 5.0) -> str | None:
+    """Why the server gives no answer within a time that covers name lookup too; None if it gives one, even an error."""
+    outcome: list[str | None] = []
+    thread = threading.Thread(target=lambda: outcome.append(_ask(url, seconds)), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return outcome[0] if outcome else f"no answer within {seconds:g} s"
+
+
+def _ask(url: str, seconds: float) -> str | None:
+    try:
+        urllib.request.urlopen(url, timeout=seconds).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+    except (OSError, ValueError, HTTPException) as error:
+        return str(error)
+    return None

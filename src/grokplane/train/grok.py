@@ -1,0 +1,50 @@
+"""When a member fitted its training set, and when it generalised."""
+
+from dataclasses import dataclass
+
+from grokplane.options import option
+
+
+@dataclass(frozen=True)
+class GrokOptions:
+    """The config group `grok`."""
+
+    threshold: float = option(0.99, "accuracy that counts as fitted (train) and generalised (test)", above=0, at_most=1)
+    stop_after: int | None = option(None, "stop this many steps after generalising; null: never", at_least=0)
+
+
+@dataclass
+class GrokMarks:
+    """First log points at which the accuracies reached the threshold; None where that has not happened.
+
+    Attributes:
+        train_step: the training set was fitted.
+        test_step: the held-out set was answered.
+    """
+
+    train_step: int | None = None
+    test_step: int | None = None
+
+    @property
+    def delay(self) -> int | None:
+        """Steps from fitting to generalising; None unless both have happened."""
+        if self.train_step is None or self.test_step is None:
+            return None
+        return self.test_step - self.train_step
+
+    def see(self, step: int, train_accuracy: float, test_accuracy: float, options: GrokOptions) -> None:
+        """Note the accuracies of a log point; steps come in ascending order."""
+        if self.train_step is None and train_accuracy >= options.threshold:
+            self.train_step = step
+        if self.test_step is None and test_accuracy >= options.threshold:
+            self.test_step = step
+
+    def says_stop(self, step: int, options: GrokOptions) -> bool:
+        """Whether `step` is at least `grok.stop_after` steps past generalisation."""
+        return options.stop_after is not None and self.test_step is not None and (
+            step >= self.test_step + options.stop_after
+        )
+
+
+GROUP = "grok"
+CHOICES = {"default": GrokOptions}

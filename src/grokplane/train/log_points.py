@@ -1,0 +1,44 @@
+"""At which steps everything is measured."""
+
+from dataclasses import dataclass
+
+from grokplane.options import option
+
+
+@dataclass(frozen=True)
+class LogOptions:
+    """The config group `log`: at which steps everything is measured."""
+
+    dense_steps: int = option(30, "log every one of the first steps", at_least=0)
+    every: int = option(100, "then steps between log points", at_least=1)
+    points_per_decade: int | None = option(None, "in place of log.every: geometrically spaced points", at_least=1)
+
+    def due(self, step: int) -> bool:
+        """Whether `step` is a log point; the last step of a run is one too, whatever this says."""
+        if step < self.dense_steps:
+            return True
+        if self.points_per_decade is None:
+            return step % self.every == 0
+        return step == geometric_at_least(step, self.points_per_decade)
+
+    def next_after(self, step: int) -> int:
+        """The first log point after `step`."""
+        if step + 1 < self.dense_steps:
+            return step + 1
+        if self.points_per_decade is None:
+            return max((step // self.every + 1) * self.every, 0)
+        return geometric_at_least(step + 1, self.points_per_decade)
+
+
+def geometric_at_least(step: int, points_per_decade: int) -> int:
+    """The first of 0, 1, and the rounded powers 10^(k / points_per_decade) that is not below `step`."""
+    if step <= 1:
+        return step
+    k = max(0, len(str(step)) - 1) * points_per_decade
+    while round(10 ** (k / points_per_decade)) < step:
+        k += 1
+    return round(10 ** (k / points_per_decade))
+
+
+GROUP = "log"
+CHOICES = {"default": LogOptions}

@@ -1,0 +1,175 @@
+"""The loop. Read from top to bottom: run -> advance -> update."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from grokplane.train.member import Member
+from grokplane.train.observe import Record, measure, observe
+from grokplane.train.stack import Stack
+
+# Steps whose batch indices are drawn and moved to the device together, and the longest stretch without a sign of life.
+CHUNK = 100
+
+
+@dataclass(frozen=True)
+class Point:
+    """A step at which the loop pauses, before the update of that step.
+
+    Attributes:
+        step: number of updates done.
+        records: at a log point, one flat record a member; else empty.
+        checkpoint: whether a checkpoint is due.
+        finished: whether each member will be updated no more.
+        interrupted: whether the caller asked to stop.
+    """
+
+    step: int
+    records: Sequence[Record] = ()
+    checkpoint: bool = False
+    finished: Sequence[bool] = field(default=())
+    interrupted: bool = False
+
+
+def train(members: Sequence[Member]) -> Iterator[Point]:
+    """Train members as one stack, from their initial weights to the end; `run` a `Stack` for more control."""
+    return run(Stack(members))
+
+
+def run(stack: Stack, stop: Callable[[], bool] = lambda: False) -> Iterator[Point]:
+    """Train a stack from its step to `train.steps`, pausing at log points, at checkpoints and every CHUNK steps.
+
+    Args:
+        stack: what to train; its state at a pause is that of the point's step.
+        stop: asked after every step; when it says yes the loop pauses once more and ends.
+    """
+    member = stack.members[0]
+    steps = member.train.steps
+    batch = None if stack.batches is not None else _whole(stack)
+    timer = _Timer()
+    while True:
+        last = stack.step == steps or not bool(stack.alive.any())
+        records = []
+        if last or member.log.due(stack.step):
+            records = measure(stack, observe(stack, timer.seconds_per_step()))
+            _note_grokking(stack, records)
+            last = last or not bool(stack.alive.any())
+        finished = [last or not alive for alive in stack.alive.tolist()]
+        yield Point(stack.step, records, last or _checkpoint_due(stack), finished)
+        if last:
+            return
+        until = min(steps, member.log.next_after(stack.step), _next_checkpoint(stack), stack.step + CHUNK)
+        with timer:
+            timer.steps += _advance(stack, until, batch, stop)
+        if stop() and stack.step < steps:
+            yield Point(stack.step, interrupted=True)
+            return
+
+
+def _advance(stack: Stack, until: int, batch: _Batch | None, stop: Callable[[], bool]) -> int:
+    """Do the updates up to step `until`, or fewer if asked to stop or if no member is left; the number done."""
+    start, positions = stack.step, stack.positions(stack.step, until)
+    for number in range(until - start):
+        _update(stack, _gather(stack, positions[number]) if batch is None and positions is not None else batch)
+        stack.step += 1
+        if stop() or (stack.device.type == "cpu" and not stack.alive.any()):
+            break
+    return stack.step - start
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What one update learns from.
+
+    Attributes:
+        encoded: questions [E, B, ...].
+        targets: answers [E, B].
+        real: 1 for points and 0 for padding [E, B]; None where nothing is padding.
+        count: number of real points [E].
+    """
+
+    encoded: Tensor
+    targets: Tensor
+    real: Tensor | None
+    count: Tensor
+
+    def mean(self, losses: Tensor) -> Tensor:
+        """Each member's mean loss [E]."""
+        return losses.mean(1) if self.real is None else (losses * self.real).sum(1) / self.count
+
+
+def _gather(stack: Stack, positions: Tensor) -> _Batch:
+    inputs, targets = stack.examples.train.batch(positions)
+    return _Batch(stack.network.encode(inputs), targets, None, stack.examples.train.count)
+
+
+def _whole(stack: Stack) -> _Batch:
+    """The full batch, encoded once; members with fewer points than others are padded."""
+    subset = stack.examples.train
+    real = None if bool(subset.mask.all()) else subset.mask.to(stack.dtype)
+    return _Batch(stack.network.encode(subset.inputs()), subset.targets, real, subset.count)
+
+
+def _update(stack: Stack, batch: _Batch | None) -> None:
+    """One step: forward, loss, backward, update."""
+    assert batch is not None
+    member = stack.members[0]
+    stack.network.zero_grad(set_to_none=True)
+    losses = member.loss(stack.network(batch.encoded), batch.targets)
+    means = batch.mean(losses)
+    means.sum().backward()
+    stack.optimizer.schedule(member.schedule(stack.step, member.train.steps))
+    _update_finite(stack, torch.isfinite(means.detach()))
+
+
+def _update_finite(stack: Stack, finite: Tensor) -> None:
+    """Update the members whose loss is finite; mark and freeze the others, without asking the device."""
+    alive = stack.alive & finite
+    if alive.device.type == "cpu" and bool(alive.all()):  # on a CPU nothing waits for this, and masking costs copies
+        stack.optimizer.step()
+        return
+    stack.diverged = torch.where(stack.alive & ~finite, stack.step, stack.diverged)
+    stack.alive = alive
+    stack.optimizer.step(alive)
+
+
+def _note_grokking(stack: Stack, records: Sequence[Record]) -> None:
+    """Note the accuracies; freeze the members that were to stop some steps after generalising."""
+    for number, (member, marks, record) in enumerate(zip(stack.members, stack.marks, records, strict=True)):
+        marks.see(stack.step, record["Acc/train"], record["Acc/test"], member.grok)
+        if marks.says_stop(stack.step, member.grok):
+            stack.alive[number] = False
+
+
+def _checkpoint_due(stack: Stack) -> bool:
+    step = stack.step
+    return step > 0 and (step & (step - 1) == 0 or step % stack.members[0].train.checkpoint_every == 0)
+
+
+def _next_checkpoint(stack: Stack) -> int:
+    every = stack.members[0].train.checkpoint_every
+    return min((stack.step // every + 1) * every, 1 << stack.step.bit_length())
+
+
+class _Timer:
+    """Wall time of the updates since it was last asked."""
+
+    def __init__(self) -> None:
+        self.steps, self._seconds, self._start = 0, 0.0, 0.0
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._seconds += time.perf_counter() - self._start
+
+    def seconds_per_step(self) -> float | None:
+        """Mean seconds of a step since the last call; None if there was none."""
+        mean = self._seconds / self.steps if self.steps else None
+        self.steps, self._seconds = 0, 0.0
+        return mean

@@ -1,0 +1,57 @@
+"""A member: one run, as the objects its config stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+from grokplane.data import Task
+from grokplane.losses import Loss
+from grokplane.metrics import Metric
+from grokplane.models import ModelChoice
+from grokplane.optim import Schedule, TorchOptimizer
+from grokplane.options import ConfigError, option
+from grokplane.train.grok import GrokOptions
+from grokplane.train.log_points import LogOptions
+from grokplane.train.options import TrainOptions
+
+
+@dataclass(frozen=True)
+class Member:
+    """Everything that decides how one network is trained and what is measured of it."""
+
+    data: Task
+    model: ModelChoice
+    optimizer: TorchOptimizer
+    schedule: Schedule
+    loss: Loss
+    seed: int = option(0, "decides initial weights, split, batch order and noise", at_least=0, stackable=True)
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    log: LogOptions = field(default_factory=LogOptions)
+    grok: GrokOptions = field(default_factory=GrokOptions)
+    train: TrainOptions = field(default_factory=TrainOptions)
+
+
+def check_stackable(members: Sequence[Member]) -> None:
+    """Raise unless the members differ in stackable keys alone.
+
+    Raises:
+        ConfigError: naming the first other key in which a member differs from the first one.
+    """
+    if not members:
+        raise ValueError("a stack needs at least one member")
+    for member in members[1:]:
+        for key, value, stackable in _differences(members[0], member, ""):
+            if not stackable:
+                raise ConfigError(key, value, "members of one stack cannot differ in this key")
+
+
+def _differences(one: Any, other: Any, prefix: str) -> Iterator[tuple[str, object, bool]]:
+    """The keys in which two choices differ: (key, the other's value, whether it is stackable)."""
+    for spec in fields(one):
+        a, b, key = getattr(one, spec.name), getattr(other, spec.name), prefix + spec.name
+        if is_dataclass(a) and type(a) is type(b):
+            yield from _differences(a, b, f"{key}.")
+        elif a != b:
+            yield key, b, spec.metadata.get("stackable", False)

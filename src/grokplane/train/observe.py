@@ -1,0 +1,74 @@
+"""A look at a stack: both subsets once through the network, and what the metrics make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from grokplane.data import StackedSubset
+from grokplane.metrics import Accuracy, LayerOutput, Observation, Subset
+from grokplane.train.stack import Stack
+
+Record = dict[str, float]
+Layers = Mapping[str, Mapping[str, Tensor]]
+
+
+def observe(stack: Stack, seconds_per_step: float | None) -> Observation:
+    """Activations, outputs and losses of every member on its whole subsets, before the coming update.
+
+    It draws no random number and leaves parameters, their `.grad` and the optimizer as they are.
+    """
+    train = _subset(stack, stack.examples.train)
+    gradients = _gradients_of(stack, train)
+    with torch.no_grad():
+        held_out = _subset(stack, stack.examples.test)
+    factor = stack.members[0].schedule(stack.step, stack.members[0].train.steps)
+    rates = torch.tensor(stack.optimizer.learning_rates(factor), dtype=torch.float64, device=stack.device)
+    layers = {name: {role: value.detach() for role, value in roles.items()} for name, roles in stack.network.layers().items()}
+    parameters = {name: value.detach() for name, value in stack.parameters.items()}
+    return Observation(
+        stack.step, _detached(train), held_out, rates, layers, parameters, gradients, seconds_per_step
+    )
+
+
+def measure(stack: Stack, seen: Observation) -> list[Record]:
+    """The values of all metrics, one flat record a member, in one transfer from the device."""
+    values: dict[str, Tensor] = Accuracy()(seen)
+    with torch.no_grad():
+        for metric in stack.members[0].metrics.values():
+            values |= metric(seen)
+    rows = torch.stack([value.to(torch.float64) for value in values.values()], 1).tolist()
+    return [dict(zip(values, row, strict=True)) for row in rows]
+
+
+def _subset(stack: Stack, subset: StackedSubset) -> Subset:
+    layers: dict[str, LayerOutput] = {}
+
+    def tap(name: str, logits: Tensor, activations: Tensor, exact_zeros: bool) -> None:
+        layers[name] = LayerOutput(logits.detach(), activations.detach(), exact_zeros)
+
+    outputs = stack.network(stack.network.encode(subset.inputs()), tap)
+    losses = stack.members[0].loss(outputs, subset.targets)
+    return Subset(outputs, subset.targets, losses, subset.mask, layers)
+
+
+def _detached(subset: Subset) -> Subset:
+    return Subset(subset.outputs.detach(), subset.targets, subset.losses.detach(), subset.mask, subset.layers)
+
+
+def _gradients_of(stack: Stack, train: Subset) -> Callable[[], Layers]:
+    layers = stack.network.layers()
+
+    def gradients() -> Layers:
+        with torch.enable_grad():
+            total = train.mean(train.losses).sum()
+        names = [(layer, role) for layer, roles in layers.items() for role in roles]
+        values = torch.autograd.grad(total, [layers[layer][role] for layer, role in names])
+        found: dict[str, dict[str, Tensor]] = {layer: {} for layer in layers}
+        for (layer, role), value in zip(names, values, strict=True):
+            found[layer][role] = value
+        return found
+
+    return gradients

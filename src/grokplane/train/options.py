@@ -1,0 +1,34 @@
+"""How long, where and with what batches to train."""
+
+from dataclasses import dataclass
+
+from grokplane.data import SAMPLERS
+from grokplane.options import ConfigError, option
+
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The config group `train`."""
+
+    steps: int = option(40_000, "number of updates", at_least=1)
+    batch_size: int | str = option("full", "points in an update: a number, or full", at_least=1)
+    sampling: str = option("shuffled", "batches: epochs shuffled, or drawn with replacement", choices=SAMPLERS)
+    device: str = option("cpu", "cpu, cuda, cuda:1, mps")
+    dtype: str = option("float32", "precision of parameters and activations", choices=DTYPES)
+    threads: int | None = option(None, "CPU threads; null: up to 4 of those this process may use", at_least=1)
+    checkpoint_every: int = option(1_000, "steps between checkpoints (powers of two come besides)", at_least=1)
+    keep_checkpoints: int = option(2, "how many of the regular checkpoints are kept", at_least=1)
+    resume: bool = option(False, "go on from the last checkpoint in hydra.run.dir")
+    overwrite: bool = option(False, "start anew in a folder that holds a run, which is deleted")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.batch_size, str) and self.batch_size != "full":
+            raise ConfigError("train.batch_size", self.batch_size, "must be full or a whole number, at least 1")
+        if self.resume and self.overwrite:
+            raise ConfigError("train.overwrite", True, "excludes train.resume=true")
+
+
+GROUP = "train"
+CHOICES = {"default": TrainOptions}

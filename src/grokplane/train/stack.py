@@ -1,0 +1,126 @@
+"""A stack of members: everything that training changes, built from the members and saved as plain dicts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grokplane import data, models
+from grokplane.data import SAMPLERS, Batches, StackedExamples
+from grokplane.models import Signature
+from grokplane.optim import StackedOptimizer
+from grokplane.options import ConfigError
+from grokplane.random import generator
+from grokplane.train.grok import GrokMarks
+from grokplane.train.member import Member, check_stackable
+
+
+class Stack:
+    """E members in training.
+
+    Attributes:
+        members: what they are; in stackable keys they may differ.
+        step: number of updates done.
+        network, optimizer, examples: their networks, optimizer and data, each with the member axis.
+        alive: members that are still updated [E], bool, on the device.
+        diverged: first step whose training loss was not finite [E] int64, -1 where none; on the device.
+        marks: when each fitted and generalised.
+
+    Raises:
+        ConfigError: for members that cannot be trained, or not as one stack.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        check_stackable(members)
+        options = members[0].train
+        self.members = list(members)
+        self.step = 0
+        self.dtype: torch.dtype = getattr(torch, options.dtype)
+        self.device = find_device(options.device)
+        torch.set_num_threads(options.threads or min(4, len(os.sched_getaffinity(0))))
+        self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
+        self.batches = _streams(members, self.examples)
+        weights = [generator(member.seed, "weights") for member in members]
+        choices = [member.model for member in members]
+        self.network = models.build(choices, _signature(self.examples), weights, self.dtype).to(self.device)
+        self.parameters = dict(self.network.named_parameters())
+        self.optimizer = StackedOptimizer([member.optimizer for member in members], self.parameters)
+        self.alive = torch.ones(len(members), dtype=torch.bool, device=self.device)
+        self.diverged = torch.full((len(members),), -1, device=self.device)
+        self.marks = [GrokMarks() for _ in members]
+
+    def state(self, member: int) -> dict[str, Any]:
+        """A copy of all that one member needs to go on from here: plain dicts of CPU tensors and numbers."""
+        return {
+            "step": self.step,
+            "model": {name: value[member].detach().cpu().clone() for name, value in self.parameters.items()},
+            "optimizer": self.optimizer.state(member),
+            "alive": bool(self.alive[member]),
+            "diverged": int(self.diverged[member]),
+            "grok": {"train_step": self.marks[member].train_step, "test_step": self.marks[member].test_step},
+        }
+
+    def load(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Go on where `state` was taken.
+
+        Args:
+            states: one a member, all of the same step.
+
+        Raises:
+            ValueError: the states are of different steps.
+        """
+        steps = {state["step"] for state in states}
+        if len(steps) != 1:
+            raise ValueError(f"the members' states must be of one step, but are of steps {sorted(steps)}")
+        (self.step,) = steps
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(torch.stack([state["model"][name] for state in states]))
+        if self.step > 0:
+            self.optimizer.load([state["optimizer"] for state in states])
+        self.alive.copy_(torch.tensor([state["alive"] for state in states]))
+        self.diverged.copy_(torch.tensor([state["diverged"] for state in states]))
+        self.marks = [GrokMarks(**state["grok"]) for state in states]
+
+    def positions(self, start: int, stop: int) -> Tensor | None:
+        """Each step's points [stop - start, E, B] in the members' training subsets, on the device; None: all."""
+        if self.batches is None:
+            return None
+        streams = [stream.indices(start, stop) for stream in self.batches]
+        return torch.stack(streams, 1).to(self.device, non_blocking=True)
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name.
+
+    Raises:
+        ConfigError: if this machine has none, with those that it has.
+    """
+    try:
+        device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError(f"{name} is not a device that this project trains on")
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # torch raises the latter where it was built without the device
+        here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        here += ["mps"] if torch.backends.mps.is_available() else []
+        raise ConfigError("train.device", name, f"no such device here; allowed: {', '.join(here)}") from None
+    return device
+
+
+def _signature(examples: StackedExamples) -> Signature:
+    shape = examples.inputs.shape[2:]
+    return Signature(shape.numel(), examples.vocabulary, examples.classes)
+
+
+def _streams(members: Sequence[Member], examples: StackedExamples) -> list[Batches] | None:
+    options = members[0].train
+    if isinstance(options.batch_size, str):
+        return None
+    sampler, size = SAMPLERS[options.sampling], options.batch_size
+    counts = examples.train.count.tolist()
+    return [sampler(member.seed, count, size) for member, count in zip(members, counts, strict=True)]

@@ -1,0 +1,73 @@
+"""Tiny members and stacks that several tests share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grokplane import metrics, optim
+from grokplane.data import Modular, RandomSplit
+from grokplane.losses import CrossEntropy
+from grokplane.metrics import Metric
+from grokplane.models.mlp import MLP
+from grokplane.optim import AdamW, Constant
+from grokplane.train import LogOptions, Member, Point, Stack, TrainOptions, run
+
+NEVER = LogOptions(dense_steps=0, every=10**9)
+METRICS: dict[str, Metric] = {
+    name: getattr(metrics, name)()
+    for name in metrics.__all__
+    if name not in ("LayerOutput", "Metric", "Observation", "Subset")
+}
+OPTIMIZERS: dict[str, tuple[type[optim.TorchOptimizer], dict[str, Any]]] = {
+    "adamw": (optim.AdamW, {"betas": [0.9, 0.98]}),
+    "adam": (optim.Adam, {}),
+    "sgd": (optim.SGD, {}),
+    "sgd_momentum": (optim.SGD, {"momentum": 0.9}),
+    "sgd_nesterov": (optim.SGD, {"momentum": 0.8, "nesterov": True}),
+    "rmsprop": (optim.RMSprop, {}),
+    "rmsprop_momentum": (optim.RMSprop, {"momentum": 0.5}),
+}
+
+
+def task(**keys: Any) -> Modular:
+    """Addition modulo 7, half of the pairs train."""
+    return Modular(**({"split": RandomSplit(), "p": 7, "train_fraction": 0.5} | keys))
+
+
+def training(**keys: Any) -> TrainOptions:
+    """20 steps in float64 on one thread."""
+    return TrainOptions(**({"steps": 20, "dtype": "float64", "threads": 1} | keys))
+
+
+def member(**parts: Any) -> Member:
+    """A member that trains in milliseconds and logs nothing on the way."""
+    tiny = {
+        "data": task(),
+        "model": MLP(hidden=[8, 8], embedding_dim=6),
+        "optimizer": AdamW(),
+        "schedule": Constant(),
+        "loss": CrossEntropy(),
+        "log": NEVER,
+        "train": training(),
+    }
+    return Member(**(tiny | parts))
+
+
+def trained(*members: Member) -> Stack:
+    """The members' stack after its last step."""
+    stack = Stack(members)
+    finish(stack)
+    return stack
+
+
+def finish(stack: Stack) -> list[Point]:
+    """Train to the end; every pause on the way."""
+    return list(run(stack))
+
+
+def weights(stack: Stack, number: int = 0) -> Tensor:
+    """All parameters of one member in one row."""
+    return torch.cat([value[number].detach().flatten() for value in stack.parameters.values()])

@@ -1,0 +1,118 @@
+"""Losses against float64 and closed forms; cross-entropy where float32 is weakest."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grokplane.losses import MSE, CrossEntropy
+
+LABELS = torch.tensor([[0, 3, 2, 4], [1, 1, 0, 2]])
+
+
+def random_logits(dtype: torch.dtype, scale: float = 1) -> Tensor:
+    logits = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return (logits * scale).to(dtype)
+
+
+def with_gap(gap: float) -> Tensor:
+    """Random float32 logits in which the label leads the others by about `gap`."""
+    return random_logits(torch.float32) + gap * F.one_hot(LABELS, 5)
+
+
+def loss_and_gradient(logits: Tensor, naive: bool = False) -> tuple[Tensor, Tensor]:
+    """Losses [2, 4] and their gradient under weights that differ from point to point."""
+    leaf = logits.clone().requires_grad_()
+    losses = F.cross_entropy(leaf.mT, LABELS, reduction="none") if naive else CrossEntropy()(leaf, LABELS)
+    losses.backward(torch.arange(1.0, 9, dtype=losses.dtype).view(2, 4))
+    assert leaf.grad is not None
+    return losses.detach(), leaf.grad
+
+
+def closed_form(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """The same in float64: log(1 + r) and r_j / (1 + r) with r the sum of r_j = exp(z_j - z_y) over the others."""
+    logits = logits.double()
+    ratios = (logits - logits.gather(-1, LABELS[..., None])).exp().scatter(-1, LABELS[..., None], 0)
+    total = ratios.sum(-1, keepdim=True)
+    gradient = (ratios / (1 + total)).scatter(-1, LABELS[..., None], -total / (1 + total))
+    return total.squeeze(-1).log1p(), gradient * torch.arange(1.0, 9, dtype=torch.float64).view(2, 4, 1)
+
+
+def relative_error(found: Tensor, true: Tensor) -> float:
+    return float(((found.double() - true).abs() / true.abs()).max())
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 10.0])
+def test_cross_entropy_is_torchs_in_float64(scale: float) -> None:
+    logits = random_logits(torch.float64, scale)
+    for ours, theirs in zip(loss_and_gradient(logits), loss_and_gradient(logits, naive=True), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_cross_entropy_of_huge_float32_logits_is_torchs_of_float64() -> None:
+    logits = random_logits(torch.float32, 1e4)
+    true = loss_and_gradient(logits.double(), naive=True)
+    for ours, theirs in zip(loss_and_gradient(logits), true, strict=True):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=1e-30)
+
+
+@pytest.mark.parametrize("gap", [-20, 0, 0.5, 1, 2, 5, 12, 20, 40, 70])
+def test_float32_keeps_relative_precision_down_to_the_smallest_losses(gap: float) -> None:
+    found, true = loss_and_gradient(with_gap(gap)), closed_form(with_gap(gap))
+    for ours, theirs in zip(found, true, strict=True):
+        assert ours.dtype == torch.float32
+        assert relative_error(ours, theirs) < 1e-5
+
+
+def test_the_closed_form_is_torchs_in_float64_and_torchs_in_float32_fails() -> None:
+    logits = with_gap(14)
+    true = closed_form(logits)
+    for theirs, form in zip(loss_and_gradient(logits.double(), naive=True), true, strict=True):
+        assert relative_error(theirs, form) < 1e-5
+    for theirs, form in zip(loss_and_gradient(logits, naive=True), true, strict=True):
+        assert relative_error(theirs, form) > 1e-3
+
+
+def test_loss_and_gradient_underflow_to_zero() -> None:
+    losses, gradient = loss_and_gradient(with_gap(300))
+    assert torch.equal(losses, torch.zeros(2, 4))
+    assert not gradient.any()
+
+
+def test_an_overflow_is_not_finite() -> None:
+    logits = random_logits(torch.float32)
+    logits[0, 1, 2] = torch.inf
+    finite = CrossEntropy()(logits, LABELS).isfinite()
+    assert finite.sum() == 7
+    assert not finite[0, 1]
+
+
+def test_cross_entropy_passes_gradcheck() -> None:
+    logits = random_logits(torch.float64, 2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: CrossEntropy()(z, LABELS), logits)
+
+
+def test_float64_cross_entropy_of_a_float32_network() -> None:
+    logits = with_gap(3).requires_grad_()
+    losses = CrossEntropy(dtype="float64")(logits, LABELS)
+    losses.backward(torch.arange(1.0, 9, dtype=torch.float64).view(2, 4))
+    true, gradient = closed_form(logits.detach())
+    torch.testing.assert_close(losses, true, rtol=1e-12, atol=0)
+    assert torch.equal(logits.grad, gradient.float()) or relative_error(logits.grad, gradient) < 1e-7  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", ["same", "float64"])
+def test_mse_is_torchs_against_one_hot_labels(dtype: str) -> None:
+    outputs = random_logits(torch.float32).requires_grad_()
+    losses = MSE(dtype=dtype)(outputs, LABELS)
+    assert losses.shape == LABELS.shape
+    assert losses.dtype == (torch.float64 if dtype == "float64" else torch.float32)
+    losses.mean(1).sum().backward()
+    for member in range(2):
+        leaf = outputs.detach()[member].double().requires_grad_()
+        expected = nn.MSELoss()(leaf, F.one_hot(LABELS[member], 5).double())
+        expected.backward()
+        torch.testing.assert_close(losses[member].mean().double(), expected, rtol=1e-6, atol=0)
+        torch.testing.assert_close(outputs.grad[member].double(), leaf.grad, rtol=1e-6, atol=1e-9)  # type: ignore[index]

@@ -1,0 +1,102 @@
+"""What every metric promises: a config file, a line in docs/metrics.md, one value a member, no word with the host."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+from grokplane import metrics
+from grokplane.metrics import LayerOutput, Observation, Subset
+from grokplane.options import check_options
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "configs/metrics").glob("*.yaml"))
+CLASSES = {path.stem: "".join(word.capitalize() for word in path.stem.split("_")) for path in FILES}
+MEMBERS = 3
+
+
+def subset(n: int, device: str) -> Subset:
+    values = torch.randn(MEMBERS, n, 4, generator=torch.Generator().manual_seed(n)).to(device)
+    layers = {
+        "layer 1": LayerOutput(values, values.relu(), True),
+        "layer 2": LayerOutput(values.unsqueeze(2), values.unsqueeze(2), False),
+    }
+    labels = torch.zeros(MEMBERS, n, dtype=torch.long, device=device)
+    return Subset(values, labels, values[..., 0], labels == 0, layers)
+
+
+def observation(device: str) -> Observation:
+    shapes = {"layer 1": {"weight": (MEMBERS, 4, 5), "bias": (MEMBERS, 5)}, "layer 2": {"weight": (MEMBERS, 2)}}
+    parameters: Mapping[str, Mapping[str, Tensor]] = {
+        layer: {role: torch.ones(shape, device=device) for role, shape in roles.items()}
+        for layer, roles in shapes.items()
+    }
+    rate = torch.ones(MEMBERS, device=device)
+    train, held_out = subset(6, device), subset(9, device)
+    every = {"scale": torch.ones(MEMBERS, device=device)}
+    return Observation(1, train, held_out, rate, parameters, every, lambda: parameters, seconds_per_step=0.5)
+
+
+def documented() -> set[str]:
+    """Names in the first column of the tables of docs/metrics.md, with {a,b} written out."""
+    text = (ROOT / "docs/metrics.md").read_text()
+    names = [name for row in re.findall(r"^\| (`[^|]*) \|", text, re.M) for name in re.findall(r"`([^`]+)`", row)]
+    parts = [[part.split(",") for part in re.split(r"[{}]", name)] for name in names]
+    return {"".join(choice) for name in parts for choice in itertools.product(*name)}
+
+
+def test_the_docs_name_exactly_what_the_metrics_emit() -> None:
+    seen = observation("cpu")
+    emitted = {key for name in CLASSES.values() for key in getattr(metrics, name)()(seen)}
+    assert {re.sub(r"layer \d", "<layer>", key) for key in emitted} == documented()
+
+
+@pytest.mark.parametrize("name", CLASSES.values())
+def test_one_floating_or_counting_value_a_member_and_never_a_sync_with_the_host(name: str) -> None:
+    """On the meta device there are no numbers: whatever asks for one (`.item()`, `if tensor`) raises."""
+    values = getattr(metrics, name)()(observation("meta"))
+    assert values
+    assert all(value.shape == (MEMBERS,) and value.device.type == "meta" for value in values.values())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_the_config_file_names_its_own_schema(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith(f"# @package metrics.{path.stem}\n# ")
+    assert yaml.safe_load(text) == {"defaults": [f"/metrics/schema/{path.stem}@_here_"]}
+
+
+def test_every_metric_has_a_config_file_and_allowed_defaults() -> None:
+    tools = {"LayerOutput", "Metric", "Observation", "Subset"}
+    assert set(CLASSES.values()) == set(metrics.__all__) - tools
+    for name in CLASSES.values():
+        chosen = getattr(metrics, name)()
+        assert is_dataclass(chosen)
+        check_options(chosen, "metrics.")
+
+
+def test_gradients_are_computed_once_and_only_if_asked_for() -> None:
+    seen, calls = observation("cpu"), []
+    seen.compute_gradients = lambda: calls.append(1) or seen.parameters
+    metrics.Loss()(seen)
+    assert calls == []
+    metrics.Gradients()(seen)
+    metrics.Gradients()(seen)
+    assert calls == [1]
+
+
+def test_learning_rate_and_step_time() -> None:
+    seen = observation("cpu")
+    seen.learning_rate = torch.tensor([0.1, 0.2, 0.3])
+    assert metrics.LearningRate()(seen)["lr"].equal(seen.learning_rate)
+    assert metrics.StepTime()(seen)["time/seconds_per_step"].tolist() == [0.5] * MEMBERS
+    seen.seconds_per_step = None
+    assert metrics.StepTime()(seen) == {}

@@ -1,0 +1,210 @@
+"""Stacked networks against ordinary torch.nn ones: forward, gradients, initial weights, names, what a tap sees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grokplane.models import Signature, StackedModel, build
+from grokplane.models.layers import ACTIVATIONS
+from grokplane.models.mlp import MLP
+from grokplane.options import ConfigError
+
+MEMBERS, POINTS, LENGTH, CLASSES, WIDTH = 3, 20, 2, 7, 5
+# By the number of token kinds the lookup is a product with a multi-hot matrix, or a gather.
+VOCABULARY = {"product": 9, "gather": 150}
+
+
+def generators(first: int = 0) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(seed) for seed in range(first, first + MEMBERS)]
+
+
+def stacked(signature: Signature, dtype: torch.dtype = torch.float64, **keys: Any) -> StackedModel:
+    choice = MLP(**({"hidden": [6, 4], "embedding_dim": WIDTH} | keys))
+    return build([choice] * MEMBERS, signature, generators(), dtype)
+
+
+def tokens(vocabulary: int) -> Tensor:
+    drawn = torch.randint(vocabulary, (MEMBERS, POINTS, LENGTH), generator=torch.Generator().manual_seed(1))
+    drawn[:, 0] = drawn[:, 0, :1]  # a question whose tokens are equal
+    return drawn
+
+
+class Embedded(nn.Module):
+    """An ordinary embedding of tokens [B, L] -> [B, in], in the three ways."""
+
+    def __init__(self, form: str, vocabulary: int) -> None:
+        super().__init__()
+        self.form, self.vocabulary = form, vocabulary
+        self.table = nn.Embedding(vocabulary, WIDTH) if form in ("sum", "concat") else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.table is None:
+            return x.flatten(1) if self.form == "none" else F.one_hot(x, self.vocabulary).flatten(1).double()
+        return self.table(x).sum(1) if self.form == "sum" else self.table(x).flatten(1)
+
+
+def twin(form: str, vocabulary: int, activation: str = "ReLU", hidden: tuple[int, ...] = (6, 4)) -> nn.Sequential:
+    """The same perceptron from torch.nn, for one member."""
+    fan_in = {"sum": WIDTH, "concat": WIDTH * LENGTH, "onehot": vocabulary * LENGTH, "none": LENGTH}[form]
+    widths = [fan_in, *hidden, CLASSES]
+    layers: list[nn.Module] = [Embedded(form, vocabulary)]
+    for a, b in zip(widths, widths[1:], strict=False):
+        layers += [nn.Linear(a, b), getattr(nn, activation)()]
+    return nn.Sequential(*layers[:-1]).double()
+
+
+def copied(network: StackedModel, member: int, ordinary: nn.Module) -> list[tuple[nn.Parameter, nn.Parameter]]:
+    """Give the twin one member's weights; the pairs of (stacked, ordinary) parameters."""
+    pairs = list(zip(network.parameters(), ordinary.parameters(), strict=True))
+    with torch.no_grad():
+        for ours, theirs in pairs:
+            theirs.copy_(ours[member])
+    return pairs
+
+
+def assert_equal_to_twin(network: StackedModel, inputs: Tensor, make: Callable[[], nn.Module]) -> None:
+    """Outputs and gradients of every member equal its twin's."""
+    outputs = network(network.encode(inputs))
+    factor = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    (outputs * factor).sum().backward()
+    for member in range(MEMBERS):
+        ordinary = make()
+        pairs = copied(network, member, ordinary)
+        expected = ordinary(inputs[member])
+        torch.testing.assert_close(outputs[member], expected, rtol=0, atol=1e-10)
+        (expected * factor[member]).sum().backward()
+        for ours, theirs in pairs:
+            assert ours.grad is not None
+            torch.testing.assert_close(ours.grad[member], theirs.grad, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("lookup", ["product", "gather"])
+@pytest.mark.parametrize("form", ["sum", "concat", "onehot"])
+def test_tokens_give_what_an_ordinary_network_gives(form: str, lookup: str) -> None:
+    vocabulary = VOCABULARY[lookup]
+    network = stacked(Signature(LENGTH, vocabulary, CLASSES), embedding=form)
+    encoded = network.encode(tokens(vocabulary))
+    assert encoded.is_floating_point() == (lookup == "product")
+    assert_equal_to_twin(network, tokens(vocabulary), lambda: twin(form, vocabulary))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_features_give_what_an_ordinary_network_gives(activation: str) -> None:
+    network = stacked(Signature(LENGTH, None, CLASSES), embedding="none", activation=activation)
+    inputs = torch.randn(MEMBERS, POINTS, LENGTH, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    assert_equal_to_twin(network, inputs, lambda: twin("none", 0, activation))
+
+
+def test_images_are_flattened() -> None:
+    network = stacked(Signature(6, None, CLASSES), embedding="none")
+    images = torch.arange(MEMBERS * 4 * 6).view(MEMBERS, 4, 2, 3)
+    assert torch.equal(network.encode(images), images.view(MEMBERS, 4, 6).double())
+
+
+@pytest.mark.parametrize("hidden", [(), (3,), (5, 4, 3, 2)])
+def test_any_depth(hidden: tuple[int, ...]) -> None:
+    network = stacked(Signature(LENGTH, 9, CLASSES), hidden=list(hidden))
+    assert_equal_to_twin(network, tokens(9), lambda: twin("sum", 9, hidden=hidden))
+
+
+@pytest.mark.parametrize("lookup", ["product", "gather"])
+def test_tokens_that_all_members_share_may_be_an_expanded_view(lookup: str) -> None:
+    network = stacked(Signature(LENGTH, VOCABULARY[lookup], CLASSES))
+    shared = tokens(VOCABULARY[lookup])[:1].expand(MEMBERS, -1, -1)
+    expected = network(network.encode(shared.contiguous()))
+    assert torch.equal(network(network.encode(shared)), expected)
+
+
+def torch_default(form: str) -> Iterator[Tensor]:
+    return twin(form, 9).float().parameters()
+
+
+@pytest.mark.parametrize("form", ["sum", "concat", "onehot"])
+def test_torch_initialisation_is_what_torch_itself_draws(form: str) -> None:
+    network = stacked(Signature(LENGTH, 9, CLASSES), torch.float32, embedding=form, init="torch")
+    for member in range(MEMBERS):
+        with torch.random.fork_rng():
+            torch.manual_seed(member)
+            drawn = list(torch_default(form))
+        for ours, theirs in zip(network.parameters(), drawn, strict=True):
+            torch.testing.assert_close(ours[member], theirs, rtol=1e-6, atol=0)
+
+
+def test_kaiming_initialisation_is_torchs_for_relu_with_zero_biases() -> None:
+    network = stacked(Signature(LENGTH, 9, CLASSES), init="kaiming")
+    for member, generator in enumerate(generators()):
+        for parameter in network.parameters():
+            bias = parameter.dim() == 2
+            expected = torch.zeros_like(parameter[member])
+            if not bias:
+                nn.init.kaiming_normal_(expected, nonlinearity="relu", generator=generator)
+            assert torch.equal(parameter[member], expected)
+
+
+def test_normal_initialisation_has_variance_one_over_inputs() -> None:
+    network = stacked(Signature(LENGTH, 400, CLASSES), init="normal", hidden=[300], embedding_dim=100)
+    for layer, roles in network.layers().items():
+        weight = roles["weight"]
+        std = 1 if layer == "embedding" else weight.shape[2] ** -0.5
+        relative = 5 / (2 * weight[0].numel()) ** 0.5  # five standard errors of a sample's deviation
+        assert weight.flatten(1).std(1).div(std).sub(1).abs().max() < relative
+        assert "bias" not in roles or not roles["bias"].any()
+
+
+@pytest.mark.parametrize("init", ["torch", "kaiming", "normal"])
+def test_init_scale_multiplies_every_parameter_of_its_member(init: str) -> None:
+    signature, scales = Signature(LENGTH, 9, CLASSES), [1.0, 8.0, 0.25]
+    scaled = build([MLP(init=init, init_scale=s) for s in scales], signature, generators(), torch.float32)
+    plain = build([MLP(init=init)] * MEMBERS, signature, generators(), torch.float32)
+    for ours, theirs in zip(scaled.parameters(), plain.parameters(), strict=True):
+        factor = torch.tensor(scales).view(-1, *[1] * (ours.dim() - 1))
+        assert torch.equal(ours, theirs * factor)
+
+
+def test_a_members_weights_depend_on_its_own_generator_alone() -> None:
+    signature = Signature(LENGTH, 9, CLASSES)
+    together = build([MLP()] * MEMBERS, signature, generators(), torch.float32)
+    alone = build([MLP()], signature, generators()[2:], torch.float32)
+    for ours, theirs in zip(together.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(ours[2:], theirs)
+    assert not torch.equal(*next(together.parameters())[:2])
+
+
+@pytest.mark.parametrize(("form", "first"), [("sum", ["embedding"]), ("concat", ["embedding"]), ("onehot", [])])
+def test_layer_names_cover_every_parameter_once(form: str, first: list[str]) -> None:
+    network = stacked(Signature(LENGTH, 9, CLASSES), embedding=form)
+    assert list(network.layers()) == [*first, "layer 1", "layer 2", "layer 3"]
+    named = [id(value) for roles in network.layers().values() for value in roles.values()]
+    assert sorted(named) == sorted(map(id, network.parameters()))
+
+
+@pytest.mark.parametrize(("activation", "zeros"), [("ReLU", True), ("Tanh", False), ("LeakyReLU", False)])
+def test_a_tap_sees_every_layer_in_order(activation: str, zeros: bool) -> None:
+    network = stacked(Signature(LENGTH, 9, CLASSES), activation=activation)
+    seen: dict[str, tuple[Tensor, Tensor, bool]] = {}
+    encoded = network.encode(tokens(9))
+    outputs = network(encoded, lambda name, *values: seen.update({name: values}))
+    assert torch.equal(outputs, network(encoded))
+    assert list(seen) == ["layer 1", "layer 2", "layer 3"]
+    copied(network, 1, ordinary := twin("sum", 9, activation))
+    values = tokens(9)[1]
+    for number, layer in enumerate(ordinary):
+        values = layer(values)
+        if number:  # after the embedding: logits, activations, logits, ...
+            ours = seen[f"layer {(number + 1) // 2}"][(number + 1) % 2]
+            torch.testing.assert_close(ours[1], values, rtol=0, atol=1e-10)
+    assert [flag for *_, flag in seen.values()] == [zeros, zeros, False]
+    assert torch.equal(seen["layer 3"][0], outputs)
+    assert torch.equal(seen["layer 3"][1], outputs)
+
+
+@pytest.mark.parametrize(("form", "vocabulary"), [("none", 9), ("sum", None), ("concat", None), ("onehot", None)])
+def test_an_input_form_that_does_not_fit_the_task_is_refused(form: str, vocabulary: int | None) -> None:
+    with pytest.raises(ConfigError, match=f"model.embedding={form}: this task's input is"):
+        stacked(Signature(LENGTH, vocabulary, CLASSES), embedding=form)

@@ -1,0 +1,206 @@
+"""Online W&B and `grokplane.record.sync`, against a server of a few lines on this machine."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+import grokplane
+from grokplane.record import Record, Recorder
+from grokplane.record.sync import main
+
+VIEWER = {"id": "v", "entity": "ent", "username": "u", "flags": "{}", "teams": {"edges": []}}
+TRACK = """
+import sys
+from pathlib import Path
+from grokplane.record import Record
+from grokplane.record.tracking import Tracker
+config, wait = {"optimizer": {"lr": 0.1}}, float(sys.argv[4])
+tracker = Tracker(Path(sys.argv[1]), config, Record(), "abcd1234", finish_timeout=wait)
+for step in range(int(sys.argv[2]), int(sys.argv[3])):
+    tracker.log({"step": step, "Loss/train": 1 / (step + 1)})
+print(tracker.mode, tracker.run_id, flush=True)
+if wait == 2:
+    input()
+tracker.finish({"status": "finished"})
+print(tracker.mode)
+"""
+
+
+class Server(ThreadingHTTPServer):
+    """Answers what one W&B run asks, and keeps what it sends: history rows by run id and the names it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.rows: dict[str, list[dict]] = {}
+        self.upserts: list[dict] = []
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def graphql(self, query: str, variables: dict) -> dict:
+        project = {"id": "p", "name": "grokplane", "entity": {"id": "e", "name": "ent"}}
+        if "mutation UpsertBucket" in query:
+            self.upserts.append(variables)
+            bucket = {"id": "b", "name": variables["name"], "displayName": "n", "config": "{}", "project": project}
+            return {"upsertBucket": {"bucket": bucket | {"historyLineCount": 0}, "inserted": True}}
+        if "query RunResumeStatus" in query:
+            return {"model": project | {"bucket": self.resume_status(variables["name"])}}
+        if "mutation CreateRunFiles" in query:
+            files = [{"name": name, "uploadUrl": f"{self.url}/upload"} for name in variables["files"]]
+            return {"createRunFiles": {"runID": "b", "uploadHeaders": [], "files": files}}
+        return {"viewer": VIEWER}
+
+    def resume_status(self, name: str) -> dict | None:
+        rows = self.rows.get(name)
+        if rows is None:
+            return None
+        texts = {"historyTail": json.dumps([json.dumps(rows[-1])]), "eventsTail": "[]", "summaryMetrics": "{}"}
+        counts = {"historyLineCount": len(rows), "eventsLineCount": 0, "logLineCount": 0}
+        bucket = {"id": "b", "name": name, "displayName": "n", "config": "{}", "tags": [], "notes": ""}
+        return bucket | texts | counts | {"wandbConfig": '{"t": 1}'}
+
+    def stream(self, path: str, body: dict) -> None:
+        history = body.get("files", {}).get("wandb-history.jsonl", {"content": []})
+        rows = self.rows.setdefault(path.split("/")[-2], [])
+        rows += [json.loads(line) for line in history["content"]]
+
+
+class Answers(BaseHTTPRequestHandler):
+    server: Server  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002, ARG002 (http.server's name)
+
+    def answer(self, content: dict) -> None:
+        data = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def do_GET(self) -> None:
+        self.answer({})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        if self.path == "/graphql":
+            asked = json.loads(body)
+            return self.answer({"data": self.server.graphql(asked["query"], asked["variables"])})
+        if self.path.endswith("/file_stream"):
+            self.server.stream(self.path, json.loads(body))
+        self.answer({})
+
+    do_PUT = do_POST  # noqa: N815 (http.server's name)
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def environment(home: Path, url: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB") and name != "NETRC"}
+    wandb = {"WANDB_BASE_URL": url, "WANDB_API_KEY": "0123456789" * 4, "NO_PROXY": "127.0.0.1"}
+    return kept | wandb | {"HOME": str(home), "PYTHONPATH": str(Path(grokplane.__path__[0]).parent)}
+
+
+def python(home: Path, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=environment(home, url), capture_output=True, text=True, timeout=60)
+
+
+def make_run(folder: Path) -> str:
+    with Recorder(folder, {}, Record(wandb="disabled")) as recorder:
+        for step in range(4):
+            recorder.log({"step": step, "Loss/train": 1 / (step + 1)})
+        run_id = recorder.finish("finished")["wandb_id"]
+    (folder / ".hydra").mkdir()
+    (folder / ".hydra" / "config.yaml").write_text("optimizer: {lr: 0.1}\nrecord: {wandb: disabled, group: g1}\n")
+    return run_id
+
+
+def test_a_resumed_online_run_keeps_its_id_and_adds_only_new_steps(tmp_path, server):
+    for first, last in ((0, 5), (3, 8)):
+        done = python(tmp_path, server.url, "-c", TRACK, str(tmp_path / "run"), str(first), str(last), "30")
+        assert done.stdout == "online abcd1234\nonline\n", done.stderr
+        assert done.stderr == ""
+    assert [row["_step"] for row in server.rows["abcd1234"]] == list(range(8))
+    assert [row["Loss/train"] for row in server.rows["abcd1234"]] == [1 / (step + 1) for step in range(8)]
+    assert json.loads(server.upserts[0]["config"])["optimizer.lr"]["value"] == 0.1
+
+
+def test_finishing_is_bounded_when_the_server_dies(tmp_path):
+    server = Server()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    command = [sys.executable, "-c", TRACK, str(tmp_path / "run"), "0", "5", "2"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, env=environment(tmp_path, server.url), stdin=pipe, stdout=pipe, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "online abcd1234\n"
+        server.shutdown()
+        thread.join()
+        server.server_close()
+        start = time.monotonic()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "broken\n"
+        assert time.monotonic() - start < 10
+        assert process.wait(timeout=20) == 0
+
+
+def test_sync_rebuilds_a_run_online(tmp_path, server):
+    run_id = make_run(tmp_path / "run")
+    done = python(tmp_path, server.url, "-m", "grokplane.record.sync", str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'run'}: 4 rows to W&B run {run_id}, online\n"
+    assert [(row["_step"], row["Loss/train"]) for row in server.rows[run_id]] == [(n, 1 / (n + 1)) for n in range(4)]
+    assert server.upserts[0]["groupName"] == "g1"
+    assert json.loads(server.upserts[0]["config"])["optimizer.lr"]["value"] == 0.1
+
+
+def test_sync_rebuilds_a_run_offline_with_its_figures(tmp_path):
+    from matplotlib import image
+
+    run_id = make_run(tmp_path / "run")
+    (tmp_path / "run" / "figures").mkdir()
+    image.imsave(tmp_path / "run" / "figures" / "curves.png", [[0.0, 1.0]])
+    done = python(
+        tmp_path, "http://127.0.0.1:9", "-m", "grokplane.record.sync", str(tmp_path / "run"), "--mode=offline"
+    )
+    assert done.returncode == 0, done.stderr
+    (file,) = (tmp_path / "run" / "wandb").glob(f"offline-run-*/run-{run_id}.wandb")
+    assert b"Loss/train" in file.read_bytes()
+    assert len(list((tmp_path / "run" / "wandb").glob("offline-run-*/files/media/images/curves_*.png"))) == 1
+
+
+def test_sync_says_when_the_server_cannot_be_reached(tmp_path):
+    make_run(tmp_path / "run")
+    done = python(tmp_path, "http://127.0.0.1:9", "-m", "grokplane.record.sync", str(tmp_path / "run"))
+    assert done.returncode == 1
+    assert "not synced online: W&B is offline" in done.stderr
+
+
+def test_sync_refuses_a_bad_folder_in_one_line(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    recorder = Recorder(tmp_path / "busy", {}, Record(wandb="disabled"))
+    assert main([str(tmp_path / "busy")]) == 2
+    recorder.finish("finished")
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert f"RUN={tmp_path}: must be the folder of a run" in lines[0]
+    assert "a process writes there (pid" in lines[1]

@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: train test lint bench results clean
+.PHONY: train test lint bench clean
 
 .venv/installed: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -23,11 +23,9 @@ lint: .venv/installed
 	$(BIN)/pyright
 
 bench: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .[bench]
 	$(BIN)/python benchmarks/step.py $(ARGS)
 	$(BIN)/python benchmarks/memory.py
-
-results: .venv/installed
-	$(BIN)/python benchmarks/results.py $(ARGS)
 
 clean:
 	rm -rf .venv outputs

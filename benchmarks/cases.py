@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from grokplane.train import LogOptions, Member, TrainOptions
 
 NEVER = 10**9
 LR, WEIGHT_DECAY = 1e-3, 1e-2
+IMAGES = "MNIST-sized"
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class ConcatenatedMLP(SummedMLP):
 def perceptron(widths: list[int]) -> nn.Sequential:
     """Linear layers of these widths with ReLU between them."""
     layers: list[nn.Module] = []
-    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+    for fan_in, fan_out in pairwise(widths):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
@@ -154,7 +156,7 @@ def cases(threads: int) -> list[Case]:
         Case("default", summed, lambda: SummedMLP(53, 200, [32, 32]), *default_flops, required=2.0),
         Case("enerrio", concatenated, concat, *enerrio_flops, required=1.5),
         Case("enerrio, float32 loss", replace(concatenated, loss=CrossEntropy()), concat, *enerrio_flops, required=1.5),
-        Case("MNIST-sized", images, lambda: perceptron([784, 200, 200, 10]), pixels, pixels, required=1.3),
+        Case(IMAGES, images, lambda: perceptron([784, 200, 200, 10]), pixels, pixels, required=1.3),
     ]
 
 

@@ -18,9 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
+from cases import IMAGES, LR, WEIGHT_DECAY, Case, cases
 
-from cases import LR, NEVER, WEIGHT_DECAY, Case, cases
 from grokplane.train import Stack, run
 
 STACKED = 16
@@ -103,7 +102,7 @@ def ours(case: Case, count: int, grid: bool) -> Contender:
 
 def modelbatch(case: Case, fused: bool) -> Contender:
     """modelbatch, as its documentation has it: one batch for all models, one param group a model."""
-    from modelbatch import ModelBatch, OptimizerFactory
+    from modelbatch import ModelBatch, OptimizerFactory  # pyright: ignore[reportMissingImports]
 
     torch.manual_seed(0)
     stack = ModelBatch([case.bare() for _ in range(STACKED)])
@@ -131,7 +130,7 @@ def contenders(case: Case) -> dict[str, tuple[Contender, int]]:
         "16 seeds": (ours(case, STACKED, grid=False), STACKED),
         "16 grid": (ours(case, STACKED, grid=True), STACKED),
     }
-    if not case.member.train.batch_size == 200:
+    if case.name != IMAGES:
         return rivals
     return rivals | {
         "modelbatch": (modelbatch(case, fused=False), STACKED),

@@ -119,8 +119,8 @@ def check_member(got: StackedExamples, place: int, one: Examples) -> None:
         assert torch.equal(subset.index[place, :n], rows)
         assert torch.equal(subset.targets[place, :n], targets)
         assert torch.equal(subset.inputs()[place, :n], one.table.inputs[rows].to(subset.values.dtype))
-        assert not subset.index[place, n:].any()
-        assert not subset.targets[place, n:].any()
+        assert subset.index[place, n:].eq(rows[0]).all()
+        assert subset.targets[place, n:].eq(targets[0]).all()
 
 
 def test_stack_of_unequal_members() -> None:

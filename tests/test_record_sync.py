@@ -73,7 +73,7 @@ class Server(ThreadingHTTPServer):
 class Answers(BaseHTTPRequestHandler):
     server: Server  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002, ARG002 (http.server's name)
+    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002 (http.server's name)
 
     def answer(self, content: dict) -> None:
         data = json.dumps(content).encode()

@@ -143,7 +143,7 @@ class _Values:
     def __init__(self, node: DictConfig, schema: Any) -> None:
         self.__dataclass_fields__ = schema.__dataclass_fields__
         for spec in fields(schema):
-            value = None if OmegaConf.is_missing(node, spec.name) else node[spec.name]
+            value: Any = None if OmegaConf.is_missing(node, spec.name) else node[spec.name]
             setattr(self, spec.name, list(value) if OmegaConf.is_list(value) else value)
 
 
@@ -164,7 +164,7 @@ def member(config: DictConfig) -> Member:
 
 def flat(config: Any) -> dict[str, Any]:
     """A config as one dict of dotted keys, Hydra's own node left out; lists are values."""
-    container = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    container: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
     found: dict[str, Any] = {}
     for key, value in container.items():
         if key == "hydra":

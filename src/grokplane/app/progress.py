@@ -17,9 +17,8 @@ class Progress:
     """Steps done, steps a second, time left, and the latest losses and accuracies (means over a stack)."""
 
     def __init__(self, start: int, steps: int) -> None:
-        self._bar = tqdm(
-            initial=start, total=steps, unit=" steps", disable=not sys.stderr.isatty(), dynamic_ncols=True, smoothing=0.1
-        )
+        on_terminal = sys.stderr.isatty()
+        self._bar = tqdm(initial=start, total=steps, unit=" steps", disable=not on_terminal, dynamic_ncols=True)
         self._start, self._steps, self._text = start, steps, ""
         self._began = time.monotonic()
         self._last_line = self._began

@@ -74,7 +74,9 @@ class Scribe:
         folder, grok = self._recorder.folder, self._grok()
         marks = {name: grok[name] for name in ("train_step", "test_step")}
         try:
-            figure = plot.curves(load(folder), marks=marks, threshold=grok["threshold"], title=str(self._config["name"]))
+            figure = plot.curves(
+                load(folder), marks=marks, threshold=grok["threshold"], title=str(self._config["name"])
+            )
             plot.save(figure, folder / "figures" / "curves.png")
         except Exception:
             log.warning("figures/curves.png could not be drawn", exc_info=True)

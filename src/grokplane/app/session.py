@@ -53,13 +53,9 @@ def execute(configs: Sequence[DictConfig], folders: Sequence[Path]) -> Outcome:
     if states and all(state is not None for state in states):
         stack.load([state for state in states if state is not None])
     with ExitStack() as exits:
-        recorders = [
-            exits.enter_context(_recorder(one, folder, stack, states)) for one, folder in zip(configs, folders, strict=True)
-        ]
-        scribes = [
-            Scribe(stack, number, recorder, plain(one))
-            for number, (recorder, one) in enumerate(zip(recorders, configs, strict=True))
-        ]
+        pairs = list(zip(configs, folders, strict=True))
+        recorders = [exits.enter_context(_recorder(one, folder, stack)) for one, folder in pairs]
+        scribes = [Scribe(stack, number, recorder, plain(configs[number])) for number, recorder in enumerate(recorders)]
         stop = exits.enter_context(StopRequest())
         with Progress(stack.step, options.steps) as progress:
             for point in run(stack, stop):
@@ -78,7 +74,7 @@ def _saved(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _recorder(one: DictConfig, folder: Path, stack: Stack, states: Sequence[object]) -> Recorder:
+def _recorder(one: DictConfig, folder: Path, stack: Stack) -> Recorder:
     options = stack.members[0].train
     extra = {"device": str(stack.device), "threads": torch.get_num_threads(), "members": len(stack.members)}
     return Recorder(

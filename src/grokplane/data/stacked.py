@@ -19,9 +19,10 @@ class StackedSubset:
 
     Attributes:
         values: the questions of all members' tables one below the other [R, ...]; R = N where all share one table.
-        index: rows of each member's own table [E, n], 0 where padding.
+        index: rows of each member's own table [E, n]; padding repeats the member's first point, so that it
+            overflows only where a real point does.
         offset: where each member's table starts in `values` [E, 1].
-        targets: answers [E, n] int64, 0 where padding; those of the training subset with label noise.
+        targets: answers [E, n] int64, padded alike; those of the training subset with label noise.
         count: number of points of each member [E] int64.
     """
 
@@ -118,8 +119,13 @@ def _stack_tables(tables: Sequence[Tensor], device: torch.device | str, dtype: t
 def _subset(values: Tensor, offset: Tensor, rows: list[Tensor], targets: list[Tensor]) -> StackedSubset:
     device = values.device
     count = torch.tensor([len(one) for one in rows], device=device)
-    index, answers = (pad_sequence(each, batch_first=True).to(device) for each in (rows, targets))
-    return StackedSubset(values, index, offset, answers, count)
+    return StackedSubset(values, _padded(rows).to(device), offset, _padded(targets).to(device), count)
+
+
+def _padded(members: list[Tensor]) -> Tensor:
+    """Members' [n_e] as one [E, n]; a shorter one repeats its first entry."""
+    n = max(len(one) for one in members)
+    return torch.stack([torch.cat([one, one[:1].expand(n - len(one))]) for one in members])
 
 
 def _gather(values: Tensor, rows: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Sums of table rows picked by tokens: the first layer of a network on discrete input, without its big product.
 
 A linear layer on embedded tokens is linear in the tokens' one-hot code. So the layer is applied to the vocabulary once
-(a [columns, H] table) and each question sums the few rows of its tokens, as a product with a multi-hot matrix or as a gather.
+(a [columns, H] table) and each question sums the rows of its tokens, as a product with a multi-hot matrix or a gather.
 """
 
 from __future__ import annotations

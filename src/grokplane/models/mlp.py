@@ -1,6 +1,7 @@
 """The multi-layer perceptron, stacked over members."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ class StackedMLP(StackedModel):
         super().__init__()
         self.input = INPUTS[config.embedding](members, signature, config.embedding_dim)
         widths = [self.input.width, *config.hidden, signature.outputs]
-        self.linears = nn.ModuleList(Linear(members, a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.linears = nn.ModuleList(Linear(members, a, b) for a, b in pairwise(widths))
         self.activation, self.exact_zeros = ACTIVATIONS[config.activation]
 
     def encode(self, inputs: Tensor) -> Tensor:
@@ -56,12 +57,9 @@ class StackedMLP(StackedModel):
 
     def layers(self) -> dict[str, dict[str, nn.Parameter]]:
         """Weight and bias of each layer."""
-        embedding = {} if self.input.embedding is None else {"embedding": {"weight": self.input.embedding.weight}}
-        linears = {
-            f"layer {number}": {"weight": linear.weight, "bias": linear.bias}
-            for number, linear in enumerate(self.linears, start=1)
-        }
-        return embedding | linears
+        embedding = {} if self.input.embedding is None else {"embedding": self.input.embedding}
+        named = embedding | {f"layer {number}": linear for number, linear in enumerate(self.linears, start=1)}
+        return {name: dict(module.named_parameters()) for name, module in named.items()}
 
     def reset(self, member: int, init: str, generator: torch.Generator) -> None:
         """Draw the embedding, then each layer in order."""

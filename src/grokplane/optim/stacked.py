@@ -52,7 +52,9 @@ class StackedOptimizer:
 
     def __init__(self, choices: Sequence[TorchOptimizer], parameters: Mapping[str, nn.Parameter]) -> None:
         self.parameters = dict(parameters)
-        self._runs = [self._run(choices, list(numbers)) for _, numbers in groupby(range(len(choices)), choices.__getitem__)]
+        self._runs = [
+            self._run(choices, list(numbers)) for _, numbers in groupby(range(len(choices)), choices.__getitem__)
+        ]
         kind = type(choices[0])
         self._optimizer = kind.algorithm([run.group for run in self._runs], **kind.fixed)  # type: ignore[call-arg]
 
@@ -127,5 +129,6 @@ class StackedOptimizer:
                 for key, first in members[0].items():
                     per_member = first.shape == view.shape[1:] and key != "step"
                     value = torch.stack([state[key] for state in members]) if per_member else first.clone()
-                    # torch.optim keeps step counts on the CPU unless it is told that the update is captured.
-                    self._optimizer.state[view][key] = value if key == "step" else value.to(view.device)
+                    # torch.optim keeps step counts on the CPU, except those of fused updates.
+                    on_cpu = key == "step" and not self._optimizer.defaults.get("fused")
+                    self._optimizer.state[view][key] = value if on_cpu else value.to(view.device)

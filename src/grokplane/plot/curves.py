@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from grokplane.plot import style
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -33,11 +34,12 @@ class _Series:
 
 @dataclass(frozen=True)
 class _Panel:
-    """One pair of axes: the label of its y axis, whether that is logarithmic where it can be, and its lines."""
+    """One pair of axes: the label of its y axis, its lines, the ends of the axis, or log where values allow that."""
 
     ylabel: str
-    log: bool
     series: list[_Series]
+    limits: tuple[float | None, float | None] = (None, None)
+    log: bool = False
 
 
 def curves(
@@ -68,10 +70,11 @@ def curves(
     panels = _panels(rows)
     figure = Figure(figsize=(WIDTH, MARGIN + PANEL_HEIGHT * max(1, len(panels))), layout="constrained")
     grid = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
-    style.step_axis(grid[0], max(1, int(rows["step"].max()) if len(rows) else 1))
+    style.step_axis(grid[0], max([1, *rows["step"]]))
     for axes, panel in zip(grid, panels, strict=False):
         _draw(axes, panel, rows, marks or {}, threshold)
     if not panels:
+        style.plain(grid[0], "")
         style.note(grid[0], "neither accuracy nor loss nor weight norms were recorded")
     style.mark_labels(grid[0], marks or {})
     style.step_label(grid[-1])
@@ -82,11 +85,11 @@ def curves(
 def _panels(rows: pd.DataFrame) -> list[_Panel]:
     """The panels for which the frame has at least one column."""
     panels = [
-        _Panel("accuracy", False, _subsets("Acc")),
-        _Panel("loss", True, _subsets("Loss")),
-        _Panel("weight norm", False, _norms(list(rows.columns))),
+        _Panel("accuracy", _subsets("Acc"), limits=(-0.04, 1.04)),
+        _Panel("loss", _subsets("Loss"), log=True),
+        _Panel("weight norm", _norms(list(rows.columns)), limits=(0, None)),
     ]
-    found = [_Panel(p.ylabel, p.log, [s for s in p.series if s.column in rows]) for p in panels]
+    found = [replace(panel, series=[one for one in panel.series if one.column in rows]) for panel in panels]
     return [panel for panel in found if panel.series]
 
 
@@ -110,21 +113,19 @@ def _draw(
     axes: Axes, panel: _Panel, rows: pd.DataFrame, marks: Mapping[str, int | None], threshold: float | None
 ) -> None:
     """One panel: its lines, the marks, the threshold, and a legend beside it."""
-    log = panel.log and any(bool((rows[series.column].astype(float) > 0).any()) for series in panel.series)
-    style.plain(axes, f"{panel.ylabel} (log scale)" if log else panel.ylabel)
     drawn = [_line(axes, series, run, number) for number, run in enumerate(_runs(rows)) for series in panel.series]
+    log = panel.log and any(bool((values > 0).any()) for values in drawn)
+    style.plain(axes, f"{panel.ylabel} (log scale)" if log else panel.ylabel)
     if log:
-        axes.set_yscale("log")
-    elif panel.ylabel == "accuracy":
-        axes.set_ylim(-0.04, 1.04)
+        style.log_values(axes)
     else:
-        axes.set_ylim(bottom=0)
-    if not any(drawn):
-        style.note(axes, "no finite value")
+        axes.set_ylim(*panel.limits)
     style.mark_lines(axes, marks)
     if threshold is not None and panel.ylabel == "accuracy":
         style.level_line(axes, threshold, f"threshold {threshold:g}")
     style.legend_beside(axes)
+    if not any(values.size for values in drawn):
+        style.note(axes, "no finite value")
 
 
 def _runs(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
@@ -137,8 +138,8 @@ def _runs(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
         yield run
 
 
-def _line(axes: Axes, series: _Series, run: pd.DataFrame, number: int) -> bool:
-    """Draw a run's line, named in the legend once; whether it has any finite value."""
+def _line(axes: Axes, series: _Series, run: pd.DataFrame, number: int) -> np.ndarray:
+    """Draw a run's line, named in the legend once; its finite values."""
     import numpy as np
 
     values = run[series.column].to_numpy(dtype=float, na_value=np.nan)
@@ -157,4 +158,4 @@ def _line(axes: Axes, series: _Series, run: pd.DataFrame, number: int) -> bool:
         alpha=1 if number == 0 else 0.5,
         label=series.label if number == 0 else "_again",
     )
-    return bool(finite.any())
+    return values[finite]

@@ -1,7 +1,8 @@
-"""What the figures share: colours that colour-blind readers can tell apart, a step axis that shows step 0, grok marks."""
+"""What figures share: colours that colour-blind readers tell apart, a step axis that shows step 0, the grok marks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -33,14 +34,33 @@ def step_axis(axes: Axes, last_step: int) -> None:
     axes.set_xlim(left, right)
 
 
+def log_values(axes: Axes) -> None:
+    """A log y axis for the lines drawn so far, at least one decade long, so that its ticks are powers of ten."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < 10 * low:
+        axes.set_ylim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
+
+
 def step_label(axes: Axes) -> None:
     """Label the step axis; only the lowest panel of a figure needs it."""
     axes.set_xlabel("step (log scale from 1)", fontsize=FONT + 1)
 
 
 def note(axes: Axes, text: str) -> None:
-    """A line of text in the middle of a panel that has nothing else to show."""
-    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=FONT, color=GREY)
+    """A line of text in the middle of a panel that has no values to show."""
+    axes.set_yticks([])
+    axes.text(
+        0.5,
+        0.5,
+        text,
+        transform=axes.transAxes,
+        ha="center",
+        va="center",
+        fontsize=FONT,
+        color=GREY,
+        backgroundcolor="white",
+    )
 
 
 def level_line(axes: Axes, level: float, label: str) -> None:
@@ -51,23 +71,26 @@ def level_line(axes: Axes, level: float, label: str) -> None:
 def legend_beside(axes: Axes) -> None:
     """A legend to the right of the panel, where it hides no data; more than ten entries take two columns."""
     handles, labels = axes.get_legend_handles_labels()
-    axes.legend(
+    legend = axes.legend(
         handles,
         labels,
         loc="upper left",
-        bbox_to_anchor=(1.01, 1.03),
+        bbox_to_anchor=(1.01, 1.0),
         ncols=1 if len(labels) <= 10 else 2,
         frameon=False,
         fontsize=FONT,
         borderpad=0,
     )
+    for line in legend.get_lines():
+        line.set_marker("")
 
 
 def mark_lines(axes: Axes, marks: Mapping[str, int | None]) -> None:
     """Vertical lines at `train_step` and `test_step`; none where a mark is None or missing."""
     for key, color in (("train_step", TRAIN), ("test_step", TEST)):
-        if marks.get(key) is not None:
-            axes.axvline(marks[key], color=color, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1.5)
+        step = marks.get(key)
+        if step is not None:
+            axes.axvline(step, color=color, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1.5)
 
 
 def mark_labels(axes: Axes, marks: Mapping[str, int | None]) -> None:

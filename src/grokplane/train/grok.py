@@ -41,8 +41,10 @@ class GrokMarks:
 
     def says_stop(self, step: int, options: GrokOptions) -> bool:
         """Whether `step` is at least `grok.stop_after` steps past generalisation."""
-        return options.stop_after is not None and self.test_step is not None and (
-            step >= self.test_step + options.stop_after
+        return (
+            options.stop_after is not None
+            and self.test_step is not None
+            and (step >= self.test_step + options.stop_after)
         )
 
 

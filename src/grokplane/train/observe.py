@@ -26,11 +26,11 @@ def observe(stack: Stack, seconds_per_step: float | None) -> Observation:
         held_out = _subset(stack, stack.examples.test)
     factor = stack.members[0].schedule(stack.step, stack.members[0].train.steps)
     rates = torch.tensor(stack.optimizer.learning_rates(factor), dtype=torch.float64, device=stack.device)
-    layers = {name: {role: value.detach() for role, value in roles.items()} for name, roles in stack.network.layers().items()}
+    layers = {
+        name: {role: value.detach() for role, value in roles.items()} for name, roles in stack.network.layers().items()
+    }
     parameters = {name: value.detach() for name, value in stack.parameters.items()}
-    return Observation(
-        stack.step, _detached(train), held_out, rates, layers, parameters, gradients, seconds_per_step
-    )
+    return Observation(stack.step, _detached(train), held_out, rates, layers, parameters, gradients, seconds_per_step)
 
 
 def measure(stack: Stack, seen: Observation) -> list[Record]:

@@ -41,7 +41,7 @@ class Stack:
         self.step = 0
         self.dtype: torch.dtype = getattr(torch, options.dtype)
         self.device = find_device(options.device)
-        torch.set_num_threads(options.threads or min(4, len(os.sched_getaffinity(0))))
+        torch.set_num_threads(options.threads or min(len(members), 4, len(os.sched_getaffinity(0))))
         self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
         self.batches = _streams(members, self.examples)
         weights = [generator(member.seed, "weights") for member in members]

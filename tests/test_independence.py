@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from builders import OPTIMIZERS, finish, member, task, trained, training, weights
 from torch import Tensor
 
-from builders import OPTIMIZERS, finish, member, task, trained, training, weights
 from grokplane.losses import MSE, CrossEntropy
 from grokplane.models import lookup
 from grokplane.models.mlp import MLP

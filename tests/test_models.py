@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -54,7 +55,7 @@ def twin(form: str, vocabulary: int, activation: str = "ReLU", hidden: tuple[int
     fan_in = {"sum": WIDTH, "concat": WIDTH * LENGTH, "onehot": vocabulary * LENGTH, "none": LENGTH}[form]
     widths = [fan_in, *hidden, CLASSES]
     layers: list[nn.Module] = [Embedded(form, vocabulary)]
-    for a, b in zip(widths, widths[1:], strict=False):
+    for a, b in itertools.pairwise(widths):
         layers += [nn.Linear(a, b), getattr(nn, activation)()]
     return nn.Sequential(*layers[:-1]).double()
 
@@ -187,9 +188,15 @@ def test_layer_names_cover_every_parameter_once(form: str, first: list[str]) -> 
 @pytest.mark.parametrize(("activation", "zeros"), [("ReLU", True), ("Tanh", False), ("LeakyReLU", False)])
 def test_a_tap_sees_every_layer_in_order(activation: str, zeros: bool) -> None:
     network = stacked(Signature(LENGTH, 9, CLASSES), activation=activation)
-    seen: dict[str, tuple[Tensor, Tensor, bool]] = {}
+    seen: dict[str, tuple[Tensor, Tensor]] = {}
+    flags: list[bool] = []
     encoded = network.encode(tokens(9))
-    outputs = network(encoded, lambda name, *values: seen.update({name: values}))
+
+    def tap(name: str, logits: Tensor, activations: Tensor, exact_zeros: bool) -> None:
+        seen[name] = logits, activations
+        flags.append(exact_zeros)
+
+    outputs = network(encoded, tap)
     assert torch.equal(outputs, network(encoded))
     assert list(seen) == ["layer 1", "layer 2", "layer 3"]
     copied(network, 1, ordinary := twin("sum", 9, activation))
@@ -199,7 +206,7 @@ def test_a_tap_sees_every_layer_in_order(activation: str, zeros: bool) -> None:
         if number:  # after the embedding: logits, activations, logits, ...
             ours = seen[f"layer {(number + 1) // 2}"][(number + 1) % 2]
             torch.testing.assert_close(ours[1], values, rtol=0, atol=1e-10)
-    assert [flag for *_, flag in seen.values()] == [zeros, zeros, False]
+    assert flags == [zeros, zeros, False]
     assert torch.equal(seen["layer 3"][0], outputs)
     assert torch.equal(seen["layer 3"][1], outputs)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-
 from builders import METRICS, NEVER, finish, member, task, trained, training, weights
+
 from grokplane.losses import MSE
 from grokplane.metrics import LearningRate
 from grokplane.models import lookup
@@ -59,10 +59,10 @@ def test_a_look_leaves_gradients_optimizer_and_global_generators_as_they_are() -
     for parameter in stack.parameters.values():
         parameter.grad = torch.ones_like(parameter)
     before = [stack.state(number) for number in range(2)]
-    streams = torch.get_rng_state(), random.getstate(), repr(np.random.get_state())  # noqa: NPY002
+    streams = torch.get_rng_state(), random.getstate(), repr(np.random.get_state())
     measure(stack, observe(stack, None))
     assert torch.equal(streams[0], torch.get_rng_state())
-    assert streams[1:] == (random.getstate(), repr(np.random.get_state()))  # noqa: NPY002
+    assert streams[1:] == (random.getstate(), repr(np.random.get_state()))
     assert repr(before) == repr([stack.state(number) for number in range(2)])
     assert all(bool((parameter.grad == 1).all()) for parameter in stack.parameters.values())
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from builders import OPTIMIZERS
 from torch import Tensor, nn
 
-from builders import OPTIMIZERS
 from grokplane import optim
 from grokplane.optim import Constant, Cosine, LinearWarmup, StackedOptimizer, TorchOptimizer
 from grokplane.options import ConfigError

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -29,6 +30,7 @@ from grokplane.record import check_folder
 from grokplane.train import Stack
 
 REFUSED = 2
+SIGNALLED = 128
 
 
 def main(config_name: str) -> None:
@@ -41,6 +43,8 @@ def main(config_name: str) -> None:
     except REFUSALS as error:
         print(one_line(error, overrides, _known_keys(config_name)), file=sys.stderr)
         code = REFUSED
+    except KeyboardInterrupt:  # a second Ctrl-C, which does not wait for the step
+        code = SIGNALLED + signal.SIGINT
     sys.exit(code)
 
 
@@ -62,6 +66,8 @@ def _main(config_name: str, arguments: Sequence[str], overrides: Sequence[str]) 
 def _single(config_name: str, arguments: Sequence[str], overrides: Sequence[str]) -> int:
     asked = config.compose(overrides, config_name, with_hydra=True)
     folder = Path(asked.hydra.run.dir)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError("hydra.run.dir", folder, "must be a folder")
     check_folder(folder, overwrite=asked.train.overwrite, resume=asked.train.resume)
     if not asked.train.resume:
         _check(asked)
@@ -88,6 +94,8 @@ def _hydra(config_name: str, arguments: Sequence[str]) -> int:
 
     def job(asked: DictConfig) -> None:
         codes.append(_job(asked, config_name))
+        if codes[-1] > SIGNALLED:
+            raise SystemExit(codes[-1])  # no further job of a multirun
 
     sys.argv[1:] = arguments
     hydra.main(version_base="1.3", config_path=str(config.CONFIGS), config_name=config_name)(job)()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,32 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.options import ConfigError, shown
-from grokplane.record import Checkpoints, NoCheckpoint
+from grokplane.record import Checkpoints, NoCheckpoint, Saved
 from grokplane.record.summary import read_summary
 
 # What a resumed run may change: how long it is and how it is recorded. train.resume and train.overwrite are the call's.
 FREE = ("train.steps", "train.checkpoint_every", "train.resume", "train.overwrite", "record.")
 
 
+@cache
+def saved(folder: Path) -> Saved | None:
+    """The last checkpoint that a folder held when this process first asked; a damaged one is told of once."""
+    try:
+        return Checkpoints(folder).latest()
+    except NoCheckpoint:
+        return None
+
+
 def stored_config(folder: Path) -> dict[str, Any] | None:
     """The config of the run in a folder: that of its last checkpoint, before the first one that of `.hydra/`."""
-    try:
-        return Checkpoints(folder).latest().state["config"]
-    except NoCheckpoint:
+    last = saved(folder.absolute())
+    if last is None:
         written = folder / ".hydra" / "config.yaml"
         if not written.exists():
             return None
         stored = OmegaConf.to_container(OmegaConf.load(written), resolve=True)
         return stored if isinstance(stored, dict) else None  # type: ignore[return-value]
+    return last.state["config"]
 
 
 def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], config_name: str) -> DictConfig:
@@ -91,7 +101,7 @@ def is_over(folder: Path, merged: DictConfig) -> str | None:
         return f"diverged at step {summary['diverged']}: there is nothing to go on with"
     if status != "finished":
         return None
-    state = Checkpoints(folder).latest().state
-    if state["step"] < merged.train.steps and state["alive"]:
+    last = saved(folder.absolute())
+    if last is None or (last.step < merged.train.steps and last.state["alive"]):
         return None
-    return f"finished at step {state['step']:,}: there is nothing left to do"
+    return f"finished at step {last.step:,}: there is nothing left to do"

@@ -13,9 +13,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.progress import Progress
+from grokplane.app.resume import saved
 from grokplane.app.scribe import Scribe
 from grokplane.app.signals import StopRequest
-from grokplane.record import Checkpoints, NoCheckpoint, Recorder
+from grokplane.record import Recorder
 from grokplane.train import Stack, run
 
 
@@ -49,9 +50,9 @@ def execute(configs: Sequence[DictConfig], folders: Sequence[Path]) -> Outcome:
     """
     stack = Stack([config.member(one) for one in configs])
     options = stack.members[0].train
-    states = [_saved(folder) for folder in folders] if options.resume else []
-    if states and all(state is not None for state in states):
-        stack.load([state for state in states if state is not None])
+    checkpoints = [saved(folder.absolute()) for folder in folders] if options.resume else []
+    if checkpoints and None not in checkpoints:
+        stack.load([last.state for last in checkpoints if last is not None])
     with ExitStack() as exits:
         pairs = list(zip(configs, folders, strict=True))
         recorders = [exits.enter_context(_recorder(one, folder, stack)) for one, folder in pairs]
@@ -65,13 +66,6 @@ def execute(configs: Sequence[DictConfig], folders: Sequence[Path]) -> Outcome:
         summaries = [scribe.close() for scribe in scribes]
     interrupted = any(summary["status"] == "interrupted" for summary in summaries)
     return Outcome(summaries, stop.signal if interrupted else None)
-
-
-def _saved(folder: Path) -> dict[str, Any] | None:
-    try:
-        return Checkpoints(folder).latest().state
-    except NoCheckpoint:
-        return None
 
 
 def _recorder(one: DictConfig, folder: Path, stack: Stack) -> Recorder:

@@ -55,8 +55,9 @@ def curves(
     edge of its log axis (without a positive loss the axis is linear).
 
     Args:
-        rows: columns `step` (updates done), where it holds several runs `run`, and any of `Acc/{train,test}`,
-            `Loss/{train,test}`, `WN/<layer>`, `WN/total`, `WN/global`; a row for each log point, in any order.
+        rows: a row for each log point, in any order. Columns `step` (updates done), `run` where there are several (the
+            first is drawn strongest), and any of `Acc/{train,test}`, `Loss/{train,test}`, `WN/<layer>`, `WN/total`,
+            `WN/global`.
         marks: `train_step` (fitted) and `test_step` (generalised), drawn where they are not None; other keys are
             passed over, so that the `grok` of a summary will do.
         threshold: the accuracy that the marks stand for, drawn as a thin line.

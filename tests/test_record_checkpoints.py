@@ -3,7 +3,7 @@ import logging
 import pytest
 import torch
 
-from grokplane.record import Checkpoints, NoCheckpoint, due
+from grokplane.record import Checkpoints, NoCheckpoint
 from grokplane.record.checkpoints import is_power_of_two
 
 torch.set_num_threads(1)
@@ -20,8 +20,7 @@ def equal(left: dict, right: dict) -> bool:
     )
 
 
-def test_powers_of_two_and_multiples_are_due():
-    assert [step for step in range(40) if due(step, 10)] == [1, 2, 4, 8, 10, 16, 20, 30, 32]
+def test_powers_of_two():
     assert [n for n in range(-2, 70) if is_power_of_two(n)] == [1, 2, 4, 8, 16, 32, 64]
 
 
@@ -38,7 +37,7 @@ def test_the_newest_is_read_back(tmp_path):
 def test_pruning_keeps_powers_of_two_and_the_last_regular_ones(tmp_path, keep, kept):
     checkpoints = Checkpoints(tmp_path, keep)
     for step in range(1, 51):
-        if due(step, 10):
+        if step % 10 == 0 or is_power_of_two(step):
             checkpoints.save(step, {"step": step})
     assert checkpoints.steps() == sorted(kept)
 

@@ -246,3 +246,15 @@ def test_batch_size_takes_no_other_word() -> None:
 def test_resume_excludes_overwrite() -> None:
     with pytest.raises(ConfigError, match=r"^train.overwrite=true: excludes train.resume=true$"):
         training(resume=True, overwrite=True)
+
+
+def test_checkpoints_are_due_at_powers_of_two_and_multiples():
+    stack = Stack([member(train=training(steps=40, checkpoint_every=10))])
+    assert [point.step for point in finish(stack) if point.checkpoint] == [1, 2, 4, 8, 10, 16, 20, 30, 32, 40]
+
+
+def test_a_diverged_member_gets_no_marks():
+    stack = Stack([member(grok=GrokOptions(threshold=0.01)), member(seed=1, grok=GrokOptions(threshold=0.01))])
+    stack.alive[0] = False
+    finish(stack)
+    assert (stack.marks[0].train_step, stack.marks[1].train_step) == (None, 0)

@@ -25,6 +25,7 @@ from grokplane.options import ConfigError, check_options, one_of, option
 from grokplane.train import Member
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+OPTIONAL_GROUPS = ("experiment", "debug", "local")
 ROOMS = (data, losses, metrics, models, optim, record, train)
 # The parts of a config that make a member; the others say how it is recorded.
 MEMBER_KEYS = tuple(spec.name for spec in fields(Member))
@@ -105,11 +106,27 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train", with_hydr
 
 def _check_groups(overrides: Sequence[str]) -> None:
     """Refuse a config group that is given a number or the like, on which Hydra itself breaks down."""
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        folder, value = CONFIGS / override.key_or_group, override.value()
-        if folder.is_dir() and not override.is_sweep_override() and not isinstance(value, str | list | None):
-            names = sorted(file.stem for file in folder.glob("*.yaml"))
-            raise ConfigError(override.key_or_group, value, one_of(str(value), names))
+    for override in parse(overrides):
+        group, value = override.key_or_group.replace(".", "/"), override.value()
+        names = group_names(group)
+        if not names or override.is_delete() or override.is_sweep_override():
+            continue
+        if "." in override.key_or_group:
+            raise ConfigError(override.key_or_group, value, f"written {group}=NAME; {one_of(str(value), names)}")
+        if not isinstance(value, str | list) and not (value is None and group in OPTIONAL_GROUPS):
+            raise ConfigError(group, value, one_of(str(value), names))
+
+
+def group_names(group: str) -> list[str]:
+    """The choices of a config group, empty for what is none."""
+    return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml")) if group else []
+
+
+def parse(overrides: Sequence[str]) -> list[Any]:
+    """The overrides as Hydra's own objects, which `glob(*)` needs the config groups for."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(overrides))
 
 
 def validate(config: DictConfig) -> None:
@@ -159,12 +176,20 @@ def member(config: DictConfig) -> Member:
         if isinstance(error.__cause__, ConfigError):
             raise error.__cause__ from None
         raise
+    for name, metric in values["metrics"].items():
+        if not callable(metric):
+            raise ConfigError(
+                f"metrics.{name}", metric, f"written metrics=[NAME,...]; {one_of(name, group_names('metrics'))}"
+            )
     return Member(seed=config.seed, **values)
 
 
 def flat(config: Any) -> dict[str, Any]:
     """A config as one dict of dotted keys, Hydra's own node left out; lists are values."""
-    container: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    container = config
+    if OmegaConf.is_config(config):  # Hydra's node has keys that are missing until a job runs
+        own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        container = OmegaConf.to_container(own, resolve=True)
     found: dict[str, Any] = {}
     for key, value in container.items():
         if key == "hydra":

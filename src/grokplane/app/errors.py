@@ -9,12 +9,18 @@ from collections.abc import Iterable, Sequence
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from grokplane import config
 from grokplane.options import ConfigError, one_of
 
-REFUSALS = (ConfigError, HydraException, OmegaConfBaseException)
+
+class Refused(Exception):  # noqa: N818 (reads as what happened)
+    """A call that is refused with this very line."""
+
+
+REFUSALS = (Refused, ConfigError, HydraException, OmegaConfBaseException)
 
 _UNKNOWN = re.compile(r"Could not override '(?P<key>[^']+)'|Key '(?P<short>[^']+)' is not in struct")
-_CHOICE = re.compile(r"Could not find '(?P<group>.+)/(?P<name>[^/']+)'")
+_CHOICE = re.compile(r"Could not (?:find|load) '(?P<group>.+)/(?P<name>[^/']+)'")
 _TYPES = (
     (re.compile(r"could not be converted to Integer"), "must be a whole number"),
     (re.compile(r"could not be converted to Float"), "must be a number"),
@@ -22,6 +28,13 @@ _TYPES = (
     (re.compile(r"not a ListConfig, list or tuple|is not a list"), "must be a list such as [32,32]"),
     (re.compile(r"Union\[int, str\]"), "must be a whole number or a word"),
     (re.compile(r"not Optional"), "must not be null"),
+    (
+        re.compile(r"Ambiguous value for argument"),
+        "one value is allowed; -m sweeps over several, [a,b] is a list of them",
+    ),
+    (re.compile(r"Error merging override ~"), "a key of a fixed schema cannot be deleted; allowed: key=value"),
+    (re.compile(r"Interpolation key '.*' not found"), "${...} must name a key that exists"),
+    (re.compile(r"Missing mandatory value"), "must be given a value"),
 )
 
 
@@ -33,7 +46,7 @@ def one_line(error: Exception, overrides: Sequence[str], keys: Iterable[str]) ->
         overrides: what the user typed.
         keys: every key that exists, to name the nearest.
     """
-    if isinstance(error, ConfigError):
+    if isinstance(error, Refused | ConfigError):
         return str(error)
     text = f"{error} {error.__cause__ or ''}"
     if isinstance(error, OverrideParseException):
@@ -53,8 +66,9 @@ def one_line(error: Exception, overrides: Sequence[str], keys: Iterable[str]) ->
 def _blamed(text: str, overrides: Sequence[str]) -> str | None:
     """The override that an error of Hydra's is about, as typed."""
     for override in overrides:
-        if override in text or f"'{override.lstrip('+~').partition('=')[0]}'" in text:
-            return override.lstrip("+~")
+        key = override.lstrip("+~").partition("=")[0]
+        if override in text or f"'{key}'" in text or f"full_key: {key}\n" in text:
+            return override.lstrip("+")
     return None
 
 
@@ -75,4 +89,5 @@ def _no_choice(group: str, name: str, text: str) -> str:
     _, _, listed = text.partition("Available options in")
     names = [line.strip() for line in listed.splitlines()[1:]]
     names = names[: next((number for number, line in enumerate(names) if not line or ":" in line), len(names))]
+    names = names or config.group_names(group)
     return f"{group}={name}: {one_of(name, names)}"

@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
@@ -36,7 +35,7 @@ def stored_config(folder: Path) -> dict[str, Any] | None:
         if not written.exists():
             return None
         stored = OmegaConf.to_container(OmegaConf.load(written), resolve=True)
-        return stored if isinstance(stored, dict) else None  # type: ignore[return-value]
+        return stored if isinstance(stored, dict) and stored else None  # type: ignore[return-value]
     return last.state["config"]
 
 
@@ -81,16 +80,12 @@ def _check_length(merged: DictConfig, stored: Mapping[str, Any]) -> None:
 def _explicit(ours: Mapping[str, Any], overrides: Sequence[str], config_name: str) -> Iterator[str]:
     """The keys that the overrides set, directly or through a config group."""
     default = config.flat(config.compose([], config_name))
-    typed = [override.key_or_group.replace("/", ".") for override in _parsed(overrides)]
-    for key, value in ours.items():
+    typed = [override.key_or_group.replace("/", ".") for override in config.parse(overrides)]
+    for key in default | ours:
         named = any(key == name or key.startswith(f"{name}.") for name in typed)
         # An experiment sets keys all over the config: those are the ones that differ from the defaults.
-        if named or (key not in default or default[key] != value):
+        if named or key not in default or key not in ours or default[key] != ours[key]:
             yield key
-
-
-def _parsed(overrides: Sequence[str]) -> list[Any]:
-    return OverridesParser.create().parse_overrides(list(overrides))
 
 
 def is_over(folder: Path, merged: DictConfig) -> str | None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 # Measured on two cores at H = 32 and 128 (benchmarks/step.py --lookup): below about this many columns a token, the
 # product with a dense multi-hot matrix beats the gather, which has to scatter in the backward pass.
 PRODUCT_COLUMNS_PER_TOKEN = 56
 
 
-class Lookup:
+class Lookup(nn.Module):
     """Tokens [E, B, L] and a table [E, columns, H] -> sums of rows [E, B, H].
 
     Args:
@@ -25,13 +25,17 @@ class Lookup:
     """
 
     def __init__(self, vocabulary: int, length: int, by_position: bool) -> None:
+        super().__init__()
         self.columns = vocabulary * length if by_position else vocabulary
-        self._offsets = torch.arange(length) * vocabulary if by_position else torch.zeros(length, dtype=torch.int64)
+        offsets = torch.arange(length) * vocabulary if by_position else torch.zeros(length, dtype=torch.int64)
+        self.register_buffer("_offsets", offsets, persistent=False)
         self._product = self.columns <= PRODUCT_COLUMNS_PER_TOKEN * length
+
+    _offsets: Tensor
 
     def encode(self, tokens: Tensor, dtype: torch.dtype) -> Tensor:
         """Counts of each row [E, B, columns], or the rows' numbers [E, B, L], whichever is cheaper to sum."""
-        rows = tokens + self._offsets.to(tokens.device)
+        rows = tokens + self._offsets
         if not self._product:
             return rows
         counts = torch.zeros(*tokens.shape[:2], self.columns, dtype=dtype, device=tokens.device)

@@ -1,6 +1,6 @@
 """The record room: where a run's results go, and reading them back. It imports nothing of training."""
 
-from grokplane.record.checkpoints import Checkpoints, NoCheckpoint, Saved, due
+from grokplane.record.checkpoints import Checkpoints, NoCheckpoint, Saved
 from grokplane.record.load import find_runs, load, summaries
 from grokplane.record.lock import FolderBusy, FolderLock, is_locked
 from grokplane.record.options import Record
@@ -17,7 +17,6 @@ __all__ = [
     "Recorder",
     "Saved",
     "check_folder",
-    "due",
     "find_runs",
     "is_locked",
     "load",

@@ -32,11 +32,6 @@ def is_power_of_two(step: int) -> bool:
     return step > 0 and step & (step - 1) == 0
 
 
-def due(step: int, every: int) -> bool:
-    """Whether a checkpoint is due after `step` updates: at powers of two and at multiples of `every`, never at 0."""
-    return step > 0 and (is_power_of_two(step) or step % every == 0)
-
-
 class Checkpoints:
     """The checkpoints under `FOLDER/checkpoints`; `latest` only reads, `save` needs the folder's lock."""
 

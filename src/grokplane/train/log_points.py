@@ -26,7 +26,7 @@ class LogOptions:
         if step + 1 < self.dense_steps:
             return step + 1
         if self.points_per_decade is None:
-            return max((step // self.every + 1) * self.every, 0)
+            return (step // self.every + 1) * self.every
         return geometric_at_least(step + 1, self.points_per_decade)
 
 

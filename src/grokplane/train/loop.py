@@ -139,8 +139,9 @@ def _update_finite(stack: Stack, finite: Tensor) -> None:
 
 
 def _note_grokking(stack: Stack, records: Sequence[Record]) -> None:
-    """Note the accuracies; freeze the members that were to stop some steps after generalising."""
-    for number, (member, marks, record) in enumerate(zip(stack.members, stack.marks, records, strict=True)):
+    """Note the accuracies of the living; freeze the members that were to stop some steps after generalising."""
+    for number in torch.nonzero(stack.alive).flatten().tolist():
+        member, marks, record = stack.members[number], stack.marks[number], records[number]
         marks.see(stack.step, record["Acc/train"], record["Acc/test"], member.grok)
         if marks.says_stop(stack.step, member.grok):
             stack.alive[number] = False

@@ -41,7 +41,7 @@ class Stack:
         self.step = 0
         self.dtype: torch.dtype = getattr(torch, options.dtype)
         self.device = find_device(options.device)
-        torch.set_num_threads(options.threads or min(len(members), 4, len(os.sched_getaffinity(0))))
+        torch.set_num_threads(options.threads or min(len(members), 4, _cores()))
         self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
         self.batches = _streams(members, self.examples)
         weights = [generator(member.seed, "weights") for member in members]
@@ -110,6 +110,11 @@ def find_device(name: str) -> torch.device:
         here += ["mps"] if torch.backends.mps.is_available() else []
         raise ConfigError("train.device", name, f"no such device here; allowed: {', '.join(here)}") from None
     return device
+
+
+def _cores() -> int:
+    """Cores that this process may use; macOS does not tell, so there all of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _signature(examples: StackedExamples) -> Signature:

@@ -1,0 +1,122 @@
+"""The jobs of a call: which overrides go into which folder, and whether there is anything to do there."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from grokplane import config
+from grokplane.app.errors import REFUSALS, Refused, one_line
+from grokplane.app.resume import is_over, resumed_config
+from grokplane.options import ConfigError
+from grokplane.record import check_folder
+from grokplane.train import Stack
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run that a call asks for.
+
+    Attributes:
+        overrides: what the user typed, one value for each key.
+        asked: what that composes to, Hydra's node included.
+        folder: where the run lands.
+    """
+
+    overrides: Sequence[str]
+    asked: DictConfig
+    folder: Path
+
+    def over(self, config_name: str) -> str | None:
+        """Why there is nothing left to do, or None; reads only.
+
+        Raises:
+            ConfigError: what cannot be trained, or not in this folder.
+        """
+        options = self.asked.train
+        _check_place(self.folder)
+        check_folder(self.folder, overwrite=options.overwrite, resume=options.resume)
+        if not options.resume:
+            _check(self.asked)
+            return None
+        merged = resumed_config(self.folder, self.asked, self.overrides, config_name)
+        _check(merged)
+        return is_over(self.folder, merged)
+
+
+def single(overrides: Sequence[str], config_name: str) -> Job:
+    """The job of a plain call."""
+    asked = config.compose(overrides, config_name, with_hydra=True)
+    return Job(overrides, asked, Path(asked.hydra.run.dir))
+
+
+def swept(overrides: Sequence[str], config_name: str) -> list[Job]:
+    """The jobs of a multirun, as Hydra's basic sweeper makes them.
+
+    Raises:
+        Refused: the line on the first job that cannot be composed.
+        ConfigError: two jobs of one folder.
+    """
+    jobs: list[Job] = []
+    for number, typed in enumerate(_product(overrides)):
+        with refused_for(typed, config_name):
+            asked = config.compose([*typed, f"hydra.job.num={number}", f"hydra.job.id={number}"], config_name, True)
+            sweep = asked.hydra.sweep
+            jobs.append(Job(typed, asked, Path(sweep.dir, sweep.subdir)))
+        if jobs[-1].folder in [job.folder for job in jobs[:-1]]:
+            raise ConfigError("hydra.sweep.subdir", sweep.subdir, "must give every job its own folder")
+    return jobs
+
+
+class refused_for:  # noqa: N801 (used like contextlib's)
+    """A block in which whatever is refused is told in terms of one job's overrides."""
+
+    def __init__(self, overrides: Sequence[str], config_name: str) -> None:
+        self._overrides, self._config_name = overrides, config_name
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, REFUSALS):
+            raise Refused(one_line(error, self._overrides, known_keys(self._config_name))) from error
+
+
+def known_keys(config_name: str) -> list[str]:
+    """Every key of the config as it is without overrides."""
+    try:
+        return [key for key in config.flat(config.compose([], config_name)) if not key.endswith("_target_")]
+    except ConfigError:  # a configs/local/default.yaml may be what is wrong
+        return []
+
+
+def _product(overrides: Sequence[str]) -> Iterator[list[str]]:
+    axes: list[list[str]] = []
+    for override in config.parse(overrides):
+        line, key = str(override.input_line), override.get_key_element()
+        if not override.is_sweep_override():
+            axes.append([line])
+        elif override.is_discrete_sweep():
+            axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+        else:
+            raise Refused(f"{line}: cannot be swept; allowed: values with commas, choice(), range(), glob()")
+        if not axes[-1]:
+            raise Refused(f"{line}: matches nothing")
+    return (list(job) for job in itertools.product(*axes))
+
+
+def _check(one: DictConfig) -> None:
+    """Build everything that training needs, so that what cannot be trained is refused before a folder exists."""
+    Stack([config.member(one)])
+
+
+def _check_place(folder: Path) -> None:
+    """Raise ConfigError unless the folder can be made and written."""
+    there = next(place for place in [folder.absolute(), *folder.absolute().parents] if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError("hydra.run.dir", folder, f"must be in a folder that can be written, and {there} is not one")

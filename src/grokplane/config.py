@@ -25,7 +25,6 @@ from grokplane.options import ConfigError, check_options, one_of, option
 from grokplane.train import Member
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-OPTIONAL_GROUPS = ("experiment", "debug", "local")
 ROOMS = (data, losses, metrics, models, optim, record, train)
 # The parts of a config that make a member; the others say how it is recorded.
 MEMBER_KEYS = tuple(spec.name for spec in fields(Member))
@@ -109,11 +108,13 @@ def _check_groups(overrides: Sequence[str]) -> None:
     for override in parse(overrides):
         group, value = override.key_or_group.replace(".", "/"), override.value()
         names = group_names(group)
+        if group == "":
+            raise ConfigError("", value, "a key must stand before the equals sign")
         if not names or override.is_delete() or override.is_sweep_override():
             continue
         if "." in override.key_or_group:
             raise ConfigError(override.key_or_group, value, f"written {group}=NAME; {one_of(str(value), names)}")
-        if not isinstance(value, str | list) and not (value is None and group in OPTIONAL_GROUPS):
+        if not isinstance(value, str | list):
             raise ConfigError(group, value, one_of(str(value), names))
 
 
@@ -170,12 +171,7 @@ def member(config: DictConfig) -> Member:
     Raises:
         ConfigError: values that do not go together.
     """
-    try:
-        values = {key: instantiate(config[key], _convert_="all") for key in MEMBER_KEYS if key != "seed"}
-    except InstantiationException as error:
-        if isinstance(error.__cause__, ConfigError):
-            raise error.__cause__ from None
-        raise
+    values: dict[str, Any] = {key: _made(config[key]) for key in MEMBER_KEYS if key != "seed"}
     for name, metric in values["metrics"].items():
         if not callable(metric):
             raise ConfigError(
@@ -184,16 +180,22 @@ def member(config: DictConfig) -> Member:
     return Member(seed=config.seed, **values)
 
 
+def _made(node: DictConfig) -> Any:
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ConfigError):
+            raise error.__cause__ from None
+        raise
+
+
 def flat(config: Any) -> dict[str, Any]:
     """A config as one dict of dotted keys, Hydra's own node left out; lists are values."""
-    container = config
     if OmegaConf.is_config(config):  # Hydra's node has keys that are missing until a job runs
         own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-        container = OmegaConf.to_container(own, resolve=True)
+        return flat(OmegaConf.to_container(own, resolve=True))
     found: dict[str, Any] = {}
-    for key, value in container.items():
-        if key == "hydra":
-            continue
+    for key, value in config.items():
         if isinstance(value, dict) and value:
             found |= {f"{key}.{inner}": leaf for inner, leaf in flat(value).items()}
         else:

@@ -63,13 +63,15 @@ def swept(overrides: Sequence[str], config_name: str) -> list[Job]:
         ConfigError: two jobs of one folder.
     """
     jobs: list[Job] = []
+    seen = set()
     for number, typed in enumerate(_product(overrides)):
         with refused_for(typed, config_name):
             asked = config.compose([*typed, f"hydra.job.num={number}", f"hydra.job.id={number}"], config_name, True)
             sweep = asked.hydra.sweep
             jobs.append(Job(typed, asked, Path(sweep.dir, sweep.subdir)))
-        if jobs[-1].folder in [job.folder for job in jobs[:-1]]:
+        if sweep.subdir in seen:
             raise ConfigError("hydra.sweep.subdir", sweep.subdir, "must give every job its own folder")
+        seen.add(sweep.subdir)
     return jobs
 
 

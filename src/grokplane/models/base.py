@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -21,11 +21,14 @@ class Signature:
         length: tokens of a question, or features of a point.
         vocabulary: number of token kinds; None for continuous features.
         outputs: number of outputs (classes).
+        fixed: tokens by position that are the same in every question, held-out ones included (`op`, `=`); a model
+            may rely on it.
     """
 
     length: int
     vocabulary: int | None
     outputs: int
+    fixed: Mapping[int, int] = field(default_factory=dict)
 
 
 class StackedModel(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from grokplane.models.base import Signature
-from grokplane.models.layers import Embedding, Linear
+from grokplane.models.layers import Embedding, Linear, affine
 from grokplane.models.lookup import Lookup
 from grokplane.options import ConfigError
 
@@ -75,7 +75,7 @@ class SummedEmbedding(_Tokens):
     def table(self, weight: Tensor) -> Tensor:
         """[E, V, H]."""
         assert self.embedding is not None
-        return torch.bmm(self.embedding.weight, weight.mT)
+        return affine(self.embedding.weight, weight)
 
 
 class ConcatenatedEmbedding(_Tokens):
@@ -83,16 +83,28 @@ class ConcatenatedEmbedding(_Tokens):
 
     name = "concat"
 
+    def __init__(self, members: int, signature: Signature, width: int) -> None:
+        super().__init__(members, signature, width)
+        self.fixed = signature.fixed
+        self.varying = [position for position in range(self.length) if position not in self.fixed]
+        self.lookup = Lookup(self.vocabulary, len(self.varying), by_position=True)
+
     def fan_in(self, width: int) -> int:
         """One embedding a token."""
         return width * self.length
 
-    def table(self, weight: Tensor) -> Tensor:
-        """[E, L * V, H]: each position has its own slice of the weight."""
+    def encode(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
+        """The tokens that differ from question to question."""
+        return self.lookup.encode(inputs[..., self.varying], dtype)
+
+    def first(self, encoded: Tensor, linear: Linear) -> Tensor:
+        """Each position has its own slice of the weight; that of a fixed token gives a constant."""
         assert self.embedding is not None
-        members, hidden, _ = weight.shape
-        by_position = weight.view(members, hidden, self.length, -1).permute(0, 2, 3, 1)
-        return torch.matmul(self.embedding.weight[:, None], by_position).flatten(1, 2)
+        tokens, slices, bias = self.embedding.weight, linear.weight.chunk(self.length, 2), linear.bias
+        for position, token in self.fixed.items():
+            bias = bias + affine(tokens[:, token, None], slices[position])[:, 0]
+        table = torch.cat([affine(tokens, slices[position]) for position in self.varying], 1)
+        return self.lookup.sum(encoded, table, bias)
 
 
 class OneHot(_Tokens):

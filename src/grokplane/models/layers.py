@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grokplane.models.init import INITIALISATIONS
+
+
+class _Affine(torch.autograd.Function):
+    """baddbmm, with the weight's gradient in the weight's own layout: autograd's is the transpose, and costs a copy."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,), (x, weight) = grad_outputs, ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        return (
+            torch.bmm(gradient, weight) if of_x else None,
+            torch.bmm(gradient.mT, x) if of_weight else None,
+            gradient.sum(1) if of_bias else None,
+        )
+
+
+def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """E affine maps: x [E, B, in], weight [E, out, in], bias [E, out] -> [E, B, out]."""
+    mapped: Any = _Affine.apply(x, weight, bias)
+    return mapped
 
 
 class Linear(nn.Module):
@@ -19,7 +46,7 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The affine map of each member's own batch."""
-        return torch.baddbmm(self.bias[:, None], x, self.weight.mT)
+        return affine(x, self.weight, self.bias)
 
     def reset(self, member: int, init: str, generator: torch.Generator) -> None:
         """Draw one member's weight and bias."""

@@ -6,16 +6,18 @@ A linear layer on embedded tokens is linear in the tokens' one-hot code. So the 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-# Measured on two cores at H = 32 and 128 (benchmarks/step.py --lookup): below about this many columns a token, the
-# product with a dense multi-hot matrix beats the gather, which has to scatter in the backward pass.
+# Measured on two cores at H = 32 and 128: below about this many columns a token, the product with a dense multi-hot
+# matrix beats the gather, which has to scatter in the backward pass.
 PRODUCT_COLUMNS_PER_TOKEN = 56
 
 
-class Lookup(nn.Module):
+class Lookup:
     """Tokens [E, B, L] and a table [E, columns, H] -> sums of rows [E, B, H].
 
     Args:
@@ -25,27 +27,45 @@ class Lookup(nn.Module):
     """
 
     def __init__(self, vocabulary: int, length: int, by_position: bool) -> None:
-        super().__init__()
         self.columns = vocabulary * length if by_position else vocabulary
-        offsets = torch.arange(length) * vocabulary if by_position else torch.zeros(length, dtype=torch.int64)
-        self.register_buffer("_offsets", offsets, persistent=False)
-        self._product = self.columns <= PRODUCT_COLUMNS_PER_TOKEN * length
-
-    _offsets: Tensor
+        self._offsets = torch.arange(length) * vocabulary if by_position else torch.zeros(length, dtype=torch.int64)
+        self._few_columns = self.columns <= PRODUCT_COLUMNS_PER_TOKEN * length
 
     def encode(self, tokens: Tensor, dtype: torch.dtype) -> Tensor:
-        """Counts of each row [E, B, columns], or the rows' numbers [E, B, L], whichever is cheaper to sum."""
-        rows = tokens + self._offsets
-        if not self._product:
+        """Counts of each row [E, B, columns], or the rows' numbers [E, B, L], whichever is cheaper to sum.
+
+        Off the CPU always the counts: a scatter there adds in an order that differs from run to run.
+        """
+        rows = tokens + self._offsets.to(tokens.device)
+        if tokens.device.type == "cpu" and not self._few_columns:
             return rows
         counts = torch.zeros(*tokens.shape[:2], self.columns, dtype=dtype, device=tokens.device)
         return counts.scatter_add_(2, rows, torch.ones_like(rows, dtype=dtype))
 
     def sum(self, encoded: Tensor, table: Tensor, bias: Tensor) -> Tensor:
         """bias [E, H] plus the sum of each question's rows of table [E, columns, H]."""
-        if self._product:
+        if encoded.is_floating_point():
             return torch.baddbmm(bias[:, None], encoded, table)
         members, batch, length = encoded.shape
         first = torch.arange(members, device=encoded.device)[:, None, None] * self.columns
         rows = (encoded + first).view(members * batch, length)
-        return F.embedding_bag(rows, table.flatten(0, 1), mode="sum").view(members, batch, -1) + bias[:, None]
+        sums: Any = _RowSums.apply(table.flatten(0, 1), rows)
+        return sums.view(members, batch, -1) + bias[:, None]
+
+
+class _RowSums(torch.autograd.Function):
+    """embedding_bag's sum; its own backward pass sorts the rows and takes three times as long."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.columns = len(table)
+        return F.embedding_bag(rows, table, mode="sum")
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (gradient,), (rows,) = grad_outputs, ctx.saved_tensors
+        table = gradient.new_zeros(ctx.columns, gradient.shape[-1])
+        for row in rows.unbind(1):
+            table.index_add_(0, row, gradient)
+        return table, None

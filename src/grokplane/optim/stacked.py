@@ -60,7 +60,9 @@ class StackedOptimizer:
 
     def _run(self, choices: Sequence[TorchOptimizer], numbers: list[int]) -> _Run:
         start, stop = numbers[0], numbers[-1] + 1
-        views = {name: nn.Parameter(value.detach()[start:stop]) for name, value in self.parameters.items()}
+        views = self.parameters
+        if stop - start < len(choices):
+            views = {name: nn.Parameter(value.detach()[start:stop]) for name, value in self.parameters.items()}
         options = choices[start].options
         return _Run(start, stop, views, {"params": list(views.values()), **options}, options["lr"])
 
@@ -86,6 +88,8 @@ class StackedOptimizer:
             tensor.copy_(torch.where(mask, tensor, old))
 
     def _hand_out_gradients(self) -> None:
+        if len(self._runs) == 1:  # its views are the parameters themselves
+            return
         sizes = [run.stop - run.start for run in self._runs]
         for name, parameter in self.parameters.items():
             assert parameter.grad is not None

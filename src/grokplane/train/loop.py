@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -119,20 +120,22 @@ def _update(stack: Stack, batch: _Batch | None) -> None:
     """One step: forward, loss, backward, update."""
     assert batch is not None
     member = stack.members[0]
-    stack.network.zero_grad(set_to_none=True)
+    for parameter in stack.parameters.values():
+        parameter.grad = None
     losses = member.loss(stack.network(batch.encoded), batch.targets)
     means = batch.mean(losses)
-    means.sum().backward()
+    total = means.sum()
+    total.backward()
     stack.optimizer.schedule(member.schedule(stack.step, member.train.steps))
-    _update_finite(stack, torch.isfinite(means.detach()))
+    if stack.device.type == "cpu" and math.isfinite(total.item()) and bool(stack.alive.all()):
+        stack.optimizer.step()  # on a CPU nothing waits for the question, and masking costs copies
+    else:
+        _update_finite(stack, torch.isfinite(means.detach()))
 
 
 def _update_finite(stack: Stack, finite: Tensor) -> None:
     """Update the members whose loss is finite; mark and freeze the others, without asking the device."""
     alive = stack.alive & finite
-    if alive.device.type == "cpu" and bool(alive.all()):  # on a CPU nothing waits for this, and masking costs copies
-        stack.optimizer.step()
-        return
     stack.diverged = torch.where(stack.alive & ~finite, stack.step, stack.diverged)
     stack.alive = alive
     stack.optimizer.step(alive)

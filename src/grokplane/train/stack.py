@@ -119,7 +119,15 @@ def _cores() -> int:
 
 def _signature(examples: StackedExamples) -> Signature:
     shape = examples.inputs.shape[2:]
-    return Signature(shape.numel(), examples.vocabulary, examples.classes)
+    fixed = {} if examples.vocabulary is None else _fixed_tokens(examples.inputs)
+    return Signature(shape.numel(), examples.vocabulary, examples.classes, fixed)
+
+
+def _fixed_tokens(tokens: Tensor) -> dict[int, int]:
+    """The positions at which all questions [E, N, L] have one token, and that token."""
+    first = tokens[0, 0]
+    same = (tokens == first).flatten(0, 1).all(0)
+    return {position: int(first[position]) for position in same.nonzero().flatten().tolist()}
 
 
 def _streams(members: Sequence[Member], examples: StackedExamples) -> list[Batches] | None:

@@ -1,0 +1,134 @@
+"""The real command line in subprocesses: calls, calls in the background, and what they leave on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+TRAIN = Path(__file__).parents[1] / "train.py"
+PROCESSES = 2
+TINY = ("data.p=7", "data.train_fraction=0.5", "model.hidden=[8]", "model.embedding_dim=8", "train.threads=1")
+QUIET = ("record.figures=false", "record.wandb=disabled")
+
+Call = subprocess.CompletedProcess[str]
+
+
+def _start(arguments: tuple[str, ...], cwd: Path, **environment: str) -> subprocess.Popen[str]:
+    own = {"HOME": str(cwd), "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "HYDRA_"))}
+    return subprocess.Popen(
+        [sys.executable, str(TRAIN), *arguments],
+        cwd=cwd,
+        env=kept | own | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def call(*arguments: str, cwd: Path, **environment: str) -> Call:
+    """`python train.py ARGUMENTS` in a folder, to its end; its HOME is that folder."""
+    with _start(arguments, cwd, **environment) as process:
+        out, err = process.communicate(timeout=180)
+    return Call(list(arguments), process.returncode, out, err)
+
+
+def finished(*arguments: str, cwd: Path, **environment: str) -> Call:
+    """A call that must end well."""
+    done = call(*arguments, cwd=cwd, **environment)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def struck(number: signal.Signals, at: int, folder: Path, *arguments: str, cwd: Path) -> Call:
+    """A call that gets a signal as soon as its `metrics.jsonl` has a row of step `at` or later."""
+    with _start((*arguments, f"hydra.run.dir={folder}"), cwd) as process:
+        while last_step(folder) < at:
+            assert process.poll() is None, f"it ended before step {at}: {process.communicate()}"
+            time.sleep(0.01)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    return Call(list(arguments), process.returncode, out, err)
+
+
+@contextmanager
+def background() -> Iterator[Callable[..., Future[Any]]]:
+    """The `submit` of a pool that runs PROCESSES calls at a time; what has not begun is cancelled at the end."""
+    pool = ThreadPoolExecutor(PROCESSES)
+    try:
+        yield pool.submit
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def refusal(done: Call) -> str:
+    """The one line with which a call was refused."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1, done.stderr
+    return done.stderr.rstrip("\n")
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """Every file under a folder with the hash of its bytes, every folder with an empty one."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        for path in folder.rglob("*")
+    }
+
+
+def last_step(folder: Path) -> int:
+    """The step of the last whole row that is recorded so far; -1 where there is none."""
+    try:
+        lines = (folder / "metrics.jsonl").read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return -1
+    return json.loads(lines[-1])["step"] if lines else -1
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of `metrics.jsonl` without what a clock measured."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if not key.startswith("time/")} for line in lines]
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """The run's `summary.json`."""
+    return json.loads((folder / "summary.json").read_text())
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """The run's newest checkpoint."""
+    return max((folder / "checkpoints").glob("step_*.pt"))
+
+
+def state(folder: Path) -> dict[str, Any]:
+    """What the newest checkpoint holds of the training: all but the config."""
+    saved = torch.load(last_checkpoint(folder), weights_only=True)
+    return {key: value for key, value in saved.items() if key != "config"}
+
+
+def assert_same_state(one: Any, other: Any) -> None:
+    """Two states agree to the last bit."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same_state(one[key], other[key])
+    elif isinstance(one, torch.Tensor):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+    else:
+        assert one == other

@@ -1,0 +1,55 @@
+"""Bad input on the command line: exit code 2, one line that names key, value and what is allowed, nothing on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+from command import Call, background, call, digest, refusal
+
+P7 = ("data.p=7", "data.train_fraction=0.5")
+HOLDOUT = ("data/split=label_holdout", "data.train_fraction=null")
+# What is typed, how the line begins, and the word in it that says what is allowed.
+CASES = [
+    (("width=7",), "width=7: unknown key", "--help"),
+    (("train.step=5",), "train.step=5: unknown key", "train.steps"),
+    (("train.steps=abc",), "train.steps=abc: ", "whole number"),
+    (("train.steps=1.5",), "train.steps=1.5: ", "whole number"),
+    (("data.p=1",), "data.p=1: ", "at least 2"),
+    (("data.train_fraction=1",), "data.train_fraction=1.0: ", "above 0 and below 1"),
+    (("data.p=3", "data.train_fraction=0.1"), "data.train_fraction=0.1: ", "training subset of 9 pairs empty"),
+    ((*P7, "train.batch_size=25"), "train.batch_size=25: ", "full or 1 to 24"),
+    ((*HOLDOUT, "data.split.below=null", "data.split.labels=[99]"), "data.split.labels=[99]: ", "0 to 52"),
+    (("optimizer.lr=-0.1",), "optimizer.lr=-0.1: ", "at least 0"),
+    (("optimizer.lr=nan",), "optimizer.lr=nan: ", "finite number"),
+    (("model.init_scale=inf",), "model.init_scale=inf: ", "finite number"),
+    (("seed=-1",), "seed=-1: ", "at least 0"),
+    (("data.p=6", "data.operation=div"), "data.operation=div: ", "prime data.p, not 6"),
+    (("data.p=9", "data.operation=div_odd_sub_even"), "data.operation=div_odd_sub_even: ", "prime data.p, not 9"),
+    (("data.operation=x2_plus_y3",), "data.operation=x2_plus_y3: ", "did you mean x2_plus_y"),
+    (("train.device=cuda:99",), "train.device=cuda:99: ", "allowed: cpu"),
+    (("experiment=peluch",), "experiment=peluch: ", "did you mean peluche?"),
+    (("-m", "seed=0,-1"), "seed=-1: ", "at least 0"),
+]
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[Path, Future[Call]]]]:
+    """Every case in an empty folder of its own, begun before the first test waits for one."""
+    folders = [tmp_path_factory.mktemp("refused") for _ in CASES]
+    with background() as submit:
+        yield [(folder, submit(call, *typed, cwd=folder)) for folder, (typed, *_) in zip(folders, CASES, strict=True)]
+
+
+@pytest.mark.parametrize("number", range(len(CASES)), ids=[" ".join(typed) for typed, *_ in CASES])
+def test_a_refused_call_says_why_in_one_line_and_writes_nothing(
+    calls: list[tuple[Path, Future[Call]]], number: int
+) -> None:
+    folder, done = calls[number]
+    _, beginning, allowed = CASES[number]
+    line = refusal(done.result())
+    assert line.startswith(beginning)
+    assert allowed in line.removeprefix(beginning)
+    assert digest(folder) == {}

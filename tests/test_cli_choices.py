@@ -1,0 +1,113 @@
+"""Every file of configs/ through the command line for a few steps, and the ways in which a run can end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import QUIET, TINY, Call, background, call, digest, finished, rows, summary
+
+from grokplane import config
+from grokplane.data.operations import OPERATIONS
+
+FEW = (*TINY, *QUIET, "train.steps=2", "log.dense_steps=1", "log.every=50", "train.checkpoint_every=100")
+EXPERIMENTS = config.group_names("experiment")
+# Each is one multirun and its number of jobs: every choice of a group, or of a key that names something, at least once.
+SWEEPS = [
+    (24, ("optimizer=glob(*)", "schedule=glob(*)", "loss=glob(*)")),
+    (15, (f"data.operation={','.join(OPERATIONS)}", "data.layout=equation", "data.label_noise=0.2")),
+    (15, ("model.activation=ReLU,Tanh,Sigmoid,GELU,LeakyReLU", "model.embedding=sum,concat,onehot")),
+    (
+        12,
+        (
+            "model.init=torch,kaiming,normal",
+            "train.sampling=shuffled,replacement",
+            "data/split=random,ordered",
+            "train.batch_size=5",
+        ),
+    ),
+    (12, ("metrics=glob(*)", "train.dtype=float64", "train.batch_size=5", "log.points_per_decade=4")),
+]
+DIVERGING = (*TINY, "record.wandb=disabled", "optimizer=sgd", "optimizer.lr=1e6", "loss=mse", "train.steps=50")
+EARLY = ("data.p=2", "grok.threshold=0.3", "grok.stop_after=7", "log.dense_steps=0", "log.every=5", "train.steps=500")
+Submit = Callable[..., Future[Any]]
+
+
+@pytest.fixture(scope="module")
+def submit() -> Iterator[Submit]:
+    with background() as submit:
+        yield submit
+
+
+@pytest.fixture(scope="module", autouse=True)
+def swept(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, Future[Call]]]:
+    folders = [tmp_path_factory.mktemp("swept") for _ in SWEEPS]
+    return [
+        (cwd / "sweep", submit(finished, "-m", *FEW, *typed, "hydra.sweep.dir=sweep", cwd=cwd))
+        for cwd, (_, typed) in zip(folders, SWEEPS, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def experiments(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Future[Call]]]:
+    folders = {name: tmp_path_factory.mktemp(name) for name in EXPERIMENTS}
+    return {
+        name: (cwd, submit(finished, f"experiment={name}", "debug=default", "train.steps=5", cwd=cwd))
+        for name, cwd in folders.items()
+    }
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_runs(name: str, experiments: dict[str, tuple[Path, Future[Call]]]) -> None:
+    cwd, done = experiments[name]
+    assert "finished at step 5" in done.result().stdout
+    (folder,) = (cwd / "outputs" / "debug").iterdir()
+    assert summary(folder)["status"] == "finished"
+    assert [row["step"] for row in rows(folder)] == [0, 1, 2, 5]
+    assert (folder / "figures" / "curves.png").stat().st_size > 10_000
+    assert "figures/curves.png" in done.result().stdout
+
+
+@pytest.mark.parametrize("number", range(len(SWEEPS)), ids=[typed[0] for _, typed in SWEEPS])
+def test_every_choice_runs(swept: list[tuple[Path, Future[Call]]], number: int) -> None:
+    folder, done = swept[number]
+    jobs = SWEEPS[number][0]
+    assert done.result().stdout.count("(finished at step 2)") == jobs
+    for job in range(jobs):
+        assert summary(folder / str(job))["status"] == "finished"
+    assert not (folder / str(jobs)).exists()
+
+
+def test_a_diverging_run_ends_with_3_and_its_step(tmp_path: Path) -> None:
+    done = call(*DIVERGING, "hydra.run.dir=run", cwd=tmp_path)
+    assert done.returncode == 3
+    recorded = summary(tmp_path / "run")
+    assert recorded["status"] == "diverged"
+    assert 1 <= recorded["diverged"] < 50
+    assert f"training loss not finite at step {recorded['diverged']}" in done.stdout
+    assert "Traceback" not in done.stderr
+    before = digest(tmp_path)
+    again = call("hydra.run.dir=run", "train.resume=true", cwd=tmp_path)
+    assert again.stdout.startswith(f"run: diverged at step {recorded['diverged']}")
+    assert again.stderr == ""
+    assert digest(tmp_path) == before
+
+
+def test_a_run_that_was_to_stop_after_grokking_is_finished_early(tmp_path: Path) -> None:
+    finished(*EARLY, *QUIET, "model.hidden=[8]", "hydra.run.dir=run", cwd=tmp_path)
+    recorded = summary(tmp_path / "run")
+    assert recorded["status"] == "finished"
+    assert recorded["steps"] < 500
+    assert recorded["steps"] == recorded["grok"]["test_step"] + 10  # the first log point 7 steps later
+    assert recorded["grok"]["threshold"] == 0.3
+
+
+def test_a_run_for_which_the_wandb_server_is_not_there_is_recorded_offline(tmp_path: Path) -> None:
+    nowhere = {"WANDB_MODE": "online", "WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40}
+    done = finished(*TINY, "train.steps=3", "record.figures=false", "hydra.run.dir=run", cwd=tmp_path, **nowhere)
+    assert "recording offline" in done.stderr
+    assert list((tmp_path / "run" / "wandb").rglob("run-*.wandb"))
+    assert summary(tmp_path / "run")["status"] == "finished"

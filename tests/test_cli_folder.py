@@ -1,0 +1,166 @@
+"""A folder that holds a run: what may be done with it, and what leaves its every byte as it was."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command import (
+    QUIET,
+    TINY,
+    Call,
+    assert_same_state,
+    background,
+    call,
+    digest,
+    finished,
+    last_checkpoint,
+    refusal,
+    rows,
+    state,
+    summary,
+)
+from omegaconf import OmegaConf
+
+from grokplane.record.lock import FolderLock
+
+RUN = (*TINY, *QUIET, "train.steps=60", "train.checkpoint_every=25", "log.dense_steps=3", "log.every=20")
+RESUME = "train.resume=true"
+REFUSED = [
+    (RUN, "hydra.run.dir=run: holds a run already", "train.overwrite=true or train.resume=true"),
+    ((RESUME, "train.steps=50"), "train.steps=50: only upward", "the run has 60"),
+    ((RESUME, "seed=3", "data.p=11"), "train.resume=true: run holds a run with another", "seed=3 (the run: 0)"),
+    ((RESUME, "optimizer=sgd"), "train.resume=true: run holds a run with another", "AdamW"),
+]
+Submit = Callable[..., Future[Any]]
+
+
+@pytest.fixture(scope="module")
+def submit() -> Iterator[Submit]:
+    with background() as submit:
+        yield submit
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which `run` is a finished run."""
+    cwd = tmp_path_factory.mktemp("base")
+    finished(*RUN, "hydra.run.dir=run", cwd=cwd)
+    return cwd
+
+
+@pytest.fixture(scope="module")
+def before(base: Path) -> dict[str, str]:
+    return digest(base)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def refused(submit: Submit, base: Path, before: dict[str, str]) -> list[Future[Call]]:  # noqa: ARG001 (comes first)
+    return [submit(call, *typed, "hydra.run.dir=run", cwd=base) for typed, *_ in REFUSED]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Future[Path]:
+    """A run of 90 steps, never resumed."""
+    return submit(_finished, tmp_path_factory.mktemp("whole"), *RUN, "train.steps=90")
+
+
+def _finished(cwd: Path, *typed: str) -> Path:
+    finished(*typed, "hydra.run.dir=a b/run", cwd=cwd)
+    return cwd / "a b" / "run"
+
+
+def _copy(base: Path, to: Path) -> Path:
+    return Path(shutil.copytree(base / "run", to / "run"))
+
+
+def _assert_same_run(one: Path, other: Path) -> None:
+    assert_same_state(state(one), state(other))
+    assert rows(one) == rows(other)
+    assert summary(one)["status"] == summary(other)["status"] == "finished"
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)), ids=[" ".join(typed) for typed, *_ in REFUSED])
+def test_a_refused_call_changes_no_byte(
+    base: Path, before: dict[str, str], refused: list[Future[Call]], number: int
+) -> None:
+    line = refusal(refused[number].result())
+    _, beginning, allowed = REFUSED[number]
+    assert line.startswith(beginning)
+    assert allowed in line
+    assert digest(base) == before
+
+
+def test_resuming_a_finished_run_says_so_and_changes_no_byte(base: Path, before: dict[str, str]) -> None:
+    done = finished(RESUME, "hydra.run.dir=run", *TINY, cwd=base)
+    assert done.stdout == "run: finished at step 60: there is nothing left to do\n"
+    assert done.stderr == ""
+    assert digest(base) == before
+
+
+def test_a_folder_in_which_another_process_writes_is_refused(base: Path, tmp_path: Path) -> None:
+    folder = _copy(base, tmp_path)
+    lock = FolderLock(folder)
+    held = digest(tmp_path)
+    try:
+        line = refusal(call(*RUN, "train.overwrite=true", "hydra.run.dir=run", cwd=tmp_path))
+        assert line.startswith("hydra.run.dir=run: another process writes there (pid ")
+        assert digest(tmp_path) == held
+    finally:
+        lock.release()
+
+
+def test_a_finished_run_made_longer_equals_a_longer_run(base: Path, tmp_path: Path, whole: Future[Path]) -> None:
+    folder = _copy(base, tmp_path)
+    finished(RESUME, "train.steps=90", "hydra.run.dir=run", cwd=tmp_path)
+    _assert_same_run(folder, whole.result())
+    assert summary(folder)["wandb_id"] == summary(base / "run")["wandb_id"]
+    assert OmegaConf.load(folder / ".hydra" / "config.yaml").train.steps == 90
+    assert torch.load(last_checkpoint(folder), weights_only=True)["config"]["train"]["steps"] == 90
+
+
+def test_a_damaged_checkpoint_costs_a_word_and_nothing_else(base: Path, tmp_path: Path) -> None:
+    folder = _copy(base, tmp_path)
+    damaged = last_checkpoint(folder)
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    damaged.write_bytes(content)
+    done = finished(RESUME, "hydra.run.dir=run", cwd=tmp_path)
+    assert "step_00000060.pt is damaged" in done.stderr
+    assert "falling back to the one before it" in done.stderr
+    assert done.stderr.count("is damaged") == 1
+    _assert_same_run(folder, base / "run")
+
+
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_without_a_checkpoint_that_can_be_read_a_run_starts_at_step_0(base: Path, tmp_path: Path, how: str) -> None:
+    folder = _copy(base, tmp_path)
+    checkpoints = sorted((folder / "checkpoints").iterdir())
+    for path in checkpoints:
+        path.unlink() if how == "gone" else path.write_bytes(b"torn")
+    done = finished(RESUME, "hydra.run.dir=run", cwd=tmp_path)
+    assert done.stderr.count("is damaged") == (0 if how == "gone" else len(checkpoints))
+    assert "step 0/60" in done.stderr
+    _assert_same_run(folder, base / "run")
+
+
+def test_overwriting_leaves_nothing_of_the_earlier_run(base: Path, tmp_path: Path) -> None:
+    folder = _copy(base, tmp_path)
+    finished(*RUN, "train.overwrite=true", "train.steps=8", f"hydra.run.dir={folder}", cwd=tmp_path)
+    assert [row["step"] for row in rows(folder)] == [0, 1, 2, 8]
+    assert last_checkpoint(folder).name == "step_00000008.pt"
+    assert summary(folder)["wandb_id"] != summary(base / "run")["wandb_id"]
+
+
+def test_a_schedule_that_ends_with_the_run_cannot_be_made_longer(tmp_path: Path) -> None:
+    typed = (*RUN, "schedule=cosine", "train.steps=10", "hydra.run.dir=run")
+    finished(*typed, cwd=tmp_path)
+    before = digest(tmp_path)
+    line = refusal(call(*typed, RESUME, "train.steps=20", cwd=tmp_path))
+    assert line == "train.steps=20: the run's learning-rate schedule ends at its 10 steps"
+    assert digest(tmp_path) == before

@@ -1,0 +1,76 @@
+"""What else the command line refuses, through the entry point's own function: many cases, one process."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from command import digest
+
+from grokplane.app import main
+
+# What is typed, how the line begins, and the words in it that say what is allowed.
+CASES = [
+    (("+data.q=5",), "data.q=5: unknown key", "data.p"),
+    (("train.steps=null",), "train.steps=null: ", "not be null"),
+    (("model.hidden=32",), "model.hidden=32: ", "[32,32]"),
+    (("train.batch_size=half",), "train.batch_size=half: ", "full or a whole number"),
+    (("optimizer=adamx",), "optimizer=adamx: ", "did you mean adam"),
+    (("metrics=[loss,foo]",), "metrics=foo: ", "weight_norms"),
+    (("data.split=random",), "data.split=random: ", "data/split=NAME"),
+    (("optimizer=null",), "optimizer=null: ", "adamw"),
+    (("metrics.loss=null",), "metrics.loss=null: ", "metrics=[NAME,...]"),
+    (("seed=0,1",), "seed=0,1: ", "-m sweeps"),
+    (("data.p=[",), "data.p=[: ", "key=value"),
+    (("optimizer=sgd", "optimizer.nesterov=true"), "optimizer.nesterov=true: ", "optimizer.momentum above 0"),
+    (("train.resume=true", "train.overwrite=true"), "train.overwrite=true: ", "excludes train.resume"),
+    (("hydra.run.dir=/dev/null/run",), "hydra.run.dir=/dev/null/run: ", "can be written"),
+    (("--config-dir=elsewhere",), "--config-dir: no such flag", "--multirun"),
+    (("-m", "data.p=7,abc"), "data.p=abc: ", "whole number"),
+    (("-m", "seed=0,1", "train.steps=1", "hydra.sweep.subdir=same"), "hydra.sweep.subdir=same: ", "its own folder"),
+    (("-m", "optimizer.lr=interval(0,1)"), "optimizer.lr=interval(0,1): ", "choice()"),
+    (("train.steps=0",), "train.steps=0: ", "at least 1"),
+    (("train.resume=maybe",), "train.resume=maybe: ", "true or false"),
+    (("train.threads=1000000",), "train.threads=1000000: ", "at most 1024"),
+    (("train.dtype=float16",), "train.dtype=float16: ", "float32, float64"),
+    (("data.train_fraction=null",), "data.train_fraction=null: ", "needs a number"),
+    (("data.p=2", "data.train_fraction=0.2"), "data.train_fraction=0.2: ", "training subset of 4 pairs empty"),
+    (("data/split=label_holdout", "data.split.below=53"), "data.split.below=53: ", "leave labels"),
+    (("data/split=nope",), "data/split=nope: ", "label_holdout, ordered, random"),
+    (("data.label_noise=0.0001",), "data.label_noise=0.0001: ", "842 training answers"),
+    (("optimizer.betas=[0.9]",), "optimizer.betas=[0.9]: ", "list of 2"),
+    (("model.hidden=[0]",), "model.hidden=[0]: ", "at least 1"),
+    (("model.embedding=none",), "model.embedding=none: ", "sum, concat or onehot"),
+    (("data=3",), "data=3: ", "modular"),
+    (("=3",), "=3: ", "equals sign"),
+    (("~data.p",), "~data.p: ", "key=value"),
+    (("~optimizer",), "~optimizer: ", "given a value"),
+    (("optimizer.lr=???",), "optimizer.lr=???: ", "given a value"),
+    (("seed=${foo}",), "seed=${foo}: ", "a key that exists"),
+    (("hydra.run.dri=x",), "hydra.run.dri=x: ", "unknown key"),
+    (("hydra/launcher=nope",), "hydra/launcher=nope: ", "basic"),
+    (("-m", "optimizer=glob(z*)"), "optimizer=glob(z*): ", "matches nothing"),
+    (("-m", "data.p=7,6", "data.operation=add,div"), "data.operation=div: ", "prime data.p, not 6"),
+]
+
+
+@pytest.mark.parametrize(("typed", "beginning", "allowed"), CASES, ids=[" ".join(typed) for typed, *_ in CASES])
+def test_a_refused_call_says_why_in_one_line_and_writes_nothing(
+    typed: tuple[str, ...],
+    beginning: str,
+    allowed: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["train.py", *typed])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # main sets it too; so it is taken back
+    with pytest.raises(SystemExit) as ended:
+        main("train")
+    out, err = capfd.readouterr()
+    assert (ended.value.code, out, err.count("\n")) == (2, "", 1), err
+    assert err.startswith(beginning)
+    assert allowed in err.removeprefix(beginning)
+    assert digest(tmp_path) == {}

@@ -104,17 +104,22 @@ class Case:
             for one in seeds
         ]
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches without end from tensors in memory: the whole set, or slices of a permutation an epoch."""
+    def batches(self, members: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches without end from tensors in memory: the whole set, or slices of a permutation an epoch.
+
+        Args:
+            members: give each of so many models a batch of its own [E, B, ...]; None: one batch [B, ...].
+        """
         examples = self.member.data.examples(0)
         inputs, targets = examples.table.inputs[examples.train], examples.train_targets
         size = self.member.train.batch_size
         while isinstance(size, str):
             yield inputs, targets
         while True:
-            order = torch.randperm(len(targets))
+            orders = [torch.randperm(len(targets)) for _ in range(members or 1)]
+            order = orders[0] if members is None else torch.stack(orders)
             for start in range(0, len(targets) - size + 1, size):
-                rows = order[start : start + size]
+                rows = order[..., start : start + size]
                 yield inputs[rows], targets[rows]
 
     def bare_loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
@@ -134,8 +139,8 @@ def cases(threads: int) -> list[Case]:
     """What is timed, with members that use this number of threads.
 
     A linear layer costs three products an update (output, gradient of weight, gradient of input), the first layer on
-    data two. The embedded forms do the first layer on the vocabulary, three products; the sum over a question's rows
-    is a product with a constant matrix, two, or a gather, none.
+    data two. The embedded forms do the first layer on the vocabulary (at an equation's fixed positions on one token),
+    three products; the sum over a question's rows is a product with a constant matrix, two, or a gather, none.
     """
     full = _train("full", threads)
     summed = _modular(Modular(RandomSplit()), MLP(), CrossEntropy(), full)
@@ -146,7 +151,7 @@ def cases(threads: int) -> list[Case]:
     rest = ((842, 32, 32, 3), (842, 32, 53, 3))
     head = (512, 128, 99, 3)
     pixels = products((200, 784, 200, 2), (200, 200, 200, 3), (200, 200, 10, 3))
-    enerrio_flops = products((512, 512, 128, 3), head), products((4 * 99, 128, 128, 3), head)
+    enerrio_flops = products((512, 512, 128, 3), head), products((2 * 99 + 2, 128, 128, 3), head)
     default_flops = products((842, 200, 32, 3), *rest), products((53, 200, 32, 3), (842, 53, 32, 2), *rest)
 
     def concat() -> nn.Module:

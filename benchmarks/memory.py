@@ -17,14 +17,14 @@ ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = 0.05
 
 
-def peak_mebibytes(steps: int, folder: Path) -> float:
+def peak_mebibytes(steps: int, folder: Path, overrides: list[str]) -> float:
     """Peak resident memory of a run of that many steps, with a log point every 1,000.
 
     Raises:
         subprocess.CalledProcessError: if the run fails.
     """
-    overrides = [f"train.steps={steps}", f"hydra.run.dir={folder}", "log.every=1000", "record.wandb=offline"]
-    command = [sys.executable, str(ROOT / "train.py"), *overrides]
+    settings = [f"train.steps={steps}", f"hydra.run.dir={folder}", "log.every=1000", "record.wandb=offline"]
+    command = [sys.executable, str(ROOT / "train.py"), *settings, *overrides]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -37,11 +37,13 @@ def main() -> int:
     """Print both peaks; 1 if the longer run needs more than 5% above the shorter."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="2,000 and 20,000 steps")
-    short = 2_000 if parser.parse_args().small else 20_000
+    parser.add_argument("overrides", nargs="*", help="key=value, as for train.py")
+    options = parser.parse_args()
+    short = 2_000 if options.small else 20_000
     peaks = []
     with tempfile.TemporaryDirectory() as folder:
         for steps in (short, 10 * short):
-            peaks.append(peak_mebibytes(steps, Path(folder) / str(steps)))
+            peaks.append(peak_mebibytes(steps, Path(folder) / str(steps), options.overrides))
             print(f"{steps:>9,} steps: peak {peaks[-1]:.1f} MiB", flush=True)
     growth = peaks[1] / peaks[0] - 1
     print(f"growth {growth:+.1%}: {'pass' if growth <= ALLOWED else 'FAIL'} (<= {ALLOWED:.0%})")

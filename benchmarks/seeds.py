@@ -26,10 +26,10 @@ def main() -> None:
     stack = Stack([config.member(one) for one in composed])
     began = time.perf_counter()
     with tqdm(total=composed[0].train.steps) as bar:
-        records = []
+        records = [{} for _ in stack.members]
         for point in run(stack):
             bar.update(point.step - bar.n)
-            records = point.records or records
+            records = [new or old for new, old in zip(point.records or records, records, strict=True)]
     seconds = time.perf_counter() - began
     print("| seed | fitted at | generalised at | last train accuracy | last test accuracy |\n|---|---|---|---|---|")
     for seed, (marks, record) in enumerate(zip(stack.marks, records, strict=True)):

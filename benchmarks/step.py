@@ -1,73 +1,30 @@
 """The cost of a training step: grokplane alone and stacked, a bare hand-written loop, and modelbatch.
 
 One process times all of them in turn, round after round, so that a drift of the machine reaches all alike; warm-up,
-building and log points are left out. `python benchmarks/step.py` needs the extra `bench` and an idle machine.
+building and log points are left out. `python benchmarks/step.py` needs the extra `bench` and an idle machine, and takes
+some minutes; docs/benchmarks.md holds what it found.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from cases import IMAGES, LR, WEIGHT_DECAY, Case, cases
+from report import Ratio, Timing, machine, report
 
 from grokplane.train import Stack, run
 
 STACKED = 16
-SOLO_AT_MOST, OVER_MODELBATCH = 1.15, 1.5
 
 Contender = Callable[[int], None]
 """Does that many steps."""
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Milliseconds a member-step of one contender, one value a round."""
-
-    case: str
-    threads: int
-    contender: str
-    rounds: list[float]
-
-    @property
-    def median(self) -> float:
-        """Over the rounds."""
-        return statistics.median(self.rounds)
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """How many times faster one contender is than another in member-steps per second.
-
-    Attributes:
-        ratio: of the medians.
-        low, high: quartiles of the ratio within a round.
-        required: what the project promises; None where it promises nothing.
-    """
-
-    case: str
-    threads: int
-    name: str
-    ratio: float
-    low: float
-    high: float
-    required: float | None
-
-    @property
-    def verdict(self) -> str:
-        """Whether the promise is kept."""
-        if self.required is None:
-            return ""
-        return f"{'pass' if self.ratio >= self.required else 'FAIL'} (>= {self.required:.2f})"
 
 
 def bare(case: Case) -> Contender:
@@ -100,17 +57,23 @@ def ours(case: Case, count: int, grid: bool) -> Contender:
     return steps
 
 
-def modelbatch(case: Case, fused: bool) -> Contender:
-    """modelbatch, as its documentation has it: one batch for all models, one param group a model."""
+def modelbatch(case: Case, shared: bool, fused: bool) -> Contender:
+    """modelbatch as its documentation has it, with one param group a model.
+
+    Args:
+        case: what to train; each model with a learning rate and weight decay of its own.
+        shared: one batch for all models, its default; else each has its own, as members of a stack have.
+        fused: torch's fused AdamW in place of the default one.
+    """
     from modelbatch import ModelBatch, OptimizerFactory  # pyright: ignore[reportMissingImports]
 
     torch.manual_seed(0)
-    stack = ModelBatch([case.bare() for _ in range(STACKED)])
-    configs = [{"lr": m.optimizer.options["lr"], "weight_decay": m.optimizer.options["weight_decay"]}
-               for m in case.members(STACKED, grid=True)]  # fmt: skip
+    stack = ModelBatch([case.bare() for _ in range(STACKED)], shared_input=shared)
+    options = [member.optimizer.options for member in case.members(STACKED, grid=True)]
+    configs = [{key: one[key] for key in ("lr", "weight_decay")} for one in options]
     factory = OptimizerFactory(torch.optim.AdamW, {"fused": True} if fused else {})
     optimizer = factory.create_optimizer(stack, configs)
-    batches = case.batches()
+    batches = case.batches(None if shared else STACKED)
 
     def steps(count: int) -> None:
         for _ in range(count):
@@ -124,18 +87,17 @@ def modelbatch(case: Case, fused: bool) -> Contender:
 
 def contenders(case: Case) -> dict[str, tuple[Contender, int]]:
     """By name, each contender and how many members it trains."""
-    rivals = {
+    found = {
         "bare": (bare(case), 1),
         "solo": (ours(case, 1, grid=False), 1),
         "16 seeds": (ours(case, STACKED, grid=False), STACKED),
         "16 grid": (ours(case, STACKED, grid=True), STACKED),
     }
-    if case.name != IMAGES:
-        return rivals
-    return rivals | {
-        "modelbatch": (modelbatch(case, fused=False), STACKED),
-        "modelbatch fused": (modelbatch(case, fused=True), STACKED),
-    }
+    if case.name == IMAGES:
+        found["modelbatch"] = modelbatch(case, shared=False, fused=False), STACKED
+        found["modelbatch, shared"] = modelbatch(case, shared=True, fused=False), STACKED
+        found["modelbatch, fused"] = modelbatch(case, shared=False, fused=True), STACKED
+    return found
 
 
 def measure(case: Case, threads: int, rounds: int, seconds: float) -> list[Timing]:
@@ -152,7 +114,7 @@ def measure(case: Case, threads: int, rounds: int, seconds: float) -> list[Timin
 
 def calibrate(steps: Contender, seconds: float) -> int:
     """Warm up, and tell how many steps take about this long: whole hundreds, as the loop pauses after a hundred."""
-    steps(200)
+    steps(100)
     each = elapsed(steps, 100) / 100
     return max(1, round(seconds / each / 100)) * 100
 
@@ -173,55 +135,6 @@ def matmul_rate(size: int = 1536, rounds: int = 15) -> float:
             torch.mm(one, other)
 
     return 2e-9 * size**3 / min(elapsed(multiply, 1) for _ in range(rounds))
-
-
-def ratios(case: Case, timings: list[Timing]) -> list[Ratio]:
-    """Every comparison of a case that a promise is about, and the floor's share."""
-    by_name = {timing.contender: timing for timing in timings}
-    threads = timings[0].threads
-    stacked = case.required if threads == 2 else None
-    wanted = [("solo", "bare", 1 / SOLO_AT_MOST), ("16 seeds", "bare", stacked), ("16 grid", "bare", stacked)]
-    if "modelbatch" in by_name:
-        wanted += [("16 grid", "modelbatch", OVER_MODELBATCH), ("16 grid", "modelbatch fused", None)]
-    return [compare(by_name[fast], by_name[slow], required) for fast, slow, required in wanted]
-
-
-def compare(fast: Timing, slow: Timing, required: float | None) -> Ratio:
-    """The ratio of medians, with quartiles over the rounds."""
-    each = sorted(b / a for a, b in zip(fast.rounds, slow.rounds, strict=True))
-    low, _, high = statistics.quantiles(each, n=4)
-    name = f"{fast.contender} / {slow.contender}"
-    return Ratio(fast.case, fast.threads, name, slow.median / fast.median, low, high, required)
-
-
-def table(case: Case, timings: list[Timing], rate: float) -> str:
-    """Markdown rows: milliseconds a member-step, and the floor that the products alone set at the measured rate."""
-    naive, executed = (1e-6 * flops / rate for flops in (case.naive_flops, case.executed_flops))
-    rows = [f"{'contender':<18} | ms a member-step | quartiles", "--- | ---: | ---"]
-    for timing in timings:
-        low, _, high = statistics.quantiles(timing.rounds, n=4)
-        rows.append(f"{timing.contender:<18} | {timing.median:16.3f} | {low:.3f}-{high:.3f}")
-    rows += [f"{'floor, as written':<18} | {naive:16.3f} | ", f"{'floor, as executed':<18} | {executed:16.3f} | "]
-    return "\n".join(rows)
-
-
-def machine() -> str:
-    """Hardware, versions and load, in one line."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
-    name = names[0] if names else platform.machine()
-    return f"{name}, {cores} cores, load {load:.2f}; Python {platform.python_version()}, torch {torch.__version__}"
-
-
-def report(case: Case, timings: list[Timing], rate: float) -> list[Ratio]:
-    """Print a case's table and comparisons."""
-    print(f"\n## {case.name}, {timings[0].threads} threads ({rate:.0f} GFLOP/s)\n\n{table(case, timings, rate)}\n")
-    found = ratios(case, timings)
-    for one in found:
-        print(f"{one.name:<26} {one.ratio:5.2f} ({one.low:.2f}-{one.high:.2f})  {one.verdict}", flush=True)
-    return found
 
 
 def main() -> int:

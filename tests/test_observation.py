@@ -120,4 +120,4 @@ def test_the_learning_rate_seen_is_the_one_used() -> None:
 
 def test_metrics_that_are_not_asked_for_are_not_recorded() -> None:
     record = measure(stack := Stack([member(optimizer=AdamW())]), observe(stack, None))[0]
-    assert record.keys() == {"Acc/train", "Acc/test"}
+    assert record.keys() == {"step", "Acc/train", "Acc/test", "Loss/train", "Loss/test"}

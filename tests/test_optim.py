@@ -168,7 +168,7 @@ def test_a_mask_that_lets_all_pass_changes_nothing() -> None:
 
 def test_the_schedule_scales_each_members_own_rate() -> None:
     optimizer = stacked("sgd")
-    assert optimizer.learning_rates(0.5) == pytest.approx([lr / 2 for lr, _ in MEMBERS])
+    assert optimizer.learning_rates([0.5] * len(MEMBERS)) == pytest.approx([lr / 2 for lr, _ in MEMBERS])
     before = {key: value.detach().clone() for key, value in optimizer.parameters.items()}
     for parameter in optimizer.parameters.values():
         parameter.grad = torch.ones_like(parameter)

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from hydra.types import RunMode
+from omegaconf import DictConfig
 
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.jobs import known_keys, refused_for, single, swept
 from grokplane.app.report import report
 from grokplane.app.resume import is_over, resumed_config
-from grokplane.app.session import execute, plain
+from grokplane.app.session import execute
 from grokplane.app.usage import usage
 
 REFUSED = 2
@@ -68,9 +69,9 @@ def _train(config_name: str, arguments: Sequence[str], overrides: Sequence[str],
         with refused_for(job.overrides, config_name):
             over.append(job.over(config_name))
     if all(over):
-        for job, why in zip(jobs, over, strict=True):
-            print(f"{job.folder}: {why}")
-        return 0
+        for one in over:
+            print(one.line)
+        return max(one.code for one in over)
     # Hydra would write this call's config over the run's.
     resumed = any(job.asked.train.resume and (job.folder / ".hydra").exists() for job in jobs)
     return _hydra(config_name, [*arguments, *(["hydra.output_subdir=null"] if resumed else [])])
@@ -85,8 +86,6 @@ def _hydra(config_name: str, arguments: Sequence[str]) -> int:
             codes.append(_job(asked, config_name))
         except REFUSALS as error:  # what came up since the check; Hydra would print a line of its own
             refusals.append(error)
-        if codes[-1] > SIGNALLED:
-            raise SystemExit(codes[-1])  # no further job of a multirun
 
     sys.argv[1:] = arguments
     hydra.main(version_base="1.3", config_path=str(config.CONFIGS), config_name=config_name)(job)()
@@ -102,19 +101,11 @@ def _job(asked: DictConfig, config_name: str) -> int:
         asked = resumed_config(folder, asked, HydraConfig.get().overrides.task, config_name)
         over = is_over(folder, asked)
         if over is not None:
-            print(f"{folder}: {over}")
-            return 0
-        _write_config(folder, asked)
+            print(over.line)
+            return over.code
     outcome = execute([asked], [folder])
     for summary in outcome.summaries:
         print(report(folder, summary))
+    if outcome.signal is not None and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise SystemExit(SIGNALLED + outcome.signal)  # no further job, even if this one was over already
     return outcome.exit_code
-
-
-def _write_config(folder: Path, resumed: DictConfig) -> None:
-    """Keep `.hydra/config.yaml` what the run is, for readers of the folder."""
-    written = folder / ".hydra" / "config.yaml"
-    written.parent.mkdir(exist_ok=True)
-    text = OmegaConf.to_yaml(OmegaConf.create(plain(resumed)))
-    if not written.exists() or written.read_text() != text:
-        written.write_text(text)

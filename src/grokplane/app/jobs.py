@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
-from grokplane.app.resume import is_over, resumed_config
+from grokplane.app.resume import Over, is_over, resumed_config
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
 from grokplane.train import Stack
@@ -26,13 +26,15 @@ class Job:
         overrides: what the user typed, one value for each key.
         asked: what that composes to, Hydra's node included.
         folder: where the run lands.
+        named: whether the user named that folder.
     """
 
     overrides: Sequence[str]
     asked: DictConfig
     folder: Path
+    named: bool
 
-    def over(self, config_name: str) -> str | None:
+    def over(self, config_name: str) -> Over | None:
         """Why there is nothing left to do, or None; reads only.
 
         Raises:
@@ -40,6 +42,8 @@ class Job:
         """
         options = self.asked.train
         _check_place(self.folder)
+        if options.resume and not self.named:
+            raise ConfigError("train.resume", True, "needs hydra.run.dir=FOLDER, or under -m hydra.sweep.dir=FOLDER")
         check_folder(self.folder, overwrite=options.overwrite, resume=options.resume)
         if not options.resume:
             _check(self.asked)
@@ -52,7 +56,7 @@ class Job:
 def single(overrides: Sequence[str], config_name: str) -> Job:
     """The job of a plain call."""
     asked = config.compose(overrides, config_name, with_hydra=True)
-    return Job(overrides, asked, Path(asked.hydra.run.dir))
+    return Job(overrides, asked, Path(asked.hydra.run.dir), _named(overrides, "hydra.run.dir"))
 
 
 def swept(overrides: Sequence[str], config_name: str) -> list[Job]:
@@ -68,7 +72,8 @@ def swept(overrides: Sequence[str], config_name: str) -> list[Job]:
         with refused_for(typed, config_name):
             asked = config.compose([*typed, f"hydra.job.num={number}", f"hydra.job.id={number}"], config_name, True)
             sweep = asked.hydra.sweep
-            jobs.append(Job(typed, asked, Path(sweep.dir, sweep.subdir)))
+            named = _named(typed, "hydra.sweep.dir")
+            jobs.append(Job(typed, asked, Path(sweep.dir, sweep.subdir), named))
         if sweep.subdir in seen:
             raise ConfigError("hydra.sweep.subdir", sweep.subdir, "must give every job its own folder")
         seen.add(sweep.subdir)
@@ -95,6 +100,10 @@ def known_keys(config_name: str) -> list[str]:
         return [key for key in config.flat(config.compose([], config_name)) if not key.endswith("_target_")]
     except ConfigError:  # a configs/local/default.yaml may be what is wrong
         return []
+
+
+def _named(overrides: Sequence[str], key: str) -> bool:
+    return any(override.key_or_group == key for override in config.parse(overrides))
 
 
 def _product(overrides: Sequence[str]) -> Iterator[list[str]]:

@@ -25,6 +25,7 @@ class Progress:
 
     def show(self, step: int, records: Sequence[Mapping[str, float]]) -> None:
         """Note that `step` updates are done; `records` are those of a log point, if this is one."""
+        records = [record for record in records if record]
         if records:
             self._text = ", ".join(_pair(name, records, keys) for name, *keys in _SHOWN if keys[0] in records[0])
             self._bar.set_postfix_str(self._text, refresh=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -16,6 +16,16 @@ from grokplane.record.summary import read_summary
 
 # What a resumed run may change: how long it is and how it is recorded. train.resume and train.overwrite are the call's.
 FREE = ("train.steps", "train.checkpoint_every", "train.resume", "train.overwrite", "record.")
+
+
+DIVERGED = 3
+
+
+class Over(NamedTuple):
+    """A run with nothing left to do: the line that says so, and the exit code that the run ended with."""
+
+    line: str
+    code: int
 
 
 @cache
@@ -65,6 +75,7 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
         if key.startswith(FREE):
             OmegaConf.update(merged, key, ours[key])
     OmegaConf.update(merged, "train.resume", True)
+    OmegaConf.update(merged, "train.overwrite", False)
     _check_length(merged, stored)
     return merged
 
@@ -88,15 +99,15 @@ def _explicit(ours: Mapping[str, Any], overrides: Sequence[str], config_name: st
             yield key
 
 
-def is_over(folder: Path, merged: DictConfig) -> str | None:
-    """Why there is nothing left to do in a folder, or None: `finished`, `diverged`."""
+def is_over(folder: Path, merged: DictConfig) -> Over | None:
+    """Why there is nothing left to do in a folder, or None."""
     summary = read_summary(folder)
     status = summary.get("status")
     if status == "diverged":
-        return f"diverged at step {summary['diverged']}: there is nothing to go on with"
+        return Over(f"{folder}: diverged at step {summary['diverged']}: there is nothing to go on with", DIVERGED)
     if status != "finished":
         return None
     last = saved(folder.absolute())
     if last is None or (last.step < merged.train.steps and last.state["alive"]):
         return None
-    return f"finished at step {last.step:,}: there is nothing left to do"
+    return Over(f"{folder}: finished at step {last.step:,}: there is nothing left to do", 0)

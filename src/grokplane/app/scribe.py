@@ -6,10 +6,27 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from grokplane.record import Recorder, load
+from grokplane.record import Recorder
+from grokplane.record.rows import METRICS, read_rows
 from grokplane.train import Point, Stack
 
 log = logging.getLogger(__name__)
+
+
+# What the figures show: reading more would cost memory that grows with the run.
+DRAWN = ("Acc/", "Loss/", "WN/")
+
+
+def grok_summary(stack: Stack, number: int) -> dict[str, Any]:
+    """One member's marks and the threshold that they used, as summary.json holds them."""
+    marks = stack.marks[number]
+    threshold = stack.members[number].grok.threshold
+    return {
+        "train_step": marks.train_step,
+        "test_step": marks.test_step,
+        "delay": marks.delay,
+        "threshold": threshold,
+    }
 
 
 class Scribe:
@@ -30,53 +47,48 @@ class Scribe:
         """Log, checkpoint and close as the point says; nothing more once the member is done."""
         if self._done:
             return
-        if point.records:
-            self._recorder.log({"step": point.step, **point.records[self._number]})
+        if point.records and point.records[self._number]:
+            self._recorder.log(point.records[self._number])
         finished = bool(point.finished) and point.finished[self._number]
         if point.checkpoint or point.interrupted or finished:
-            state = self._stack.state(self._number) | {"config": self._config}
-            self._recorder.checkpoint(point.step, state, regular=not finished)
+            step, grok = self._stack.step_of(self._number), grok_summary(self._stack, self._number)
+            state = self._stack.state(self._number) | {"step": step, "config": self._config}
+            self._recorder.checkpoint(step, state, regular=not finished, grok=grok)
         if finished:
             self._draw()
         if finished or point.interrupted:
-            self._finish("interrupted" if point.interrupted else "finished", point.step)
+            self._finish("interrupted" if point.interrupted else "finished")
 
     def close(self) -> dict[str, Any]:
         """The summary as it was written."""
         return self._recorder.finish("interrupted")
 
-    def _finish(self, status: str, step: int) -> None:
+    def _finish(self, status: str) -> None:
         diverged = int(self._stack.diverged[self._number])
         self._recorder.finish(
             "diverged" if diverged >= 0 else status,
-            step=step,
-            grok=self._grok(),
+            step=self._stack.step_of(self._number),
+            grok=grok_summary(self._stack, self._number),
             diverged=diverged if diverged >= 0 else None,
         )
         self._done = True
-
-    def _grok(self) -> dict[str, Any]:
-        marks = self._stack.marks[self._number]
-        threshold = self._stack.members[self._number].grok.threshold
-        return {
-            "train_step": marks.train_step,
-            "test_step": marks.test_step,
-            "delay": marks.delay,
-            "threshold": threshold,
-        }
 
     def _draw(self) -> None:
         """Draw the run's figures from what was recorded; a picture that fails must not fail the run."""
         if not self._config["record"]["figures"]:
             return
+        import pandas
+
         from grokplane import plot
 
-        folder, grok = self._recorder.folder, self._grok()
-        marks = {name: grok[name] for name in ("train_step", "test_step")}
+        folder, grok = self._recorder.folder, grok_summary(self._stack, self._number)
         try:
-            figure = plot.curves(
-                load(folder), marks=marks, threshold=grok["threshold"], title=str(self._config["name"])
-            )
+            rows = pandas.DataFrame(
+                {name: value for name, value in row.items() if name == "step" or name.startswith(DRAWN)}
+                for row in read_rows(folder / METRICS)
+            ).assign(run=folder.name)
+            title = str(self._config["name"])
+            figure = plot.curves(rows, marks=grok, threshold=grok["threshold"], title=title)
             plot.save(figure, folder / "figures" / "curves.png")
         except Exception:
             log.warning("figures/curves.png could not be drawn", exc_info=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,10 +15,14 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane import config
 from grokplane.app.progress import Progress
 from grokplane.app.resume import saved
-from grokplane.app.scribe import Scribe
+from grokplane.app.scribe import Scribe, grok_summary
 from grokplane.app.signals import StopRequest
+from grokplane.options import ConfigError
 from grokplane.record import Recorder
+from grokplane.record.atomic import write_text
 from grokplane.train import Stack, run
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Outcome:
 
     Attributes:
         summaries: what each member's summary.json says.
-        signal: the signal that interrupted it, if one did.
+        signal: the signal that asked to stop, if one did, even too late.
     """
 
     summaries: list[dict[str, Any]]
@@ -35,7 +40,7 @@ class Outcome:
     @property
     def exit_code(self) -> int:
         """0 when all finished, 3 when one diverged, 128 + the signal when interrupted."""
-        if self.signal is not None:
+        if self.signal is not None and any(summary["status"] == "interrupted" for summary in self.summaries):
             return 128 + self.signal
         return 3 if any(summary["status"] == "diverged" for summary in self.summaries) else 0
 
@@ -48,38 +53,67 @@ def execute(configs: Sequence[DictConfig], folders: Sequence[Path]) -> Outcome:
     Raises:
         ConfigError: members that cannot be trained together, folders that are taken or in use.
     """
-    stack = Stack([config.member(one) for one in configs])
-    options = stack.members[0].train
-    checkpoints = [saved(folder.absolute()) for folder in folders] if options.resume else []
-    if checkpoints and None not in checkpoints:
-        stack.load([last.state for last in checkpoints if last is not None])
     with ExitStack() as exits:
-        pairs = list(zip(configs, folders, strict=True))
-        recorders = [exits.enter_context(_recorder(one, folder, stack)) for one, folder in pairs]
-        scribes = [Scribe(stack, number, recorder, plain(configs[number])) for number, recorder in enumerate(recorders)]
         stop = exits.enter_context(StopRequest())
+        stack = Stack([config.member(one) for one in configs])
+        options = stack.members[0].train
+        if options.resume:
+            _go_on(stack, folders)
+        log.info("step %d of %d on %s, %d threads", stack.step, options.steps, stack.device, torch.get_num_threads())
+        pairs = list(zip(configs, folders, strict=True))
+        recorders = [
+            exits.enter_context(_recorder(one, folder, stack, number)) for number, (one, folder) in enumerate(pairs)
+        ]
+        scribes = [Scribe(stack, number, recorder, plain(configs[number])) for number, recorder in enumerate(recorders)]
         with Progress(stack.step, options.steps) as progress:
             for point in run(stack, stop):
                 for scribe in scribes:
                     scribe.take(point)
                 progress.show(point.step, point.records)
         summaries = [scribe.close() for scribe in scribes]
-    interrupted = any(summary["status"] == "interrupted" for summary in summaries)
-    return Outcome(summaries, stop.signal if interrupted else None)
+    for summary in summaries:
+        log.info("%s at step %d: %s", summary["status"], summary["steps"], summary["grok"])
+    return Outcome(summaries, stop.signal)
 
 
-def _recorder(one: DictConfig, folder: Path, stack: Stack) -> Recorder:
+def _go_on(stack: Stack, folders: Sequence[Path]) -> None:
+    """Take the stack up where the folders' checkpoints left it; at step 0 where there are none yet."""
+    checkpoints = [saved(folder.absolute()) for folder in folders]
+    if len({None if last is None else last.step for last in checkpoints}) > 1:
+        found = ", ".join(f"{folder}: {last and last.step}" for folder, last in zip(folders, checkpoints, strict=True))
+        raise ConfigError("train.resume", True, f"the members of a stack must resume from one step, not {found}")
+    if None not in checkpoints:
+        stack.load([last.state for last in checkpoints if last is not None])
+
+
+def _recorder(one: DictConfig, folder: Path, stack: Stack, number: int) -> Recorder:
     options = stack.members[0].train
-    extra = {"device": str(stack.device), "threads": torch.get_num_threads(), "members": len(stack.members)}
-    return Recorder(
+    recorder = Recorder(
         folder,
         plain(one),
         config.instantiate(one.record, _convert_="all"),
         overwrite=options.overwrite,
         resume_step=stack.step if options.resume else None,
         keep_checkpoints=options.keep_checkpoints,
-        extra=extra,
+        extra={
+            "device": str(stack.device),
+            "threads": torch.get_num_threads(),
+            "members": len(stack.members),
+            "grok": grok_summary(stack, number),
+        },
     )
+    if options.resume:
+        _write_config(folder, one)
+    return recorder
+
+
+def _write_config(folder: Path, resumed: DictConfig) -> None:
+    """Keep `.hydra/config.yaml` what the run is, for readers of the folder."""
+    written = folder / ".hydra" / "config.yaml"
+    written.parent.mkdir(exist_ok=True)
+    text = OmegaConf.to_yaml(OmegaConf.create(plain(resumed)))
+    if not written.exists() or written.read_text() != text:
+        write_text(written, text)
 
 
 def plain(one: DictConfig) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Modular:
     """All pairs of residues modulo p under one operation; the classes are the tokens of the layout."""
 
     split: Any = option(help="which pairs train: data/split=random, label_holdout or ordered")
-    p: int = option(53, "modulus", at_least=2)
+    p: int = option(53, "modulus", at_least=2, at_most=2_000)
     operation: str = option("add", "what is done to the two operands", choices=OPERATIONS, stackable=True)
     layout: str = option("operands", "tokens of a question: a b, or a op b =", choices=LAYOUTS)
     train_fraction: float | None = option(0.3, "share of the pairs that trains", above=0, below=1, stackable=True)
@@ -74,7 +74,7 @@ class Modular:
         """
         table = self.table(seed)
         train, test = self.split(table, self.train_fraction, seed)
-        noisy = with_label_noise(table.targets[train], self.label_noise, self.p, seed)
+        noisy = with_label_noise(table.targets[train], self.label_noise, seed)
         return Examples(table, train, test, noisy)
 
 

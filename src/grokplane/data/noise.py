@@ -9,28 +9,32 @@ from grokplane.options import ConfigError
 from grokplane.random import generator
 
 
-def with_label_noise(targets: Tensor, amount: float, labels: int, seed: int) -> Tensor:
-    """Answers [n] of which some are replaced, each by another label drawn uniformly from 0..labels-1.
+def with_label_noise(targets: Tensor, amount: float, seed: int) -> Tensor:
+    """Answers [n] of which some are replaced, each by another of the labels that occur among them, drawn uniformly.
 
-    With one seed, more noise adds wrong answers to those of less noise.
+    A label that was held out is thus never seen in training, not even as noise. With one seed, more noise adds wrong
+    answers to those of less noise.
 
     Args:
-        targets: true answers [n] int64, each below `labels`.
+        targets: true answers [n] int64.
         amount: below 1 a fraction, int(amount * n) answers; from 1 on their number.
-        labels: number of labels that can be drawn, at least 2.
         seed: the member's seed.
 
     Raises:
-        ConfigError: an amount that is no whole number, is more than n, or is a fraction that comes to none.
+        ConfigError: an amount that is no whole number, is more than n, or is a fraction that comes to none;
+            any noise where all answers are the same.
     """
     if amount == 0:
         return targets
     count = _noisy_count(len(targets), amount)
+    labels, place = targets.unique(return_inverse=True)
+    if len(labels) < 2:
+        raise ConfigError("data.label_noise", amount, "must be 0 where all training answers are the same")
     random = generator(seed, "label noise")
     chosen = torch.randperm(len(targets), generator=random)[:count]
-    shifts = torch.randint(1, labels, (len(targets),), generator=random)[:count]
+    shifts = torch.randint(1, len(labels), (len(targets),), generator=random)[:count]
     noisy = targets.clone()
-    noisy[chosen] = (targets[chosen] + shifts) % labels
+    noisy[chosen] = labels[(place[chosen] + shifts) % len(labels)]
     return noisy
 
 

@@ -95,7 +95,8 @@ class ConcatenatedEmbedding(_Tokens):
 
     def encode(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
         """The tokens that differ from question to question."""
-        return self.lookup.encode(inputs[..., self.varying], dtype)
+        varying = torch.stack([inputs[..., position] for position in self.varying], -1)
+        return self.lookup.encode(varying, dtype)
 
     def first(self, encoded: Tensor, linear: Linear) -> Tensor:
         """Each position has its own slice of the weight; that of a fixed token gives a constant."""

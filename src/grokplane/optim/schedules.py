@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from grokplane.options import option
+from grokplane.options import ConfigError, option
 
 
 class Schedule(Protocol):
@@ -57,6 +57,10 @@ class Cosine:
     warmup_steps: int = option(0, "updates until the full rate", at_least=0)
     final_fraction: float = option(0.0, "factor at the end", at_least=0, at_most=1)
     total_steps: int | None = option(None, "update at which the end is reached; null: train.steps", at_least=1)
+
+    def __post_init__(self) -> None:
+        if self.total_steps is not None and self.warmup_steps >= self.total_steps:
+            raise ConfigError("schedule.warmup_steps", self.warmup_steps, "must be below schedule.total_steps")
 
     @property
     def follows_train_steps(self) -> bool:

@@ -66,9 +66,9 @@ class StackedOptimizer:
         options = choices[start].options
         return _Run(start, stop, views, {"params": list(views.values()), **options}, options["lr"])
 
-    def learning_rates(self, factor: float) -> list[float]:
-        """Each member's rate under a schedule's factor."""
-        return [run.lr * factor for run in self._runs for _ in range(run.start, run.stop)]
+    def learning_rates(self, factors: Sequence[float]) -> list[float]:
+        """Each member's rate under its own factor of the schedule."""
+        return [run.lr * factors[member] for run in self._runs for member in range(run.start, run.stop)]
 
     def schedule(self, factor: float) -> None:
         """Set every member's learning rate to its own base rate times the factor."""

@@ -51,7 +51,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps that have a checkpoint, whole or not, in rising order."""
-        return sorted(int(path.stem.removeprefix("step_")) for path in self.folder.glob("step_*.pt"))
+        return sorted(int(path.stem.removeprefix("step_")) for path in self.folder.glob(f"step_{'[0-9]' * 8}.pt"))
 
     def save(self, step: int, state: Mapping[str, Any], regular: bool = True) -> Path:
         """Save a state, then prune; `regular=False` (a run's end) exempts this one from the pruning of this call.

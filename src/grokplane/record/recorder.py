@@ -93,9 +93,19 @@ class Recorder:
         self._step = max(self._step, row["step"])
         self._tracker.log(row)
 
-    def checkpoint(self, step: int, state: Mapping[str, Any], *, regular: bool = True) -> Path:
-        """Save a state after `step` updates and refresh the summary; `regular=False` for the run's last state."""
+    def checkpoint(
+        self, step: int, state: Mapping[str, Any], *, regular: bool = True, grok: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Save a state after `step` updates and refresh the summary.
+
+        Args:
+            step: number of updates done.
+            state: see `Checkpoints.save`.
+            regular: False for the run's last state.
+            grok: the marks so far, see `finish`.
+        """
         self._rows.sync()
+        self._summary["grok"] = dict(grok) if grok is not None else self._summary["grok"]
         path = self.checkpoints.save(step, state, regular)
         self._step = max(self._step, step)
         self._write("running")

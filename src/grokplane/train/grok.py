@@ -32,6 +32,11 @@ class GrokMarks:
             return None
         return self.test_step - self.train_step
 
+    def before(self, step: int) -> "GrokMarks":
+        """The marks made before a step."""
+        kept = [mark if mark is not None and mark < step else None for mark in (self.train_step, self.test_step)]
+        return GrokMarks(*kept)
+
     def see(self, step: int, train_accuracy: float, test_accuracy: float, options: GrokOptions) -> None:
         """Note the accuracies of a log point; steps come in ascending order."""
         if self.train_step is None and train_accuracy >= options.threshold:

@@ -24,7 +24,8 @@ class Point:
 
     Attributes:
         step: number of updates done.
-        records: at a log point, one flat record a member; else empty.
+        records: one flat record a member with its `step`, at a log point and where a member is lost; else empty. A
+            member that has nothing to tell has an empty record.
         checkpoint: whether a checkpoint is due.
         finished: whether each member will be updated no more.
         interrupted: whether the caller asked to stop.
@@ -52,24 +53,42 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False) -> Iterator[Poin
     member = stack.members[0]
     steps = member.train.steps
     batch = None if stack.batches is not None else _whole(stack)
+    told = [False] * len(stack.members)
     timer = _Timer()
     while True:
         last = stack.step == steps or not bool(stack.alive.any())
-        records = []
-        if last or member.log.due(stack.step):
-            records = measure(stack, observe(stack, timer.seconds_per_step()))
-            _note_grokking(stack, records)
-            last = last or not bool(stack.alive.any())
-        finished = [last or not alive for alive in stack.alive.tolist()]
-        yield Point(stack.step, records, last or _checkpoint_due(stack), finished)
+        records = _records(stack, told, timer, last)
+        last = last or not bool(stack.alive.any())
+        told = [last or not alive for alive in stack.alive.tolist()]
+        yield Point(stack.step, records, last or _checkpoint_due(stack), told)
         if last:
             return
         until = min(steps, member.log.next_after(stack.step), _next_checkpoint(stack), stack.step + CHUNK)
         with timer:
             timer.steps += _advance(stack, until, batch, stop)
+            bool(stack.alive.any())  # a device may still be at it: wait, so that the time is that of the steps
         if stop() and stack.step < steps:
             yield Point(stack.step, interrupted=True)
             return
+
+
+def _records(stack: Stack, told: Sequence[bool], timer: _Timer, last: bool) -> list[Record]:
+    """What this pause tells of each member: all at a log point, else those that diverged since the last pause."""
+    log = stack.members[0].log
+    due = last or log.due(stack.step)
+    lost = [not done and step >= 0 for done, step in zip(told, stack.diverged.tolist(), strict=True)]
+    if not (due or any(lost)):
+        return []
+    records = measure(stack, observe(stack, timer.seconds_per_step()))
+    if last:
+        stack.mark_diverged(torch.tensor([not math.isfinite(record["Loss/train"]) for record in records]))
+    _note_grokking(stack, records)
+    # The step at which a member was lost has its row already if it was a log point.
+    wanted = [
+        not done and (not log.due(record["step"]) if gone else due)
+        for done, gone, record in zip(told, lost, records, strict=True)
+    ]
+    return [record if want else {} for record, want in zip(records, wanted, strict=True)]
 
 
 def _advance(stack: Stack, until: int, batch: _Batch | None, stop: Callable[[], bool]) -> int:
@@ -77,8 +96,10 @@ def _advance(stack: Stack, until: int, batch: _Batch | None, stop: Callable[[], 
     start, positions = stack.step, stack.positions(stack.step, until)
     for number in range(until - start):
         _update(stack, _gather(stack, positions[number]) if batch is None and positions is not None else batch)
+        if stack.device.type == "cpu" and not stack.alive.any():
+            break
         stack.step += 1
-        if stop() or (stack.device.type == "cpu" and not stack.alive.any()):
+        if stop():
             break
     return stack.step - start
 
@@ -135,10 +156,8 @@ def _update(stack: Stack, batch: _Batch | None) -> None:
 
 def _update_finite(stack: Stack, finite: Tensor) -> None:
     """Update the members whose loss is finite; mark and freeze the others, without asking the device."""
-    alive = stack.alive & finite
-    stack.diverged = torch.where(stack.alive & ~finite, stack.step, stack.diverged)
-    stack.alive = alive
-    stack.optimizer.step(alive)
+    stack.mark_diverged(~finite)
+    stack.optimizer.step(stack.alive)
 
 
 def _note_grokking(stack: Stack, records: Sequence[Record]) -> None:

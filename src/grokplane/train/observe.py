@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from grokplane.data import StackedSubset
-from grokplane.metrics import Accuracy, LayerOutput, Observation, Subset
+from grokplane.metrics import Accuracy, LayerOutput, Loss, Observation, Subset
 from grokplane.train.stack import Stack
 
-Record = dict[str, float]
+Record = dict[str, Any]
 Layers = Mapping[str, Mapping[str, Tensor]]
 
 
@@ -24,8 +25,9 @@ def observe(stack: Stack, seconds_per_step: float | None) -> Observation:
     gradients = _gradients_of(stack, train)
     with torch.no_grad():
         held_out = _subset(stack, stack.examples.test)
-    factor = stack.members[0].schedule(stack.step, stack.members[0].train.steps)
-    rates = torch.tensor(stack.optimizer.learning_rates(factor), dtype=torch.float64, device=stack.device)
+    schedule, steps = stack.members[0].schedule, stack.members[0].train.steps
+    factors = [schedule(stack.step_of(number), steps) for number in range(len(stack.members))]
+    rates = torch.tensor(stack.optimizer.learning_rates(factors), dtype=torch.float64, device=stack.device)
     layers = {
         name: {role: value.detach() for role, value in roles.items()} for name, roles in stack.network.layers().items()
     }
@@ -34,13 +36,16 @@ def observe(stack: Stack, seconds_per_step: float | None) -> Observation:
 
 
 def measure(stack: Stack, seen: Observation) -> list[Record]:
-    """The values of all metrics, one flat record a member, in one transfer from the device."""
-    values: dict[str, Tensor] = Accuracy()(seen)
+    """The values of all metrics, one flat record a member with its `step`, in one transfer from the device.
+
+    Losses and accuracies are always among them: grok marks and divergence are read off them.
+    """
+    values: dict[str, Tensor] = Accuracy()(seen) | Loss()(seen)
     with torch.no_grad():
         for metric in stack.members[0].metrics.values():
             values |= metric(seen)
     rows = torch.stack([value.to(torch.float64) for value in values.values()], 1).tolist()
-    return [dict(zip(values, row, strict=True)) for row in rows]
+    return [{"step": stack.step_of(number)} | dict(zip(values, row, strict=True)) for number, row in enumerate(rows)]
 
 
 def _subset(stack: Stack, subset: StackedSubset) -> Subset:

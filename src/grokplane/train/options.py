@@ -15,7 +15,7 @@ class TrainOptions:
     steps: int = option(40_000, "number of updates", at_least=1)
     batch_size: int | str = option("full", "points in an update: a number, or full", at_least=1)
     sampling: str = option("shuffled", "batches: epochs shuffled, or drawn with replacement", choices=SAMPLERS)
-    device: str = option("cpu", "cpu, cuda, cuda:1, mps")
+    device: str = option("cpu", "cpu, cuda, cuda:1")
     dtype: str = option("float32", "precision of parameters and activations", choices=DTYPES)
     threads: int | None = option(
         None, "CPU threads; null: one a member, up to 4 and to the cores at hand", at_least=1, at_most=1024
@@ -28,6 +28,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if isinstance(self.batch_size, str) and self.batch_size != "full":
             raise ConfigError("train.batch_size", self.batch_size, "must be full or a whole number, at least 1")
+        if self.batch_size == "full" and self.sampling != "shuffled":
+            raise ConfigError("train.sampling", self.sampling, "needs a number for train.batch_size, which is full")
         if self.resume and self.overwrite:
             raise ConfigError("train.overwrite", True, "excludes train.resume=true")
 

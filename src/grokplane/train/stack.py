@@ -53,6 +53,17 @@ class Stack:
         self.diverged = torch.full((len(members),), -1, device=self.device)
         self.marks = [GrokMarks() for _ in members]
 
+    def mark_diverged(self, lost: Tensor) -> None:
+        """Note at the present step those of the living members whose training loss is not finite [E], bool."""
+        lost = lost.to(self.device) & self.alive
+        self.diverged = torch.where(lost, self.step, self.diverged)
+        self.alive = self.alive & ~lost
+
+    def step_of(self, member: int) -> int:
+        """Updates done of one member: those of the stack, or those before its loss ceased to be finite."""
+        diverged = int(self.diverged[member])
+        return diverged if diverged >= 0 else self.step
+
     def state(self, member: int) -> dict[str, Any]:
         """A copy of all that one member needs to go on from here: plain dicts of CPU tensors and numbers."""
         return {
@@ -84,7 +95,8 @@ class Stack:
             self.optimizer.load([state["optimizer"] for state in states])
         self.alive.copy_(torch.tensor([state["alive"] for state in states]))
         self.diverged.copy_(torch.tensor([state["diverged"] for state in states]))
-        self.marks = [GrokMarks(**state["grok"]) for state in states]
+        # The loop logs this step again, and marks it again if this run has a log point there.
+        self.marks = [GrokMarks(**state["grok"]).before(self.step) for state in states]
 
     def positions(self, start: int, stop: int) -> Tensor | None:
         """Each step's points [stop - start, E, B] in the members' training subsets, on the device; None: all."""
@@ -102,12 +114,11 @@ def find_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(name)
-        if device.type not in ("cpu", "cuda", "mps"):
+        if device.type not in ("cpu", "cuda"):
             raise RuntimeError(f"{name} is not a device that this project trains on")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError):  # torch raises the latter where it was built without the device
         here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
-        here += ["mps"] if torch.backends.mps.is_available() else []
         raise ConfigError("train.device", name, f"no such device here; allowed: {', '.join(here)}") from None
     return device
 

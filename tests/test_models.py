@@ -26,7 +26,8 @@ def generators(first: int = 0) -> list[torch.Generator]:
 
 
 def stacked(signature: Signature, dtype: torch.dtype = torch.float64, **keys: Any) -> StackedModel:
-    choice = MLP(**({"hidden": [6, 4], "embedding_dim": WIDTH} | keys))
+    embeds = keys.get("embedding", "sum") in ("sum", "concat")
+    choice = MLP(**({"hidden": [6, 4], "embedding_dim": WIDTH if embeds else None} | keys))
     return build([choice] * MEMBERS, signature, generators(), dtype)
 
 

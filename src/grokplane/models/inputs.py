@@ -10,12 +10,15 @@ from grokplane.models.layers import Embedding, Linear, affine
 from grokplane.models.lookup import Lookup
 from grokplane.options import ConfigError
 
+DEFAULT_WIDTH = 200
+
 
 class Features(nn.Module):
     """Continuous features, as they are: [E, B, ...] flattened to [E, B, length]."""
 
-    def __init__(self, members: int, signature: Signature, width: int) -> None:  # noqa: ARG002 (one form for all)
+    def __init__(self, members: int, signature: Signature, width: int | None) -> None:  # noqa: ARG002 (one form for all)
         super().__init__()
+        _refuse_width("none", width)
         if signature.vocabulary is not None:
             raise ConfigError("model.embedding", "none", "this task's input is tokens; use sum, concat or onehot")
         self.width = signature.length
@@ -30,11 +33,19 @@ class Features(nn.Module):
         return linear(encoded)
 
 
+def _refuse_width(name: str, width: int | None) -> None:
+    if width is not None:
+        raise ConfigError("model.embedding_dim", width, f"model.embedding={name} embeds nothing; leave it null")
+
+
 class _Tokens(nn.Module):
     """Tokens [E, B, L] through a table that the first layer has been applied to."""
 
-    def __init__(self, members: int, signature: Signature, width: int) -> None:
+    def __init__(self, members: int, signature: Signature, width: int | None) -> None:
         super().__init__()
+        if not self.embedded:
+            _refuse_width(self.name, width)
+        width = width or DEFAULT_WIDTH
         if signature.vocabulary is None:
             raise ConfigError("model.embedding", self.name, "this task's input is not tokens; use none")
         self.length, self.vocabulary = signature.length, signature.vocabulary
@@ -83,7 +94,7 @@ class ConcatenatedEmbedding(_Tokens):
 
     name = "concat"
 
-    def __init__(self, members: int, signature: Signature, width: int) -> None:
+    def __init__(self, members: int, signature: Signature, width: int | None) -> None:
         super().__init__(members, signature, width)
         self.fixed = signature.fixed
         self.varying = [position for position in range(self.length) if position not in self.fixed]

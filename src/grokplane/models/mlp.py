@@ -19,7 +19,7 @@ class MLP:
 
     hidden: list[int] = option([32, 32], "width of each hidden layer", at_least=1)
     embedding: str = option("sum", "how tokens enter; none: the input is features", choices=INPUTS)
-    embedding_dim: int = option(200, "width of the embedding (sum, concat)", at_least=1)
+    embedding_dim: int | None = option(None, "width of the embedding (sum, concat); null: 200", at_least=1)
     activation: str = option("ReLU", "activation function of the hidden layers", choices=ACTIVATIONS)
     init: str = option("torch", "initialisation of weights", choices=INITIALISATIONS)
     init_scale: float = option(1.0, "factor on every initial parameter", above=0, stackable=True)

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import data, losses, metrics, models, optim, record, train
 from grokplane.options import ConfigError, check_options, one_of, option
+from grokplane.record.atomic import flatten
 from grokplane.train import Member
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -191,13 +192,5 @@ def _made(node: DictConfig) -> Any:
 
 def flat(config: Any) -> dict[str, Any]:
     """A config as one dict of dotted keys, Hydra's own node left out; lists are values."""
-    if OmegaConf.is_config(config):  # Hydra's node has keys that are missing until a job runs
-        own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-        return flat(OmegaConf.to_container(own, resolve=True))
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            found |= {f"{key}.{inner}": leaf for inner, leaf in flat(value).items()}
-        else:
-            found[str(key)] = value
-    return found
+    container: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
+    return flatten({key: value for key, value in container.items() if key != "hydra"})

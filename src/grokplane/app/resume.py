@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane import config
 from grokplane.options import ConfigError, shown
 from grokplane.record import Checkpoints, NoCheckpoint, Saved
+from grokplane.record.load import stored_config
 from grokplane.record.summary import read_summary
 
 # What a resumed run may change: how long it is and how it is recorded. train.resume and train.overwrite are the call's.
@@ -37,16 +38,10 @@ def saved(folder: Path) -> Saved | None:
         return None
 
 
-def stored_config(folder: Path) -> dict[str, Any] | None:
+def run_config(folder: Path) -> dict[str, Any] | None:
     """The config of the run in a folder: that of its last checkpoint, before the first one that of `.hydra/`."""
     last = saved(folder.absolute())
-    if last is None:
-        written = folder / ".hydra" / "config.yaml"
-        if not written.exists():
-            return None
-        stored = OmegaConf.to_container(OmegaConf.load(written), resolve=True)
-        return stored if isinstance(stored, dict) and stored else None  # type: ignore[return-value]
-    return last.state["config"]
+    return last.state["config"] if last is not None else stored_config(folder) or None
 
 
 def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], config_name: str) -> DictConfig:
@@ -61,7 +56,7 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
     Raises:
         ConfigError: naming every key in which the call disagrees with the run.
     """
-    stored = stored_config(folder)
+    stored = run_config(folder)
     if stored is None:
         return asked
     ours, theirs = config.flat(asked), config.flat(stored)

@@ -77,8 +77,8 @@ def find_runs(path: Paths) -> dict[str, Path]:
     return {name: names[name] for name in sorted(names, key=_natural)}
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """The run's config with dotted keys, lists as tuples; empty if it has none.
+def stored_config(folder: Path) -> dict[str, Any]:
+    """The run's config in `.hydra/config.yaml`, nested; empty if it has none.
 
     An interpolation that only resolved inside the run stays text.
     """
@@ -93,7 +93,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         nested = OmegaConf.to_container(loaded, resolve=True)
     except InterpolationResolutionError:
         nested = OmegaConf.to_container(loaded, resolve=False)
-    flat = flatten({str(key): value for key, value in nested.items()}) if isinstance(nested, dict) else {}
+    return {str(key): value for key, value in nested.items()} if isinstance(nested, dict) else {}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The run's config with dotted keys, lists as tuples; empty if it has none."""
+    flat = flatten(stored_config(folder))
     return {key: tuple(value) if isinstance(value, list) else value for key, value in flat.items()}
 
 

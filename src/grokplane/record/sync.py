@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from grokplane.record.load import stored_config
 from grokplane.record.lock import holder, is_locked
 from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, read_rows
@@ -52,7 +53,7 @@ def sync(folder: Path, mode: str) -> tuple[Tracker, int]:
     Returns:
         The finished tracker, whose `mode` says what was possible, and the number of rows.
     """
-    config, summary = _config(folder), read_summary(folder)
+    config, summary = stored_config(folder), read_summary(folder)
     options = replace(_record(config), wandb=mode)
     tracker = Tracker(folder, config, options, summary.get("wandb_id") or new_run_id(), finish_timeout=600.0)
     rows = read_rows(folder / METRICS)
@@ -70,14 +71,6 @@ def _refusal(folder: Path) -> str | None:
     if not (folder / METRICS).is_file():
         return f"must be the folder of a run, with a {METRICS}"
     return f"a process writes there ({holder(folder)}): wait until it has ended" if is_locked(folder) else None
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-
-    file = folder / ".hydra" / "config.yaml"
-    container = OmegaConf.to_container(OmegaConf.load(file), resolve=False) if file.exists() else {}
-    return {str(key): value for key, value in container.items()} if isinstance(container, dict) else {}
 
 
 def _record(config: dict[str, Any]) -> Record:

@@ -15,12 +15,18 @@ from grokplane.data.operations import OPERATIONS
 
 FEW = (*TINY, *QUIET, "train.steps=2", "log.dense_steps=1", "log.every=50", "train.checkpoint_every=100")
 EXPERIMENTS = config.group_names("experiment")
-MORE = ("data/split=ordered", "schedule=linear_warmup", "log.points_per_decade=4")
+MORE = (
+    "data/split=ordered",
+    "model.embedding=onehot",
+    "model.embedding_dim=null",
+    "schedule=linear_warmup",
+    "log.points_per_decade=4",
+)
 # Each is one multirun and its number of jobs: every choice of a group, or of a key that names something, at least once.
 SWEEPS = [
     (8, ("optimizer=glob(*)", "loss=glob(*)")),
     (15, (f"data.operation={','.join(OPERATIONS)}", "data.layout=equation", "schedule=cosine", "data.label_noise=0.2")),
-    (10, ("model.activation=ReLU,Tanh,Sigmoid,GELU,LeakyReLU", "model.embedding=concat,onehot", "train.dtype=float64")),
+    (5, ("model.activation=ReLU,Tanh,Sigmoid,GELU,LeakyReLU", "model.embedding=concat", "train.dtype=float64")),
     (6, ("model.init=torch,kaiming,normal", "train.sampling=shuffled,replacement", "train.batch_size=5", *MORE)),
 ]
 DIVERGING = (*TINY, "record.wandb=disabled", "optimizer=sgd", "optimizer.lr=1e6", "loss=mse", "train.steps=50")
@@ -83,6 +89,7 @@ def test_a_diverging_run_ends_with_3_and_its_step(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     before = digest(tmp_path)
     again = call("hydra.run.dir=run", "train.resume=true", cwd=tmp_path)
+    assert again.returncode == 3
     assert again.stdout.startswith(f"run: diverged at step {recorded['diverged']}")
     assert again.stderr == ""
     assert digest(tmp_path) == before

@@ -42,14 +42,14 @@ class Job:
         """
         options = self.asked.train
         _check_place(self.folder)
-        if options.resume and not self.named:
-            raise ConfigError("train.resume", True, "needs hydra.run.dir=FOLDER, or under -m hydra.sweep.dir=FOLDER")
         check_folder(self.folder, overwrite=options.overwrite, resume=options.resume)
         if not options.resume:
             _check(self.asked)
             return None
         merged = resumed_config(self.folder, self.asked, self.overrides, config_name)
         _check(merged)
+        if not self.named:
+            raise ConfigError("train.resume", True, "needs hydra.run.dir=FOLDER, or under -m hydra.sweep.dir=FOLDER")
         return is_over(self.folder, merged)
 
 

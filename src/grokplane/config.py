@@ -192,5 +192,7 @@ def _made(node: DictConfig) -> Any:
 
 def flat(config: Any) -> dict[str, Any]:
     """A config as one dict of dotted keys, Hydra's own node left out; lists are values."""
-    container: Any = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
-    return flatten({key: value for key, value in container.items() if key != "hydra"})
+    if OmegaConf.is_config(config):  # Hydra's node cannot be resolved: some of its keys are missing until a job runs
+        own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        return flat(OmegaConf.to_container(own, resolve=True))
+    return flatten(config)

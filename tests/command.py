@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import torch
 
 TRAIN = Path(__file__).parents[1] / "train.py"
@@ -25,10 +26,13 @@ QUIET = ("record.figures=false", "record.wandb=disabled")
 Call = subprocess.CompletedProcess[str]
 
 
-def _start(arguments: tuple[str, ...], cwd: Path, **environment: str) -> subprocess.Popen[str]:
-    own = {"HOME": str(cwd), "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+@contextmanager
+def _started(arguments: tuple[str, ...], cwd: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """The running call; killed if the block ends before it does."""
+    fonts = matplotlib.get_cachedir()  # to find all fonts anew for every HOME takes seconds
+    own = {"HOME": str(cwd), "MPLCONFIGDIR": fonts, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "HYDRA_"))}
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, str(TRAIN), *arguments],
         cwd=cwd,
         env=kept | own | environment,
@@ -36,12 +40,16 @@ def _start(arguments: tuple[str, ...], cwd: Path, **environment: str) -> subproc
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def call(*arguments: str, cwd: Path, **environment: str) -> Call:
     """`python train.py ARGUMENTS` in a folder, to its end; its HOME is that folder."""
-    with _start(arguments, cwd, **environment) as process:
+    with _started(arguments, cwd, **environment) as process:
         out, err = process.communicate(timeout=180)
     return Call(list(arguments), process.returncode, out, err)
 
@@ -55,7 +63,7 @@ def finished(*arguments: str, cwd: Path, **environment: str) -> Call:
 
 def struck(number: signal.Signals, at: int, folder: Path, *arguments: str, cwd: Path) -> Call:
     """A call that gets a signal as soon as its `metrics.jsonl` has a row of step `at` or later."""
-    with _start((*arguments, f"hydra.run.dir={folder}"), cwd) as process:
+    with _started((*arguments, f"hydra.run.dir={folder}"), cwd) as process:
         while last_step(folder) < at:
             assert process.poll() is None, f"it ended before step {at}: {process.communicate()}"
             time.sleep(0.01)

@@ -69,7 +69,7 @@ def modelbatch(case: Case, shared: bool, fused: bool) -> Contender:
 
     torch.manual_seed(0)
     stack = ModelBatch([case.bare() for _ in range(STACKED)], shared_input=shared)
-    options = [member.optimizer.options for member in case.members(STACKED, grid=True)]
+    options = [vars(member.optimizer) for member in case.members(STACKED, grid=True)]
     configs = [{key: one[key] for key in ("lr", "weight_decay")} for one in options]
     factory = OptimizerFactory(torch.optim.AdamW, {"fused": True} if fused else {})
     optimizer = factory.create_optimizer(stack, configs)

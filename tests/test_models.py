@@ -15,20 +15,17 @@ from grokplane.models import Signature, StackedModel, build
 from grokplane.models.layers import ACTIVATIONS
 from grokplane.models.mlp import MLP
 from grokplane.options import ConfigError
+from grokplane.random import generator
 
 MEMBERS, POINTS, LENGTH, CLASSES, WIDTH = 3, 20, 2, 7, 5
 # By the number of token kinds the lookup is a product with a multi-hot matrix, or a gather.
 VOCABULARY = {"product": 9, "gather": 150}
 
 
-def generators(first: int = 0) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(seed) for seed in range(first, first + MEMBERS)]
-
-
 def stacked(signature: Signature, dtype: torch.dtype = torch.float64, **keys: Any) -> StackedModel:
     embeds = keys.get("embedding", "sum") in ("sum", "concat")
     choice = MLP(**({"hidden": [6, 4], "embedding_dim": WIDTH if embeds else None} | keys))
-    return build([choice] * MEMBERS, signature, generators(), dtype)
+    return build([choice] * MEMBERS, signature, range(MEMBERS), dtype)
 
 
 def tokens(vocabulary: int) -> Tensor:
@@ -132,7 +129,7 @@ def test_torch_initialisation_is_what_torch_itself_draws(form: str) -> None:
     network = stacked(Signature(LENGTH, 9, CLASSES), torch.float32, embedding=form, init="torch")
     for member in range(MEMBERS):
         with torch.random.fork_rng():
-            torch.manual_seed(member)
+            torch.manual_seed(generator(member, "weights").initial_seed())
             drawn = list(torch_default(form))
         for ours, theirs in zip(network.parameters(), drawn, strict=True):
             torch.testing.assert_close(ours[member], theirs, rtol=1e-6, atol=0)
@@ -140,12 +137,13 @@ def test_torch_initialisation_is_what_torch_itself_draws(form: str) -> None:
 
 def test_kaiming_initialisation_is_torchs_for_relu_with_zero_biases() -> None:
     network = stacked(Signature(LENGTH, 9, CLASSES), init="kaiming")
-    for member, generator in enumerate(generators()):
+    for member in range(MEMBERS):
+        random = generator(member, "weights")
         for parameter in network.parameters():
             bias = parameter.dim() == 2
             expected = torch.zeros_like(parameter[member])
             if not bias:
-                nn.init.kaiming_normal_(expected, nonlinearity="relu", generator=generator)
+                nn.init.kaiming_normal_(expected, nonlinearity="relu", generator=random)
             assert torch.equal(parameter[member], expected)
 
 
@@ -162,17 +160,17 @@ def test_normal_initialisation_has_variance_one_over_inputs() -> None:
 @pytest.mark.parametrize("init", ["torch", "kaiming", "normal"])
 def test_init_scale_multiplies_every_parameter_of_its_member(init: str) -> None:
     signature, scales = Signature(LENGTH, 9, CLASSES), [1.0, 8.0, 0.25]
-    scaled = build([MLP(init=init, init_scale=s) for s in scales], signature, generators(), torch.float32)
-    plain = build([MLP(init=init)] * MEMBERS, signature, generators(), torch.float32)
+    scaled = build([MLP(init=init, init_scale=s) for s in scales], signature, range(MEMBERS), torch.float32)
+    plain = build([MLP(init=init)] * MEMBERS, signature, range(MEMBERS), torch.float32)
     for ours, theirs in zip(scaled.parameters(), plain.parameters(), strict=True):
         factor = torch.tensor(scales).view(-1, *[1] * (ours.dim() - 1))
         assert torch.equal(ours, theirs * factor)
 
 
-def test_a_members_weights_depend_on_its_own_generator_alone() -> None:
+def test_a_members_weights_depend_on_its_own_seed_alone() -> None:
     signature = Signature(LENGTH, 9, CLASSES)
-    together = build([MLP()] * MEMBERS, signature, generators(), torch.float32)
-    alone = build([MLP()], signature, generators()[2:], torch.float32)
+    together = build([MLP()] * MEMBERS, signature, range(MEMBERS), torch.float32)
+    alone = build([MLP()], signature, [2], torch.float32)
     for ours, theirs in zip(together.parameters(), alone.parameters(), strict=True):
         assert torch.equal(ours[2:], theirs)
     assert not torch.equal(*next(together.parameters())[:2])

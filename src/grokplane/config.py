@@ -29,6 +29,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 ROOMS = (data, losses, metrics, models, optim, record, train)
 # The parts of a config that make a member; the others say how it is recorded.
 MEMBER_KEYS = tuple(spec.name for spec in fields(Member))
+# Groups of which any number of choices are taken: `metrics=[loss,accuracy]`.
+LISTS = ("update", "metrics")
 
 
 def choices() -> Iterator[tuple[str, str, type]]:
@@ -71,13 +73,13 @@ def _same_field(spec: Any) -> Any:
 
 
 def _root() -> type:
-    groups = [*(key for key in MEMBER_KEYS if key not in ("seed", "metrics")), "record"]
+    groups = [*(key for key in MEMBER_KEYS if key not in ("seed", *LISTS)), "record"]
     seed = next(spec for spec in fields(Member) if spec.name == "seed")
     keys: list[tuple[str, Any, Any]] = [
         ("name", str, option("default", "names the folder under outputs/; experiments set it")),
         ("seed", int, _same_field(seed)),
         *((group, Any, option(MISSING)) for group in groups),
-        ("metrics", dict[str, Any], field(default_factory=dict)),
+        *((group, dict[str, Any], field(default_factory=dict)) for group in LISTS),
     ]
     keys.sort(key=lambda key: key[2].default is not MISSING or key[2].default_factory is not MISSING)
     return make_dataclass("Root", keys)
@@ -173,11 +175,11 @@ def member(config: DictConfig) -> Member:
         ConfigError: values that do not go together.
     """
     values: dict[str, Any] = {key: _made(config[key]) for key in MEMBER_KEYS if key != "seed"}
-    for name, metric in values["metrics"].items():
-        if not callable(metric):
-            raise ConfigError(
-                f"metrics.{name}", metric, f"written metrics=[NAME,...]; {one_of(name, group_names('metrics'))}"
-            )
+    for group in LISTS:
+        for name, choice in values[group].items():
+            if not is_dataclass(choice):
+                allowed = f"written {group}=[NAME,...]; {one_of(name, group_names(group))}"
+                raise ConfigError(f"{group}.{name}", choice, allowed)
     return Member(seed=config.seed, **values)
 
 

@@ -1,4 +1,4 @@
-"""Random streams: every draw comes from a generator of its own, made from the member's seed and a name.
+"""Random streams: every draw is a function of the member's seed and a name, and of nothing else.
 
 No stream has state that must be saved: the same (seed, stream, counter) always gives the same numbers, whoever
 asks and whenever. That is what makes members independent of their stack, and a resumed run equal to one never killed.
@@ -7,9 +7,11 @@ asks and whenever. That is what makes members independent of their stack, and a 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 
 def generator(seed: int, stream: str, counter: int = 0) -> torch.Generator:
@@ -20,5 +22,82 @@ def generator(seed: int, stream: str, counter: int = 0) -> torch.Generator:
         stream: what the numbers are for: "weights", "split", "batches", ...
         counter: which block of the stream, for example the epoch.
     """
-    words = np.random.SeedSequence([seed, zlib.crc32(stream.encode()), counter]).generate_state(2, np.uint32)
+    words = _words(seed, stream, counter, 2)
     return torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
+
+
+def numpy_generator(seed: int, stream: str) -> np.random.Generator:
+    """The same for numpy."""
+    return np.random.Generator(np.random.PCG64(_sequence(seed, stream, 0)))
+
+
+def _sequence(seed: int, stream: str, counter: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence([seed, zlib.crc32(stream.encode()), counter])
+
+
+def _words(seed: int, stream: str, counter: int, count: int) -> np.ndarray:
+    return _sequence(seed, stream, counter).generate_state(count, np.uint32)
+
+
+class Counters:
+    """Random numbers inside the step: each is a hash of (seed, stream, step, index), for all members at once.
+
+    A generator would have to be asked member by member, on the host. The hash is two rounds of Wellons' lowbias32 (a
+    32-bit integer mixer, 2018) with a key of its own before each, keys from numpy's SeedSequence.
+
+    Args:
+        seeds: one a member.
+        stream: what the numbers are for.
+    """
+
+    BLOCK = 1024  # steps whose keys are made together
+
+    def __init__(self, seeds: Sequence[int], stream: str) -> None:
+        self._seeds, self._stream = list(seeds), stream
+        self._place: tuple[int, torch.device] | None = None
+        self._keys = torch.empty(0)
+
+    def bits(self, step: int, count: int, device: torch.device | str = "cpu") -> Tensor:
+        """32 random bits for each of `count` indices, [E, count] int32."""
+        first, second = self._keys_of(step, torch.device(device)).unbind(1)
+        index = torch.arange(count, dtype=torch.int32, device=device)
+        return _mix(_mix(index ^ first[:, None]) ^ second[:, None])
+
+    def uniform(self, step: int, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+        """Uniform on (0, 1), [E, *shape] float32; 23 random bits, neither 0 nor 1 among the values."""
+        bits = self.bits(step, int(np.prod(shape)), device)
+        return _unit(bits).view(len(bits), *shape)
+
+    def normal(self, step: int, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+        """Standard normal, [E, *shape] float32 (Box and Muller 1958); none is beyond 5.8."""
+        count = int(np.prod(shape))
+        half = (count + 1) // 2
+        radius, angle = _unit(self.bits(step, 2 * half, device)).split(half, 1)
+        radius, angle = torch.sqrt(-2 * torch.log(radius)), 2 * torch.pi * angle
+        both = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], 1)
+        return both[:, :count].reshape(len(both), *shape)
+
+    def _keys_of(self, step: int, device: torch.device) -> Tensor:
+        """The two keys of each member in this step [E, 2] int32."""
+        block, row = divmod(step, self.BLOCK)
+        if self._place != (block, device):
+            words = [_words(seed, self._stream, block, 2 * self.BLOCK).view(np.int32) for seed in self._seeds]
+            self._keys = torch.from_numpy(np.stack(words).reshape(-1, self.BLOCK, 2)).to(device)
+            self._place = block, device
+        return self._keys[:, row]
+
+
+def _unit(bits: Tensor) -> Tensor:
+    return (_shift(bits, 9).to(torch.float32) + 0.5) * 2.0**-23
+
+
+def _mix(x: Tensor) -> Tensor:
+    """lowbias32; the multiplications wrap."""
+    x = (x ^ _shift(x, 16)) * 0x7FEB352D
+    x = (x ^ _shift(x, 15)) * (0x846CA68B - (1 << 32))
+    return x ^ _shift(x, 16)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Logical shift to the right; torch's own copies the sign."""
+    return (x >> bits) & ((1 << (32 - bits)) - 1)

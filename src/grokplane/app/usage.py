@@ -54,6 +54,8 @@ def _choices(group: str) -> list[str]:
         return []
     if group in ("experiment", "debug"):
         return [f"  {f'{group}={file.stem}':<44} {_first_comment(file.read_text())}" for file in files]
+    if group in config.LISTS:
+        return [f"  {group}=[NAME,...] of {', '.join(names)}"]
     path = group.replace(".", "/")
     return [f"  {path}={' | '.join(names)}"]
 

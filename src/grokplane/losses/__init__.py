@@ -3,5 +3,6 @@
 from grokplane.losses.base import Loss
 from grokplane.losses.cross_entropy import CrossEntropy
 from grokplane.losses.mse import MSE
+from grokplane.losses.stablemax import StableMax
 
-__all__ = ["MSE", "CrossEntropy", "Loss"]
+__all__ = ["MSE", "CrossEntropy", "Loss", "StableMax"]

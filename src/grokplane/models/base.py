@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+
+from grokplane.random import Counters, generator
 
 Tap = Callable[[str, Tensor, Tensor, bool], None]
 """Called for every named layer with (name, before activation, after activation, activation has exact zeros)."""
@@ -45,6 +48,20 @@ class StackedModel(nn.Module):
         """Outputs [E, B, C] of encoded input; `tap` sees every named layer on the way."""
         raise NotImplementedError(f"{type(self).__name__} has no forward pass")
 
+    def at(self, step: int) -> None:
+        """Tell layers that draw random numbers in training which step it is."""
+        for layer in self.noisy:
+            layer.step = step
+
+    @cached_property
+    def noisy(self) -> list[Noisy]:
+        """The layers that draw random numbers in training."""
+        return [module for module in self.modules() if isinstance(module, Noisy)]
+
+    def hidden(self) -> list[str]:
+        """Names of the hidden matrices [E, out, in]: not embeddings, nor a first layer on data, nor the last layer."""
+        return []
+
     def layers(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
         """The parameters of each named layer by role ("weight", "bias"), in the order of the forward pass."""
         raise NotImplementedError(f"{type(self).__name__} names no layers")
@@ -52,6 +69,27 @@ class StackedModel(nn.Module):
     def reset(self, member: int, init: str, generator: torch.Generator) -> None:
         """Draw one member's initial weights, layer by layer, from its own generator."""
         raise NotImplementedError(f"{type(self).__name__} draws no weights")
+
+
+class Noisy(nn.Module):
+    """A layer that draws random numbers in training: a function of (seed, its name, step), see `Counters`.
+
+    Attributes:
+        strength: name of the option of the model that says how strong; stackable.
+        step: the step whose numbers are drawn.
+    """
+
+    strength: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = 0
+        self.counters = Counters([], "")
+        self.strengths: list[float] = []
+
+    def attach(self, name: str, seeds: Sequence[int], strengths: Sequence[float]) -> None:
+        """Say whose numbers are drawn, and how strong the noise of each member is."""
+        self.counters, self.strengths = Counters(seeds, name), list(strengths)
 
 
 class ModelChoice(Protocol):
@@ -73,20 +111,23 @@ class ModelChoice(Protocol):
 
 
 def build(
-    choices: Sequence[ModelChoice], signature: Signature, generators: Sequence[torch.Generator], dtype: torch.dtype
+    choices: Sequence[ModelChoice], signature: Signature, seeds: Sequence[int], dtype: torch.dtype
 ) -> StackedModel:
-    """The stack of all members' networks, each with initial weights from its own generator, times its scale.
+    """The stack of all members' networks, each with initial weights from its own seed, times its scale.
 
     Args:
-        choices: one a member; they may differ in `init` and `init_scale` alone, which the caller has checked.
+        choices: one a member; they may differ in stackable keys alone, which the caller has checked.
         signature: the shapes they share.
-        generators: one CPU generator a member.
+        seeds: one a member.
         dtype: of the parameters; the draws are made in it.
     """
     network = choices[0].network(len(choices), signature).to(dtype)
+    for name, module in network.named_modules():
+        if isinstance(module, Noisy):
+            module.attach(name, seeds, [getattr(choice, module.strength) for choice in choices])
     with torch.no_grad():
-        for member, (choice, generator) in enumerate(zip(choices, generators, strict=True)):
-            network.reset(member, choice.init, generator)
+        for member, (choice, seed) in enumerate(zip(choices, seeds, strict=True)):
+            network.reset(member, choice.init, generator(seed, "weights"))
             for parameter in network.parameters():
                 parameter[member] *= choice.init_scale
     return network

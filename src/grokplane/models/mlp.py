@@ -55,6 +55,11 @@ class StackedMLP(StackedModel):
             tap(f"layer {len(self.linears)}", logits, logits, False)
         return logits
 
+    def hidden(self) -> list[str]:
+        """The weights between hidden layers, and the first one where it follows an embedding."""
+        first = 1 if self.input.embedding is None else 0
+        return [f"linears.{number}.weight" for number in range(first, len(self.linears) - 1)]
+
     def layers(self) -> dict[str, dict[str, nn.Parameter]]:
         """Weight and bias of each layer."""
         embedding = {} if self.input.embedding is None else {"embedding": self.input.embedding}

@@ -1,22 +1,47 @@
-"""Optimizers per member over torch.optim, and learning-rate schedules."""
+"""Optimizers per member over torch.optim, what is added to their update, and learning-rate schedules."""
 
 from grokplane.optim.adam import Adam
 from grokplane.optim.adamw import AdamW
+from grokplane.optim.base import MemberState, OptimizerChoice, StackedOptimizer
+from grokplane.optim.constant_norm import ConstantNorm
+from grokplane.optim.grokfast import GrokfastEMA, GrokfastMA
+from grokplane.optim.initial_decay import InitialDecay
+from grokplane.optim.muon import Muon
+from grokplane.optim.noise import UpdateNoise, WeightNoise
+from grokplane.optim.orthograd import OrthoGrad
 from grokplane.optim.rmsprop import RMSprop
+from grokplane.optim.rules import Context, Rule, RuleChoice, check_together, freeze
+from grokplane.optim.sam import SAM
 from grokplane.optim.schedules import Constant, Cosine, LinearWarmup, Schedule
 from grokplane.optim.sgd import SGD
-from grokplane.optim.stacked import MemberState, StackedOptimizer, TorchOptimizer
+from grokplane.optim.torch_groups import TorchGroups, TorchOptimizer
 
 __all__ = [
+    "SAM",
     "SGD",
     "Adam",
     "AdamW",
     "Constant",
+    "ConstantNorm",
+    "Context",
     "Cosine",
+    "GrokfastEMA",
+    "GrokfastMA",
+    "InitialDecay",
     "LinearWarmup",
     "MemberState",
+    "Muon",
+    "OptimizerChoice",
+    "OrthoGrad",
     "RMSprop",
+    "Rule",
+    "RuleChoice",
     "Schedule",
     "StackedOptimizer",
+    "TorchGroups",
     "TorchOptimizer",
+    "UpdateNoise",
+    "WeightNoise",
+    "check_together",
+    "freeze",
 ]

@@ -138,26 +138,40 @@ def _whole(stack: Stack) -> _Batch:
 
 
 def _update(stack: Stack, batch: _Batch | None) -> None:
-    """One step: forward, loss, backward, update."""
+    """One step: forward, loss and backward as the rules want them, then the optimizer."""
     assert batch is not None
     member = stack.members[0]
-    for parameter in stack.parameters.values():
-        parameter.grad = None
-    losses = member.loss(stack.network(batch.encoded), batch.targets)
-    means = batch.mean(losses)
-    total = means.sum()
-    total.backward()
-    stack.optimizer.schedule(member.schedule(stack.step, member.train.steps))
-    if stack.device.type == "cpu" and math.isfinite(total.item()) and bool(stack.alive.all()):
-        stack.optimizer.step()  # on a CPU nothing waits for the question, and masking costs copies
-    else:
-        _update_finite(stack, torch.isfinite(means.detach()))
+    stack.network.at(stack.step)
+
+    def backward() -> Tensor:
+        for parameter in stack.parameters.values():
+            parameter.grad = None
+        means = batch.mean(member.loss(stack.network(batch.encoded), batch.targets))
+        means.sum().backward()
+        return means.detach()
+
+    for rule in stack.rules.values():
+        backward = rule.around(stack.step, backward)
+    means = backward()
+    factor = member.schedule(stack.step, member.train.steps)
+    if stack.device.type == "cpu" and math.isfinite(means.sum().item()) and bool(stack.alive.all()):
+        _apply(stack, factor)  # on a CPU nothing waits for the question, and masking costs copies
+        return
+    stack.mark_diverged(~torch.isfinite(means))
+    restore = stack.freezer()
+    _apply(stack, factor)
+    restore()
 
 
-def _update_finite(stack: Stack, finite: Tensor) -> None:
-    """Update the members whose loss is finite; mark and freeze the others, without asking the device."""
-    stack.mark_diverged(~finite)
-    stack.optimizer.step(stack.alive)
+@torch.no_grad()
+def _apply(stack: Stack, factor: float) -> None:
+    """Gradients to weights."""
+    for rule in stack.rules.values():
+        rule.before(stack.step, factor)
+    stack.optimizer.schedule(factor)
+    stack.optimizer.step()
+    for rule in stack.rules.values():
+        rule.after(stack.step)
 
 
 def _note_grokking(stack: Stack, records: Sequence[Record]) -> None:

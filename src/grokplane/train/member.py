@@ -10,7 +10,7 @@ from grokplane.data import Task
 from grokplane.losses import Loss
 from grokplane.metrics import Metric
 from grokplane.models import ModelChoice
-from grokplane.optim import Schedule, TorchOptimizer
+from grokplane.optim import OptimizerChoice, RuleChoice, Schedule, check_together
 from grokplane.options import ConfigError, option
 from grokplane.train.grok import GrokOptions
 from grokplane.train.log_points import LogOptions
@@ -23,14 +23,18 @@ class Member:
 
     data: Task
     model: ModelChoice
-    optimizer: TorchOptimizer
+    optimizer: OptimizerChoice
     schedule: Schedule
     loss: Loss
     seed: int = option(0, "decides initial weights, split, batch order and noise", at_least=0, stackable=True)
+    update: Mapping[str, RuleChoice] = field(default_factory=dict)
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     log: LogOptions = field(default_factory=LogOptions)
     grok: GrokOptions = field(default_factory=GrokOptions)
     train: TrainOptions = field(default_factory=TrainOptions)
+
+    def __post_init__(self) -> None:
+        check_together(self.update)
 
 
 def check_stackable(members: Sequence[Member]) -> None:
@@ -51,7 +55,15 @@ def _differences(one: Any, other: Any, prefix: str) -> Iterator[tuple[str, objec
     """The keys in which two choices differ: (key, the other's value, whether it is stackable)."""
     for spec in fields(one):
         a, b, key = getattr(one, spec.name), getattr(other, spec.name), prefix + spec.name
-        if is_dataclass(a) and type(a) is type(b):
-            yield from _differences(a, b, f"{key}.")
-        elif a != b:
-            yield key, b, spec.metadata.get("stackable", False)
+        if isinstance(a, Mapping) and list(a) == list(b):
+            for name in a:
+                yield from _differing(a[name], b[name], f"{key}.{name}", stackable=False)
+        else:
+            yield from _differing(a, b, key, spec.metadata.get("stackable", False))
+
+
+def _differing(a: Any, b: Any, key: str, stackable: bool) -> Iterator[tuple[str, object, bool]]:
+    if is_dataclass(a) and type(a) is type(b):
+        yield from _differences(a, b, f"{key}.")
+    elif a != b:
+        yield key, b, stackable

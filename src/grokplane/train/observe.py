@@ -19,12 +19,14 @@ Layers = Mapping[str, Mapping[str, Tensor]]
 def observe(stack: Stack, seconds_per_step: float | None) -> Observation:
     """Activations, outputs and losses of every member on its whole subsets, before the coming update.
 
-    It draws no random number and leaves parameters, their `.grad` and the optimizer as they are.
+    It draws no random number (no dropout either) and leaves parameters, their `.grad` and the optimizer as they are.
     """
+    stack.network.eval()
     train = _subset(stack, stack.examples.train)
     gradients = _gradients_of(stack, train)
     with torch.no_grad():
         held_out = _subset(stack, stack.examples.test)
+    stack.network.train()
     schedule, steps = stack.members[0].schedule, stack.members[0].train.steps
     factors = [schedule(stack.step_of(number), steps) for number in range(len(stack.members))]
     rates = torch.tensor(stack.optimizer.learning_rates(factors), dtype=torch.float64, device=stack.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,9 +12,8 @@ from torch import Tensor
 from grokplane import data, models
 from grokplane.data import SAMPLERS, Batches, StackedExamples
 from grokplane.models import Signature
-from grokplane.optim import StackedOptimizer
+from grokplane.optim import Context, freeze
 from grokplane.options import ConfigError
-from grokplane.random import generator
 from grokplane.train.grok import GrokMarks
 from grokplane.train.member import Member, check_stackable
 
@@ -26,6 +25,7 @@ class Stack:
         members: what they are; in stackable keys they may differ.
         step: number of updates done.
         network, optimizer, examples: their networks, optimizer and data, each with the member axis.
+        rules: what is added to the plain update, by name, in the order of the config.
         alive: members that are still updated [E], bool, on the device.
         diverged: first step whose training loss was not finite [E] int64, -1 where none; on the device.
         marks: when each fitted and generalised.
@@ -44,11 +44,16 @@ class Stack:
         torch.set_num_threads(options.threads or min(len(members), 4, _cores()))
         self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
         self.batches = _streams(members, self.examples)
-        weights = [generator(member.seed, "weights") for member in members]
-        choices = [member.model for member in members]
-        self.network = models.build(choices, _signature(self.examples), weights, self.dtype).to(self.device)
+        choices, seeds = [member.model for member in members], [member.seed for member in members]
+        self.network = models.build(choices, _signature(self.examples), seeds, self.dtype).to(self.device)
         self.parameters = dict(self.network.named_parameters())
-        self.optimizer = StackedOptimizer([member.optimizer for member in members], self.parameters)
+        optimizers = [member.optimizer for member in members]
+        self.optimizer = type(optimizers[0]).stacked(optimizers, self.parameters, self.network.hidden())
+        context = Context(self.parameters, seeds, self.optimizer.rates)
+        self.rules = {
+            name: type(choice).stacked([member.update[name] for member in members], context)
+            for name, choice in members[0].update.items()
+        }
         self.alive = torch.ones(len(members), dtype=torch.bool, device=self.device)
         self.diverged = torch.full((len(members),), -1, device=self.device)
         self.marks = [GrokMarks() for _ in members]
@@ -59,6 +64,14 @@ class Stack:
         self.diverged = torch.where(lost, self.step, self.diverged)
         self.alive = self.alive & ~lost
 
+    def freezer(self) -> Callable[[], None]:
+        """Note the stack as it is; the function returned puts back what belongs to members that are not alive."""
+        values = [*self.parameters.values(), *self.network.buffers()]
+        pairs = [(value.detach(), self.alive) for value in values] + self.optimizer.masked(self.alive)
+        for rule in self.rules.values():
+            pairs += rule.masked(self.alive)
+        return freeze(pairs)
+
     def step_of(self, member: int) -> int:
         """Updates done of one member: those of the stack, or those before its loss ceased to be finite."""
         diverged = int(self.diverged[member])
@@ -68,8 +81,9 @@ class Stack:
         """A copy of all that one member needs to go on from here: plain dicts of CPU tensors and numbers."""
         return {
             "step": self.step,
-            "model": {name: value[member].detach().cpu().clone() for name, value in self.parameters.items()},
+            "model": {name: value[member].cpu().clone() for name, value in self.network.state_dict().items()},
             "optimizer": self.optimizer.state(member),
+            "update": {name: rule.state(member) for name, rule in self.rules.items()},
             "alive": bool(self.alive[member]),
             "diverged": int(self.diverged[member]),
             "grok": {"train_step": self.marks[member].train_step, "test_step": self.marks[member].test_step},
@@ -89,10 +103,12 @@ class Stack:
             raise ValueError(f"the members' states must be of one step, but are of steps {sorted(steps)}")
         (self.step,) = steps
         with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(torch.stack([state["model"][name] for state in states]))
+            for name, value in self.network.state_dict().items():
+                value.copy_(torch.stack([state["model"][name] for state in states]))
         if self.step > 0:
             self.optimizer.load([state["optimizer"] for state in states])
+        for name, rule in self.rules.items():
+            rule.load([state["update"][name] for state in states])
         self.alive.copy_(torch.tensor([state["alive"] for state in states]))
         self.diverged.copy_(torch.tensor([state["diverged"] for state in states]))
         # The loop logs this step again, and marks it again if this run has a log point there.

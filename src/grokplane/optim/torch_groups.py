@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-MemberState = dict[str, dict[str, Tensor]]
-"""By parameter name, what the optimizer remembers of it for one member (torch.optim's own names)."""
+from grokplane.optim.base import MemberState, Parameters, StackedOptimizer
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,11 @@ class TorchOptimizer:
         """The options of a param group."""
         return {spec.name: getattr(self, spec.name) for spec in fields(self)}
 
+    @classmethod
+    def stacked(cls, choices: Sequence[Any], parameters: Parameters, hidden: Sequence[str]) -> StackedOptimizer:  # noqa: ARG003
+        """The members' optimizer; see OptimizerChoice."""
+        return TorchGroups(choices, parameters)
+
 
 @dataclass(frozen=True)
 class _Run:
@@ -38,7 +42,7 @@ class _Run:
     lr: float
 
 
-class StackedOptimizer:
+class TorchGroups(StackedOptimizer):
     """Updates E members, each as its own torch.optim optimizer would.
 
     Neighbouring members with equal options share a param group, so a stack of seeds costs one fused call; members that
@@ -50,8 +54,8 @@ class StackedOptimizer:
         parameters: the stack's parameters by name, [E, ...].
     """
 
-    def __init__(self, choices: Sequence[TorchOptimizer], parameters: Mapping[str, nn.Parameter]) -> None:
-        self.parameters = dict(parameters)
+    def __init__(self, choices: Sequence[TorchOptimizer], parameters: Parameters) -> None:
+        super().__init__(parameters, [choice.options["lr"] for choice in choices])
         self._runs = [
             self._run(choices, list(numbers)) for _, numbers in groupby(range(len(choices)), choices.__getitem__)
         ]
@@ -60,32 +64,21 @@ class StackedOptimizer:
 
     def _run(self, choices: Sequence[TorchOptimizer], numbers: list[int]) -> _Run:
         start, stop = numbers[0], numbers[-1] + 1
-        views = self.parameters
+        views = dict(self.parameters)
         if stop - start < len(choices):
             views = {name: nn.Parameter(value.detach()[start:stop]) for name, value in self.parameters.items()}
         options = choices[start].options
         return _Run(start, stop, views, {"params": list(views.values()), **options}, options["lr"])
-
-    def learning_rates(self, factors: Sequence[float]) -> list[float]:
-        """Each member's rate under its own factor of the schedule."""
-        return [run.lr * factors[member] for run in self._runs for member in range(run.start, run.stop)]
 
     def schedule(self, factor: float) -> None:
         """Set every member's learning rate to its own base rate times the factor."""
         for run, group in zip(self._runs, self._optimizer.param_groups, strict=True):
             group["lr"] = run.lr * factor
 
-    def step(self, alive: Tensor | None = None) -> None:
-        """Update from the parameters' gradients [E, ...].
-
-        Args:
-            alive: members to update [E], bool; the others keep parameters and state as they are. None: all of them.
-        """
+    def step(self) -> None:
+        """Update from the parameters' gradients."""
         self._hand_out_gradients()
-        before = [] if alive is None else [(tensor, tensor.clone(), mask) for tensor, mask in self._masked(alive)]
         self._optimizer.step()
-        for tensor, old, mask in before:
-            tensor.copy_(torch.where(mask, tensor, old))
 
     def _hand_out_gradients(self) -> None:
         if len(self._runs) == 1:  # its views are the parameters themselves
@@ -96,16 +89,15 @@ class StackedOptimizer:
             for run, gradient in zip(self._runs, parameter.grad.split(sizes), strict=True):
                 run.views[name].grad = gradient
 
-    def _masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Every tensor that an update changes, with the members' mask in a shape that broadcasts over it."""
-        pairs = []
-        for run in self._runs:
-            mask = alive[run.start : run.stop]
-            for view in run.views.values():
-                for tensor in [view.detach(), *self._state(view).values()]:
-                    if tensor.shape == view.shape:
-                        pairs.append((tensor, mask.view(-1, *[1] * (view.dim() - 1))))
-        return pairs
+    def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Its state's tensors, each with the mask of the members it belongs to."""
+        return [
+            (value, alive[run.start : run.stop])
+            for run in self._runs
+            for view in run.views.values()
+            for value in self._state(view).values()
+            if value.shape == view.shape
+        ]
 
     def _state(self, view: nn.Parameter) -> dict[str, Tensor]:
         return {name: value for name, value in self._optimizer.state[view].items() if isinstance(value, Tensor)}
@@ -121,12 +113,8 @@ class StackedOptimizer:
             for name, view in run.views.items()
         }
 
-    def load(self, states: Sequence[MemberState]) -> None:
-        """Take up the members' states where `state` left them.
-
-        Args:
-            states: one a member, all taken at the same step.
-        """
+    def load(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
+        """Take up the members' states where `state` left them."""
         for run in self._runs:
             for name, view in run.views.items():
                 members = [state[name] for state in states[run.start : run.stop]]

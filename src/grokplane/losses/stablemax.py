@@ -1,0 +1,27 @@
+"""StableMax cross-entropy: Prieto et al. 2025, "Grokking at the Edge of Numerical Stability" (arXiv 2501.04697)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grokplane.options import option
+
+
+@dataclass(frozen=True)
+class StableMax:
+    """Cross-entropy with s(z) = z + 1 (z >= 0), 1/(1 - z) (z < 0) in softmax's place of exp, in nats."""
+
+    dtype: str = option("same", "precision of the loss: that of the network, or float64", choices=["same", "float64"])
+
+    def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """-log(s(z_y) / sum_j s(z_j)) of each point: outputs [E, B, C], labels [E, B] -> [E, B]."""
+        outputs = outputs.double() if self.dtype == "float64" else outputs
+        # Both branches are finite everywhere, so that neither makes the other's gradient NaN.
+        log_s = torch.where(outputs >= 0, torch.log1p(outputs.clamp(min=0)), -torch.log1p(-outputs.clamp(max=0)))
+        chosen = log_s.gather(-1, labels[..., None]).squeeze(-1)
+        return log_s.logsumexp(-1) - chosen
+
+
+GROUP = "loss"
+CHOICES = {"stablemax": StableMax}

@@ -1,0 +1,46 @@
+"""The weights' global norm held constant: Liu et al. 2023, "Omnigrok" (arXiv 2210.01117), section 2."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from grokplane.optim.base import masks_over
+from grokplane.optim.rules import Context, Rule, member_norms
+from grokplane.options import option
+
+
+@dataclass(frozen=True)
+class ConstantNorm:
+    """After every update, scales all parameters so that their global L2 norm is alpha times the initial one."""
+
+    alpha: float = option(1.0, "norm to hold, as a multiple of the initial one", above=0, stackable=True)
+
+    @classmethod
+    def stacked(cls, choices: Sequence[ConstantNorm], context: Context) -> Rule:
+        """The constraint of a stack."""
+        return _ConstantNorm(choices, context)
+
+
+class _ConstantNorm(Rule):
+    """The initial norm needs no memory: the initial weights are drawn again from the seed."""
+
+    def __init__(self, choices: Sequence[ConstantNorm], context: Context) -> None:
+        super().__init__(context)
+        start = self._norm()
+        self._held = start * torch.tensor([choice.alpha for choice in choices], dtype=start.dtype, device=start.device)
+
+    def after(self, step: int) -> None:  # noqa: ARG002 (the rule's arguments)
+        """Scale every parameter."""
+        scale = self._held / self._norm()
+        for value in self.parameters.values():
+            value.mul_(masks_over(scale, value))
+
+    def _norm(self) -> torch.Tensor:
+        return member_norms([value.detach() for value in self.parameters.values()])
+
+
+GROUP = "update"
+CHOICES = {"constant_norm": ConstantNorm}

@@ -1,0 +1,95 @@
+"""Grokfast: Lee et al. 2024, "Grokfast: Accelerated Grokking by Amplifying Slow Gradients" (arXiv 2405.20233)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from grokplane.optim.base import per_member
+from grokplane.optim.rules import Context, Rule, gradients
+from grokplane.options import option
+
+
+@dataclass(frozen=True)
+class GrokfastEMA:
+    """Adds an exponential mean of past gradients, times lamb, to the gradient (algorithm 2)."""
+
+    alpha: float = option(0.98, "decay of the mean", at_least=0, below=1, stackable=True)
+    lamb: float = option(2.0, "factor on the mean", at_least=0, stackable=True)
+
+    @classmethod
+    def stacked(cls, choices: Sequence[GrokfastEMA], context: Context) -> Rule:
+        """The filter of a stack."""
+        return _EMA(choices, context)
+
+
+@dataclass(frozen=True)
+class GrokfastMA:
+    """Adds the mean of the last gradients, times lamb, once there are `window` of them (algorithm 1).
+
+    Remembers `window` gradients: that many times the parameters' memory, in every checkpoint too.
+    """
+
+    window: int = option(100, "how many gradients are averaged", at_least=1)
+    lamb: float = option(5.0, "factor on the mean", at_least=0, stackable=True)
+
+    @classmethod
+    def stacked(cls, choices: Sequence[GrokfastMA], context: Context) -> Rule:
+        """The filter of a stack."""
+        return _MA(choices, context)
+
+
+class _EMA(Rule):
+    """mean <- alpha mean + (1 - alpha) g, where the first g is the first mean; g <- g + lamb mean."""
+
+    def __init__(self, choices: Sequence[GrokfastEMA], context: Context) -> None:
+        super().__init__(context)
+        self.memory = {"mean": {name: torch.zeros_like(value) for name, value in self.parameters.items()}}
+        alphas, lambs = [choice.alpha for choice in choices], [choice.lamb for choice in choices]
+        self._rest = {name: 1 - per_member(alphas, value) for name, value in self.parameters.items()}
+        self._lamb = {name: per_member(lambs, value) for name, value in self.parameters.items()}
+
+    def before(self, step: int, factor: float) -> None:  # noqa: ARG002 (the rule's arguments)
+        """Filter every gradient."""
+        for name, gradient in gradients(self.parameters).items():
+            mean = self.memory["mean"][name]
+            if step == 0:
+                mean.copy_(gradient)
+            else:
+                mean.lerp_(gradient, self._rest[name])
+            gradient.addcmul_(mean, self._lamb[name])
+
+
+class _MA(Rule):
+    """A ring of gradients and their sum, which is taken anew each time round, so that round-off does not pile up."""
+
+    def __init__(self, choices: Sequence[GrokfastMA], context: Context) -> None:
+        super().__init__(context)
+        self._window = choices[0].window
+        lambs = [choice.lamb / self._window for choice in choices]
+        self._factor = {name: per_member(lambs, value) for name, value in self.parameters.items()}
+        self.memory = {
+            "ring": {
+                name: torch.zeros(len(value), self._window, *value.shape[1:], dtype=value.dtype, device=value.device)
+                for name, value in self.parameters.items()
+            },
+            "sum": {name: torch.zeros_like(value) for name, value in self.parameters.items()},
+        }
+
+    def before(self, step: int, factor: float) -> None:  # noqa: ARG002 (the rule's arguments)
+        """Filter every gradient."""
+        slot = step % self._window
+        for name, gradient in gradients(self.parameters).items():
+            ring, total = self.memory["ring"][name], self.memory["sum"][name]
+            total.sub_(ring[:, slot]).add_(gradient)
+            ring[:, slot] = gradient
+            if slot == self._window - 1:
+                total.copy_(ring.sum(1))
+            if step >= self._window - 1:
+                gradient.addcmul_(total, self._factor[name])
+
+
+GROUP = "update"
+CHOICES = {"grokfast_ema": GrokfastEMA, "grokfast_ma": GrokfastMA}

@@ -1,0 +1,41 @@
+"""Weight decay toward the initial weights (L2-SP: Li et al. 2018, with the start as starting point), decoupled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from grokplane.optim.base import per_member
+from grokplane.optim.rules import Context, Rule
+from grokplane.options import option
+
+
+@dataclass(frozen=True)
+class InitialDecay:
+    """Pulls every parameter toward its initial value: w <- w - lr strength (w - w_0), ahead of the optimizer."""
+
+    strength: float = option(1.0, "decay, times lr at each step", at_least=0, stackable=True)
+
+    @classmethod
+    def stacked(cls, choices: Sequence[InitialDecay], context: Context) -> Rule:
+        """The rule of a stack."""
+        return _InitialDecay(choices, context)
+
+
+class _InitialDecay(Rule):
+    """The initial weights need no memory: they are drawn again from the seed."""
+
+    def __init__(self, choices: Sequence[InitialDecay], context: Context) -> None:
+        super().__init__(context)
+        decay = [rate * choice.strength for rate, choice in zip(context.rates, choices, strict=True)]
+        self._start = {name: value.detach().clone() for name, value in self.parameters.items()}
+        self._decay = {name: per_member(decay, value) for name, value in self.parameters.items()}
+
+    def before(self, step: int, factor: float) -> None:  # noqa: ARG002 (the rule's arguments)
+        """Pull every parameter."""
+        for name, value in self.parameters.items():
+            value.lerp_(self._start[name], factor * self._decay[name])
+
+
+GROUP = "update"
+CHOICES = {"initial_decay": InitialDecay}

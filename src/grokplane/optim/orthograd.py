@@ -1,0 +1,39 @@
+"""OrthoGrad: Prieto et al. 2025, "Grokking at the Edge of Numerical Stability" (arXiv 2501.04697), section 5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from grokplane.optim.rules import Context, Rule, gradients
+
+TINY = 1e-30
+
+
+@dataclass(frozen=True)
+class OrthoGrad:
+    """Keeps of each parameter's gradient what is orthogonal to the parameter, at the gradient's own length."""
+
+    @classmethod
+    def stacked(cls, choices: Sequence[OrthoGrad], context: Context) -> Rule:  # noqa: ARG003 (it has no options)
+        """The filter of a stack."""
+        return _OrthoGrad(context)
+
+
+class _OrthoGrad(Rule):
+    """g <- (g - (w.g / w.w) w), rescaled to the length of g; w a whole parameter of one member."""
+
+    def before(self, step: int, factor: float) -> None:  # noqa: ARG002 (the rule's arguments)
+        """Filter every gradient."""
+        for name, gradient in gradients(self.parameters).items():
+            g, w = gradient.flatten(1), self.parameters[name].detach().flatten(1)
+            share = torch.linalg.vecdot(w, g, dim=1) / (torch.linalg.vecdot(w, w, dim=1) + TINY)
+            rest = g - share[:, None] * w
+            scale = g.norm(dim=1) / (rest.norm(dim=1) + TINY)
+            gradient.copy_((scale[:, None] * rest).view_as(gradient))
+
+
+GROUP = "update"
+CHOICES = {"orthograd": OrthoGrad}

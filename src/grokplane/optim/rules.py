@@ -1,0 +1,125 @@
+"""What the config group `update` adds to the plain update: perturbed weights, filtered gradients, noise, constraints.
+
+In each step the loop asks every rule of the stack, in the order of the config: `around` wraps the backward pass,
+`before` may change gradients and weights ahead of the optimizer, `after` the weights behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from grokplane.optim.base import MemberState, Parameters, masks_over
+from grokplane.options import ConfigError
+
+Backward = Callable[[], Tensor]
+"""Forward and backward pass on the parameters as they are: sets every `.grad`, returns the members' losses [E]."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a rule may build on.
+
+    Attributes:
+        parameters: the stack's, [E, ...], with their initial values.
+        seeds: the members' seeds.
+        rates: the members' learning rates before the schedule.
+    """
+
+    parameters: Parameters
+    seeds: Sequence[int]
+    rates: Sequence[float]
+
+
+class Rule:
+    """One rule over a stack. Its tensors in `memory` are saved with each member and frozen with it.
+
+    Attributes:
+        parameters: the stack's, [E, ...].
+        memory: what must be remembered from step to step: by name, by parameter name, [E, ...].
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.parameters = context.parameters
+        self.memory: dict[str, dict[str, Tensor]] = {}
+
+    def around(self, step: int, backward: Backward) -> Backward:  # noqa: ARG002 (the rule's arguments)
+        """The backward pass as this rule wants it."""
+        return backward
+
+    def before(self, step: int, factor: float) -> None:
+        """Change gradients (or weights) in place, ahead of the optimizer; `factor` is the schedule's."""
+
+    def after(self, step: int) -> None:
+        """Change weights in place, behind the optimizer."""
+
+    def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Its memory's tensors, each with the mask of the members."""
+        return [(value, alive) for named in self.memory.values() for value in named.values()]
+
+    def state(self, member: int) -> MemberState:
+        """A copy of one member's memory, on the CPU."""
+        return {
+            name: {key: value[member].detach().cpu().clone() for key, value in named.items()}
+            for name, named in self.memory.items()
+        }
+
+    def load(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
+        """Take up the members' memories where `state` left them."""
+        for name, named in self.memory.items():
+            for key, value in named.items():
+                value.copy_(torch.stack([state[name][key] for state in states]))
+
+
+class RuleChoice(Protocol):
+    """A choice of the config group `update`."""
+
+    @classmethod
+    def stacked(cls, choices: Sequence[Any], context: Context) -> Rule:
+        """The rule of a stack, from one choice a member."""
+        ...
+
+
+def restored(parameters: Parameters, change: Callable[[], None], backward: Backward) -> Tensor:
+    """Run a backward pass on changed weights, then put the weights back, bit by bit."""
+    kept = {name: value.detach().clone() for name, value in parameters.items()}
+    with torch.no_grad():
+        change()
+    losses = backward()
+    with torch.no_grad():
+        for name, value in parameters.items():
+            value.copy_(kept[name])
+    return losses
+
+
+def gradients(parameters: Parameters) -> dict[str, Tensor]:
+    """The parameters' gradients by name."""
+    found = {name: value.grad for name, value in parameters.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def member_norms(tensors: Sequence[Tensor]) -> Tensor:
+    """Each member's L2 norm [E] over all the tensors [E, ...]."""
+    return torch.stack([tensor.flatten(1).norm(dim=1) for tensor in tensors]).norm(dim=0)
+
+
+def freeze(pairs: Sequence[tuple[Tensor, Tensor]]) -> Callable[[], None]:
+    """Note tensors [E', ...] as they are; the function returned puts back those of members whose mask [E'] is unset."""
+    before = [(tensor, tensor.clone(), masks_over(alive, tensor)) for tensor, alive in pairs]
+
+    def restore() -> None:
+        for tensor, old, mask in before:
+            tensor.copy_(torch.where(mask, tensor, old))
+
+    return restore
+
+
+def check_together(update: Mapping[str, object]) -> None:
+    """Raise ConfigError for rules that make no sense side by side."""
+    grokfast = [name for name in update if name.startswith("grokfast")]
+    if len(grokfast) > 1:
+        raise ConfigError("update", list(update), f"one Grokfast filter, not {' and '.join(grokfast)}")

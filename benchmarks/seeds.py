@@ -1,18 +1,19 @@
-"""How many seeds grok: several seeds of one experiment trained as one stack through `grokplane.train`.
+"""How many seeds grok: several seeds of one experiment trained as one stack, each into a folder of its own.
 
-`python benchmarks/seeds.py --seeds 8 experiment=peluche` prints a table of every seed's marks and last accuracies.
+`python benchmarks/seeds.py --seeds 8 experiment=peluche` prints a table of every seed's marks and last accuracies; the
+runs, with their figures, lie under outputs/seeds/NAME/SEED.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from grokplane import config
-from grokplane.train import Stack, run
+from grokplane.app import execute
 
 
 def main() -> None:
@@ -23,20 +24,17 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="key=value, as for train.py")
     options = parser.parse_args()
     composed = [config.compose([*options.overrides, f"seed={seed}"]) for seed in range(options.seeds)]
-    stack = Stack([config.member(one) for one in composed])
+    folders = [Path("outputs", "seeds", one.name, str(one.seed)) for one in composed]
     began = time.perf_counter()
-    with tqdm(total=composed[0].train.steps) as bar:
-        records = [{} for _ in stack.members]
-        for point in run(stack):
-            bar.update(point.step - bar.n)
-            records = [new or old for new, old in zip(point.records or records, records, strict=True)]
+    summaries = execute(composed, folders).summaries
     seconds = time.perf_counter() - began
     print("| seed | fitted at | generalised at | last train accuracy | last test accuracy |\n|---|---|---|---|---|")
-    for seed, (marks, record) in enumerate(zip(stack.marks, records, strict=True)):
-        accuracies = f"{record['Acc/train']:.4f} | {record['Acc/test']:.4f}"
-        print(f"| {seed} | {marks.train_step} | {marks.test_step} | {accuracies} |")
-    grokked = sum(record["Acc/test"] >= options.threshold for record in records)
-    print(f"\n{grokked} of {options.seeds} at or above {options.threshold:g} after {stack.step:,} steps; ", end="")
+    for seed, summary in enumerate(summaries):
+        grok, last = summary["grok"], summary["last"]
+        accuracies = f"{last['Acc/train']:.4f} | {last['Acc/test']:.4f}"
+        print(f"| {seed} | {grok['train_step']} | {grok['test_step']} | {accuracies} |")
+    grokked = sum(summary["last"]["Acc/test"] >= options.threshold for summary in summaries)
+    print(f"\n{grokked} of {options.seeds} at or above {options.threshold:g}; ", end="")
     print(f"{seconds:.0f} s on {torch.get_num_threads()} threads")
 
 

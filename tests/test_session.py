@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import torch
 from grokplane import config
 from grokplane.app import execute
 from grokplane.record import Checkpoints, read_summary
+from grokplane.train import Stack
 
 TINY = [
     "data.p=7",
@@ -99,3 +102,21 @@ def test_the_summary_of_a_running_run_holds_its_marks(tmp_path: Path, monkeypatc
     assert all(summary["status"] == "running" for summary in seen)
     assert seen[0]["grok"] == {"train_step": None, "test_step": None, "delay": None, "threshold": 0.3}
     assert seen[-1]["grok"]["train_step"] is not None
+
+
+def test_sessions_of_one_process_each_go_on_where_the_last_one_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    loaded: list[int] = []
+    original = Stack.load
+
+    def spy(self: Stack, states: Sequence[Mapping[str, Any]]) -> None:
+        original(self, states)
+        loaded.append(self.step)
+
+    monkeypatch.setattr(Stack, "load", spy)
+    session(tmp_path, [])
+    for steps in (80, 100):
+        session(tmp_path, ["train.resume=true", f"train.steps={steps}"])
+    assert loaded == [60, 80]
+    (whole,) = session(tmp_path / "whole", ["train.steps=100"])
+    ours, theirs = (Checkpoints(folder).latest().state["model"] for folder in (tmp_path / "0", whole))
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())

@@ -54,6 +54,7 @@ def execute(configs: Sequence[DictConfig], folders: Sequence[Path]) -> Outcome:
         ConfigError: members that cannot be trained together, folders that are taken or in use.
     """
     with ExitStack() as exits:
+        exits.callback(saved.cache_clear)  # the checkpoints read at the start are not the last ones any more
         stop = exits.enter_context(StopRequest())
         stack = Stack([config.member(one) for one in configs])
         options = stack.members[0].train

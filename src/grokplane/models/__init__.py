@@ -2,5 +2,16 @@
 
 from grokplane.models.base import ModelChoice, Signature, StackedModel, Tap, build
 from grokplane.models.mlp import MLP, StackedMLP
+from grokplane.models.transformer import StackedTransformer, Transformer
 
-__all__ = ["MLP", "ModelChoice", "Signature", "StackedMLP", "StackedModel", "Tap", "build"]
+__all__ = [
+    "MLP",
+    "ModelChoice",
+    "Signature",
+    "StackedMLP",
+    "StackedModel",
+    "StackedTransformer",
+    "Tap",
+    "Transformer",
+    "build",
+]

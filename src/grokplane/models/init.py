@@ -42,6 +42,10 @@ def _unit_normal(table: Tensor, generator: Generator) -> None:
     nn.init.normal_(table, generator=generator)
 
 
+def _scaled_normal(table: Tensor, generator: Generator) -> None:
+    nn.init.normal_(table, std=table.shape[1] ** -0.5, generator=generator)
+
+
 def _kaiming_embedding(table: Tensor, generator: Generator) -> None:
     nn.init.kaiming_normal_(table, nonlinearity="relu", generator=generator)
 
@@ -53,4 +57,6 @@ INITIALISATIONS = {
     "kaiming": Initialisation(_kaiming_linear, _kaiming_embedding),
     # LeCun et al. 1998: N(0, 1/in), zero bias; embeddings N(0, 1).
     "normal": Initialisation(_normal_linear, _unit_normal),
+    # Nanda et al. 2023: as "normal", and embeddings N(0, 1/width) too.
+    "scaled_normal": Initialisation(_normal_linear, _scaled_normal),
 }

@@ -1,0 +1,1 @@
+"""Grokking on the information plane: stacked training of small networks, and what happens inside them."""

@@ -1,0 +1,169 @@
+"""The decoder Transformer, stacked over members."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from grokplane.models.attention import ATTENTION, Attention, tokens
+from grokplane.models.base import Signature, StackedModel, Tap
+from grokplane.models.dropout import Dropout
+from grokplane.models.init import INITIALISATIONS
+from grokplane.models.layers import ACTIVATIONS, Embedding, LayerNorm, Linear
+from grokplane.models.positions import POSITIONS
+from grokplane.options import ConfigError, option
+
+NORMS = ("pre", "post", "none")
+READS = ("last", "mean")
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """Embedding, blocks of attention and MLP, a linear read-out (Vaswani et al. 2017; pre-norm: Xiong et al. 2020)."""
+
+    layers: int = option(2, "number of blocks", at_least=1)
+    heads: int = option(4, "attention heads", at_least=1)
+    width: int = option(128, "width of the residual stream; heads must divide it", at_least=1)
+    mlp_width: int = option(512, "neurons of a block's MLP", at_least=1)
+    activation: str = option("ReLU", "activation function of the MLPs", choices=ACTIVATIONS)
+    norm: str = option("pre", "layer norm: before each branch, after it, or none", choices=NORMS)
+    positions: str = option("learned", "what is added to the embeddings", choices=POSITIONS)
+    causal: bool = option(True, "a token sees itself and the tokens before it; false: all of them")
+    reads: str = option("last", "what the read-out sees: the last token, or the mean", choices=READS)
+    bias: bool = option(True, "biases of attention and read-out (the MLP always has its own)")
+    dropout: float = option(
+        0.0, "on embeddings, attention's and MLP's outputs, in training", at_least=0, below=1, stackable=True
+    )
+    init: str = option("torch", "initialisation of weights", choices=INITIALISATIONS)
+    init_scale: float = option(1.0, "factor on every initial parameter", above=0, stackable=True)
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ConfigError("model.heads", self.heads, f"must divide model.width, which is {self.width}")
+
+    def network(self, members: int, signature: Signature) -> StackedTransformer:
+        """The stack, with parameters not drawn yet.
+
+        Raises:
+            ConfigError: a task whose input is not tokens.
+        """
+        if signature.vocabulary is None:
+            raise ConfigError("model", "transformer", "this task's input is not tokens; use mlp with embedding=none")
+        return StackedTransformer(members, signature, self)
+
+
+class StackedTransformer(StackedModel):
+    """E Transformers. Layers are named after what they put out, in the order of the forward pass:
+
+    "embedding", "positions"; in block k "layer k query", "layer k key", "layer k value", "layer k attention" (the
+    output of attention), "layer k mlp" (its neurons), "layer k" (the residual stream after the block) and the norms;
+    after n blocks "layer n+1", the outputs. Where only the last token is read, the last block works on it alone.
+    """
+
+    def __init__(self, members: int, signature: Signature, config: Transformer) -> None:
+        super().__init__()
+        width = config.width
+        assert signature.vocabulary is not None
+        self.embedding = Embedding(members, signature.vocabulary, width)
+        self.positions: nn.Module = POSITIONS[config.positions](members, signature.length, width)
+        self.dropout = Dropout()
+        self.blocks = nn.ModuleList(_Block(members, config) for _ in range(config.layers))
+        self.norm = LayerNorm(members, width) if config.norm == "pre" else None
+        self.unembedding = Linear(members, width, signature.outputs, bias=config.bias)
+        self.last = config.reads == "last"
+
+    def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
+        """Outputs [E, B, C] of tokens [E, B, T]."""
+        x, rows = self._embedded(encoded)
+        for number, block in enumerate(self.blocks, start=1):
+            last_only = self.last and number == len(self.blocks)
+            x, rows = block(x, rows, last_only, f"layer {number}", tap), None
+        x = x if self.norm is None else self.norm(x)
+        logits = self.unembedding(x.mean(2))  # of one token where only the last is read
+        if tap is not None:
+            tap(f"layer {len(self.blocks) + 1}", logits, logits, False)
+        return logits
+
+    def _embedded(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The embedded tokens [E, B, T, D] and None; or a table of every token at every position, and its rows.
+
+        Up to the first attention a token's vector depends on token and position alone. Where there are fewer of those
+        than tokens in the batch, the first block's projections are done on each once.
+        """
+        _, batch, length = tokens.shape
+        vocabulary = self.embedding.weight.shape[1]
+        dropping = self.training and any(self.dropout.strengths)
+        if dropping or batch < vocabulary:
+            return self.dropout(self.positions(self.embedding(tokens))), None
+        table = self.embedding.weight[:, :, None].expand(-1, -1, length, -1)
+        return self.positions(table).flatten(1, 2), tokens * length + torch.arange(length, device=tokens.device)
+
+    def layers(self) -> dict[str, dict[str, nn.Parameter]]:
+        """The parameters of each layer."""
+        named: dict[str, nn.Module | None] = {"embedding": self.embedding, "positions": self.positions}
+        for number, block in enumerate(self.blocks, start=1):
+            assert isinstance(block, _Block)
+            named |= {f"layer {number}{suffix}": module for suffix, module in block.parts().items()}
+        named |= {"norm": self.norm, f"layer {len(self.blocks) + 1}": self.unembedding}
+        parameters = {name: dict(part.named_parameters()) for name, part in named.items() if part is not None}
+        return {name: roles for name, roles in parameters.items() if roles}
+
+    def hidden(self) -> list[str]:
+        """Every matrix of the blocks."""
+        return [name for name, value in self.named_parameters() if name.startswith("blocks.") and value.dim() == 3]
+
+    def reset(self, member: int, init: str, generator: torch.Generator) -> None:
+        """Draw embedding and positions, then each block, then the read-out."""
+        for part in self.modules():
+            if isinstance(part, Linear | Embedding | LayerNorm):
+                part.reset(member, init, generator)
+
+
+class _Block(nn.Module):
+    """Attention and MLP, each added to the residual stream."""
+
+    def __init__(self, members: int, config: Transformer) -> None:
+        super().__init__()
+        width = config.width
+        self.norm = config.norm
+        norms = config.norm != "none"
+        self.norm_1 = LayerNorm(members, width) if norms else None
+        self.attention = Attention(members, width, config.heads, config.causal, config.bias)
+        self.norm_2 = LayerNorm(members, width) if norms else None
+        self.mlp = Linear(members, width, config.mlp_width)
+        self.out = Linear(members, config.mlp_width, width)
+        self.activation, self.exact_zeros = ACTIVATIONS[config.activation]
+        self.dropout_1, self.dropout_2 = Dropout(), Dropout()
+
+    def forward(self, x: Tensor, rows: Tensor | None, last_only: bool, name: str, tap: Tap | None) -> Tensor:
+        """Residual stream [E, B, T, D], or [E, B, 1, D] for the last token alone; x and rows as in `Attention`."""
+        attended = self.attention(self._before(self.norm_1, x), rows, last_only)
+        if tap is not None:
+            tap(f"{name} attention", attended, attended, False)
+        x = tokens(x, rows, last_only)
+        x = self._after(self.norm_1, x + self.dropout_1(attended))
+        logits = self.mlp(self._before(self.norm_2, x))
+        neurons = self.activation(logits)
+        x = self._after(self.norm_2, x + self.dropout_2(self.out(neurons)))
+        if tap is not None:
+            tap(f"{name} mlp", logits, neurons, self.exact_zeros)
+            tap(name, x, x, False)
+        return x
+
+    def _before(self, norm: nn.Module | None, x: Tensor) -> Tensor:
+        return norm(x) if norm is not None and self.norm == "pre" else x
+
+    def _after(self, norm: nn.Module | None, x: Tensor) -> Tensor:
+        return norm(x) if norm is not None and self.norm == "post" else x
+
+    def parts(self) -> dict[str, nn.Module | None]:
+        """Its layers by the end of their names."""
+        attention = {f" {name}": getattr(self.attention, name) for name in ATTENTION}
+        return {" norm 1": self.norm_1, **attention, " norm 2": self.norm_2, " mlp": self.mlp, "": self.out}
+
+
+GROUP = "model"
+CHOICES: dict[str, Any] = {"transformer": Transformer}

@@ -1,0 +1,57 @@
+"""Counter-based random numbers: distributions, independence of index, step, stream and member, no global state."""
+
+from __future__ import annotations
+
+import torch
+from scipy import stats
+from torch import Tensor
+
+from grokplane.random import Counters, numpy_generator
+
+COUNT = 200_001
+
+
+def one(step: int = 0, seed: int = 0, stream: str = "here") -> Tensor:
+    return Counters([seed], stream).uniform(step, [COUNT])[0]
+
+
+def test_uniform_numbers_are_uniform_and_never_0_or_1() -> None:
+    values = one()
+    assert 0 < float(values.min()) < 1e-4
+    assert 1 - 1e-4 < float(values.max()) < 1
+    assert stats.kstest(values.numpy(), "uniform").pvalue > 1e-3
+
+
+def test_every_bit_is_set_half_of_the_time_and_flips_independently_of_its_neighbour() -> None:
+    bits = Counters([5], "here").bits(7, COUNT)[0]
+    for bit in range(32):
+        set_ = ((bits >> bit) & 1).double()
+        assert abs(float(set_.mean()) - 0.5) < 5 * 0.5 / COUNT**0.5
+        assert abs(float((set_[1:] == set_[:-1]).double().mean()) - 0.5) < 5 * 0.5 / COUNT**0.5
+
+
+def test_normal_numbers_are_normal() -> None:
+    values = Counters([0], "here").normal(0, [COUNT])[0]
+    assert stats.kstest(values.numpy(), "norm").pvalue > 1e-3
+    half = (COUNT + 1) // 2
+    pairs = values[: half - 1].double(), values[half : 2 * half - 1].double()  # made from one radius and one angle
+    assert abs(float((pairs[0] * pairs[1]).mean())) < 5 / half**0.5
+    assert abs(float((pairs[0] ** 2 * pairs[1] ** 2).mean()) - 1) < 0.1
+
+
+def test_another_step_seed_or_stream_gives_unrelated_numbers() -> None:
+    for other in (one(step=1), one(step=1024), one(seed=1), one(stream="there")):
+        assert abs(float(torch.corrcoef(torch.stack([one(), other]))[0, 1])) < 5 / COUNT**0.5
+
+
+def test_a_members_numbers_are_a_function_of_its_own_seed_whatever_was_asked_before() -> None:
+    together = Counters([3, 8, 5], "here")
+    together.normal(5000, [4])
+    assert torch.equal(together.uniform(17, [6, 2])[1], Counters([8], "here").uniform(17, [6, 2])[0])
+    assert torch.equal(together.normal(17, [5])[2], Counters([5], "here").normal(17, [5])[0])
+
+
+def test_a_numpy_generator_is_a_function_of_seed_and_stream() -> None:
+    assert numpy_generator(3, "a").integers(1 << 30) == numpy_generator(3, "a").integers(1 << 30)
+    drawn = {int(numpy_generator(seed, name).integers(1 << 60)) for seed in (0, 1) for name in ("a", "b")}
+    assert len(drawn) == 4

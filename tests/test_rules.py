@@ -1,0 +1,333 @@
+"""Muon and what the config group `update` adds, against plain loops over one network; stacked, resumed, diverged."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from builders import finish, member, task, trained, training, weights
+from torch import Tensor
+
+from grokplane import optim
+from grokplane.models import MLP
+from grokplane.optim import AdamW, LinearWarmup, Muon
+from grokplane.options import ConfigError
+from grokplane.random import Counters
+from grokplane.train import Member, Stack, check_stackable, run
+
+STEPS, WINDOW = 100, 7
+# Two strengths of each rule, for two members; the second entry of a rule that has none repeats the first.
+RULES: dict[str, tuple[Any, Any]] = {
+    "grokfast_ema": (optim.GrokfastEMA(0.9, 1.5), optim.GrokfastEMA(0.8, 0.5)),
+    "grokfast_ma": (optim.GrokfastMA(WINDOW, 2.0), optim.GrokfastMA(WINDOW, 0.5)),
+    "orthograd": (optim.OrthoGrad(), optim.OrthoGrad()),
+    "initial_decay": (optim.InitialDecay(2.0), optim.InitialDecay(0.5)),
+    "weight_noise": (optim.WeightNoise(0.05), optim.WeightNoise(0.01)),
+    "update_noise": (optim.UpdateNoise(1e-3), optim.UpdateNoise(2e-3)),
+    "sam": (optim.SAM(0.05), optim.SAM(0.2)),
+    "constant_norm": (optim.ConstantNorm(0.8), optim.ConstantNorm(1.3)),
+}
+EVERY = pytest.mark.parametrize("name", RULES)
+Params = dict[str, Tensor]
+
+
+def pair(*names: str, **parts: Any) -> list[Member]:
+    """Two members with other seeds, rates, decays and strengths of these rules."""
+    members = []
+    for number, (seed, lr, decay) in enumerate([(3, 1e-3, 0.5), (5, 2e-3, 0.1)]):
+        update = {name: RULES[name][number] for name in names}
+        optimizer = AdamW(lr=lr, weight_decay=decay)
+        one = {"seed": seed, "optimizer": optimizer, "update": update, "schedule": LinearWarmup(20)}
+        members.append(member(**(one | {"train": training(steps=STEPS)} | parts)))
+    return members
+
+
+# The plain loop -------------------------------------------------------------------------------------------------------
+
+
+def forward(params: Params, tokens: Tensor) -> Tensor:
+    x = params["input.embedding.weight"][tokens].sum(1)
+    for number in range(3):
+        x = x @ params[f"linears.{number}.weight"].T + params[f"linears.{number}.bias"]
+        x = F.relu(x) if number < 2 else x
+    return x
+
+
+class Plain:
+    """One member, one tensor after the other: gradients through torch's own cross-entropy, torch.optim's AdamW."""
+
+    def __init__(self, one: Member) -> None:
+        self.member, stack = one, Stack([one])
+        self.params = {name: value[0].detach().clone().requires_grad_() for name, value in stack.parameters.items()}
+        self.start = {name: value.detach().clone() for name, value in self.params.items()}
+        subset = stack.examples.train
+        self.tokens, self.labels = subset.inputs()[0], subset.targets[0]
+        self.memory: dict[str, Any] = {}
+        self.step = 0
+
+    def slopes(self, params: Params) -> Params:
+        leaves = {name: value.detach().clone().requires_grad_() for name, value in params.items()}
+        F.cross_entropy(forward(leaves, self.tokens), self.labels).backward()
+        return {name: value.grad for name, value in leaves.items() if value.grad is not None}
+
+    def noise(self, stream: str, name: str, like: Tensor) -> Tensor:
+        return Counters([self.member.seed], f"{stream} {name}").normal(self.step, like.shape)[0].to(like.dtype)
+
+    @property
+    def rate(self) -> float:
+        return self.member.optimizer.lr * min(1.0, (self.step + 1) / 20)
+
+
+def grokfast_ema(it: Plain, rule: optim.GrokfastEMA, grads: Params) -> Params:
+    mean = it.memory.setdefault("mean", grads)
+    if it.step:
+        it.memory["mean"] = mean = {n: rule.alpha * mean[n] + (1 - rule.alpha) * g for n, g in grads.items()}
+    return {n: g + rule.lamb * mean[n] for n, g in grads.items()}
+
+
+def grokfast_ma(it: Plain, rule: optim.GrokfastMA, grads: Params) -> Params:
+    ring = it.memory.setdefault("ring", deque(maxlen=rule.window))
+    ring.append(grads)
+    if len(ring) < rule.window:
+        return grads
+    return {n: g + rule.lamb * sum(past[n] for past in ring) / rule.window for n, g in grads.items()}
+
+
+def orthograd(it: Plain, rule: optim.OrthoGrad, grads: Params) -> Params:  # noqa: ARG001 (one form for all)
+    found = {}
+    for n, g in grads.items():
+        w = it.params[n].detach()
+        rest = g - (w * g).sum() / (w * w).sum() * w
+        found[n] = rest * g.norm() / rest.norm()
+    return found
+
+
+def initial_decay(it: Plain, rule: optim.InitialDecay, grads: Params) -> Params:
+    with torch.no_grad():
+        for n, w in it.params.items():
+            w -= it.rate * rule.strength * (w - it.start[n])
+    return grads
+
+
+def weight_noise(it: Plain, rule: optim.WeightNoise, grads: Params) -> Params:  # noqa: ARG001 (one form for all)
+    return it.slopes({n: w + rule.sigma * it.noise("weight noise", n, w) for n, w in it.params.items()})
+
+
+def sam(it: Plain, rule: optim.SAM, grads: Params) -> Params:
+    norm = math.sqrt(sum(float((g * g).sum()) for g in grads.values()))
+    return it.slopes({n: w + rule.rho * grads[n] / norm for n, w in it.params.items()})
+
+
+def update_noise(it: Plain, rule: optim.UpdateNoise) -> None:
+    for n, w in it.params.items():
+        w += rule.sigma * it.noise("update noise", n, w)
+
+
+def constant_norm(it: Plain, rule: optim.ConstantNorm) -> None:
+    def norm(params: Params) -> float:
+        return math.sqrt(sum(float((w * w).sum()) for w in params.values()))
+
+    scale = rule.alpha * norm(it.start) / norm(it.params)
+    for w in it.params.values():
+        w *= scale
+
+
+BEFORE: dict[str, Callable[..., Params]] = {
+    "grokfast_ema": grokfast_ema,
+    "grokfast_ma": grokfast_ma,
+    "orthograd": orthograd,
+    "initial_decay": initial_decay,
+    "weight_noise": weight_noise,
+    "sam": sam,
+}
+AFTER: dict[str, Callable[..., None]] = {"update_noise": update_noise, "constant_norm": constant_norm}
+
+
+def plain(one: Member) -> Params:
+    it = Plain(one)
+    lr, decay = one.optimizer.lr, one.optimizer.weight_decay  # type: ignore[attr-defined]
+    optimizer = torch.optim.AdamW(it.params.values(), lr=lr, weight_decay=decay)
+    for it.step in range(one.train.steps):
+        grads = it.slopes(it.params)
+        for name in BEFORE.keys() & one.update.keys():
+            grads = BEFORE[name](it, one.update[name], grads)
+        for name, value in it.params.items():
+            value.grad = grads[name]
+        optimizer.param_groups[0]["lr"] = it.rate
+        optimizer.step()
+        with torch.no_grad():
+            for name in AFTER.keys() & one.update.keys():
+                AFTER[name](it, one.update[name])
+    return it.params
+
+
+@pytest.mark.parametrize("names", [(), *((name,) for name in RULES), ("orthograd", "constant_norm")], ids=str)
+def test_100_steps_end_where_a_plain_loop_ends(names: tuple[str, ...]) -> None:
+    members = pair(*names)
+    together, without = trained(*members), trained(*pair())
+    for number, one in enumerate(members):
+        for name, expected in plain(one).items():
+            ours = together.parameters[name][number].detach()
+            torch.testing.assert_close(ours, expected.detach(), rtol=0, atol=1e-7)
+        changed = (weights(together, number) - weights(without, number)).abs().max()
+        assert bool(changed > 1e-4) == bool(names)
+
+
+# Muon -----------------------------------------------------------------------------------------------------------------
+
+
+def muons(steps: int = STEPS, **keys: Any) -> list[Member]:
+    return [
+        replace(one, optimizer=Muon(lr=lr, weight_decay=decay, adamw_lr=adamw, **keys))
+        for one, lr, decay, adamw in zip(
+            pair(train=training(steps=steps)), (0.02, 0.005), (0.1, 0.0), (1e-3, 3e-3), strict=True
+        )
+    ]
+
+
+def newton_schulz(matrix: Tensor) -> Tensor:
+    """Five quintic iterations on one matrix."""
+    x = matrix.T if matrix.shape[0] > matrix.shape[1] else matrix
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.T if matrix.shape[0] > matrix.shape[1] else x
+
+
+def plain_muon(one: Member, nesterov: bool) -> Params:
+    it, choice = Plain(one), one.optimizer
+    assert isinstance(choice, Muon)
+    hidden = ["linears.0.weight", "linears.1.weight"]
+    rest = [value for name, value in it.params.items() if name not in hidden]
+    adamw = torch.optim.AdamW(rest, weight_decay=choice.weight_decay)
+    momentum = {name: torch.zeros_like(it.params[name]) for name in hidden}
+    for it.step in range(one.train.steps):
+        grads = it.slopes(it.params)
+        for name, value in it.params.items():
+            value.grad = grads[name]
+        with torch.no_grad():
+            for name in hidden:
+                w, g = it.params[name], grads[name]
+                momentum[name] = 0.95 * momentum[name] + 0.05 * g
+                update = newton_schulz(0.05 * g + 0.95 * momentum[name] if nesterov else momentum[name])
+                w *= 1 - it.rate * choice.weight_decay
+                w -= it.rate * max(1, w.shape[0] / w.shape[1]) ** 0.5 * update
+        adamw.param_groups[0]["lr"] = it.rate * choice.adamw_lr / choice.lr
+        adamw.step()
+    return it.params
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+def test_100_steps_of_muon_end_where_a_plain_loop_ends(nesterov: bool) -> None:
+    members = muons(nesterov=nesterov)
+    together = trained(*members)
+    for number, one in enumerate(members):
+        for name, expected in plain_muon(one, nesterov).items():
+            ours = together.parameters[name][number].detach()
+            torch.testing.assert_close(ours, expected.detach(), rtol=0, atol=1e-6)
+
+
+def test_one_muon_step_is_that_of_torch_optim() -> None:
+    """torch's own iterates in bfloat16, of three digits; so one step, to two digits of the update."""
+    (one,) = muons(steps=1)[:1]
+    one = replace(one, schedule=optim.Constant())
+    it, stack = Plain(one), trained(one)
+    grads = it.slopes(it.params)
+    for name in ("linears.0.weight", "linears.1.weight"):
+        weight = it.params[name]
+        weight.grad = grads[name]
+        torch.optim.Muon([weight], lr=0.02, weight_decay=0.1).step()
+        ours, theirs = stack.parameters[name][0].detach(), weight.detach()
+        assert (ours - theirs).norm() < 0.03 * (theirs - it.start[name]).norm()
+
+
+def test_orthogonalised_matrices_have_singular_values_near_one() -> None:
+    from grokplane.optim.muon import orthogonalised
+
+    drawn = torch.randn(3, 12, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    values = torch.linalg.svdvals(orthogonalised(drawn, 5))
+    assert bool(((values > 0.6) & (values < 1.3)).all())
+
+
+def test_muon_needs_a_hidden_matrix() -> None:
+    one = replace(muons()[0], model=MLP(hidden=[8], embedding="onehot"))
+    with pytest.raises(ConfigError, match="optimizer=muon: needs a hidden matrix"):
+        Stack([one])
+
+
+# Stacks ---------------------------------------------------------------------------------------------------------------
+
+TOGETHER = ("grokfast_ema", "orthograd", "initial_decay", "weight_noise", "update_noise", "sam", "constant_norm")
+
+
+@pytest.mark.parametrize("names", [*((name,) for name in RULES), TOGETHER], ids=str)
+def test_a_stacked_member_equals_its_solo_run(names: tuple[str, ...]) -> None:
+    members = pair(*names, train=training(steps=50, batch_size=9))
+    together = trained(*members)
+    for number, one in enumerate(members):
+        torch.testing.assert_close(weights(together, number), weights(trained(one)), rtol=0, atol=1e-8)
+
+
+def test_a_stacked_muon_equals_its_solo_run() -> None:
+    members = muons(steps=50)
+    together = trained(*members)
+    for number, one in enumerate(members):
+        torch.testing.assert_close(weights(together, number), weights(trained(one)), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("build", [lambda: pair(*RULES.keys() - {"grokfast_ema"}), muons], ids=["rules", "muon"])
+def test_a_state_taken_mid_way_goes_on_bit_identically(build: Callable[[], list[Member]]) -> None:
+    members = build()
+    whole, first, second = trained(*members), Stack(members), Stack(members)
+    for point in run(first, stop=lambda: first.step == 33):
+        if point.interrupted:
+            second.load([first.state(number) for number in range(2)])
+    assert second.step == 33
+    finish(second)
+    for name, value in whole.parameters.items():
+        assert torch.equal(second.parameters[name], value)
+
+
+def test_a_diverging_member_changes_no_bit_of_the_other() -> None:
+    names = RULES.keys() - {"grokfast_ema", "constant_norm"}
+    well = pair(*names, train=training(steps=20))
+    wild = replace(well[1], optimizer=AdamW(lr=1e200))
+    ill = trained(well[0], wild)
+    assert ill.diverged[0] == -1
+    assert ill.diverged[1] > 0
+    assert torch.equal(weights(ill), weights(trained(*well)))
+
+
+@EVERY
+def test_strengths_are_stackable_and_the_window_is_not(name: str) -> None:
+    check_stackable(pair(name))
+    if name == "grokfast_ma":
+        one, other = pair(name)
+        with pytest.raises(ConfigError, match=r"update.grokfast_ma.window=9: members of one stack"):
+            check_stackable([one, replace(other, update={name: optim.GrokfastMA(9)})])
+
+
+def test_members_with_other_rules_are_no_stack() -> None:
+    with pytest.raises(ConfigError, match="members of one stack cannot differ"):
+        check_stackable([pair("sam")[0], pair("orthograd")[1]])
+
+
+def test_two_grokfast_filters_are_refused() -> None:
+    with pytest.raises(ConfigError, match="one Grokfast filter"):
+        pair("grokfast_ema", "grokfast_ma")
+
+
+def test_the_norm_is_held_from_the_first_update_on() -> None:
+    stack = Stack(pair("constant_norm", data=task(train_fraction=0.4)))
+    start = [float(weights(stack, number).norm()) for number in range(2)]
+    for _ in run(stack, stop=lambda: stack.step == 1):
+        pass
+    held = [float(weights(stack, number).norm()) for number in range(2)]
+    assert held == pytest.approx([0.8 * start[0], 1.3 * start[1]], rel=1e-12)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -40,6 +40,10 @@ class RandomImages:
         table, rows = self.table(seed), torch.arange(self.points)
         train, test = rows.chunk(2)
         return Examples(table, train, test, table.targets[train])
+
+    def ask(self, operands: Sequence[str]) -> Tensor:
+        """One point [784] from its features."""
+        return torch.tensor([float(feature) for feature in operands])
 
 
 class SummedMLP(nn.Module):

@@ -129,7 +129,7 @@ def test_stack_of_unequal_members() -> None:
     assert got.inputs.shape == (3, 49, 2)
     assert got.inputs.dtype == torch.int64
     assert not got.inputs[1, 42:].any()
-    assert (got.vocabulary, got.classes) == (7, 7)
+    assert (got.vocabulary, got.outputs) == (7, 7)
     assert got.train.targets.shape == got.train.mask.shape == (3, 29)
     for place, one in enumerate(members):
         check_member(got, place, one)
@@ -176,10 +176,10 @@ def test_a_member_alone_has_the_same_data_as_in_a_stack() -> None:
         assert torch.equal(mine[0], theirs[1])
 
 
-def features(shape: tuple[int, ...], classes: int = 3, dtype: torch.dtype = torch.float64) -> Examples:
+def features(shape: tuple[int, ...], outputs: int = 3, dtype: torch.dtype = torch.float64) -> Examples:
     values: Tensor = torch.arange(float(torch.Size(shape).numel())).reshape(shape).to(dtype)
     rows = torch.arange(shape[0])
-    return Examples(Table(values, rows % classes, None, classes), rows[1:], rows[:1], rows[1:] % classes)
+    return Examples(Table(values, rows % outputs, None, outputs), rows[1:], rows[:1], rows[1:] % outputs)
 
 
 def test_continuous_features_take_the_stack_dtype() -> None:
@@ -196,7 +196,7 @@ def test_continuous_features_take_the_stack_dtype() -> None:
     ("other", "what"),
     [
         (features((6, 3)), "shape"),
-        (features((6, 2), classes=4), "classes"),
+        (features((6, 2), outputs=4), "outputs"),
         (features((6, 2), dtype=torch.int64), "dtype"),
     ],
 )

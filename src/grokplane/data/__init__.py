@@ -1,27 +1,38 @@
 """Tasks as tables of questions and answers, splits, label noise, index streams, and their stack on the device."""
 
 from grokplane.data.batches import SAMPLERS, Batches, Shuffled, WithReplacement
+from grokplane.data.layouts import LAYOUTS, Layout
 from grokplane.data.modular import Modular
 from grokplane.data.operations import OPERATIONS, Operation
+from grokplane.data.parity import Parity
+from grokplane.data.permutations import Permutations
 from grokplane.data.splits import LabelHoldout, OrderedSplit, RandomSplit
 from grokplane.data.stacked import StackedExamples, StackedSubset, stack
+from grokplane.data.sums import Sums
 from grokplane.data.table import Examples, Table, Task
+from grokplane.data.teacher_student import TeacherStudent
 
 __all__ = [
+    "LAYOUTS",
     "OPERATIONS",
     "SAMPLERS",
     "Batches",
     "Examples",
     "LabelHoldout",
+    "Layout",
     "Modular",
     "Operation",
     "OrderedSplit",
+    "Parity",
+    "Permutations",
     "RandomSplit",
     "Shuffled",
     "StackedExamples",
     "StackedSubset",
+    "Sums",
     "Table",
     "Task",
+    "TeacherStudent",
     "WithReplacement",
     "stack",
 ]

@@ -1,60 +1,37 @@
 """Binary operations modulo p as a task."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from grokplane.data.noise import with_label_noise
+from grokplane.data import questions
+from grokplane.data.layouts import LAYOUTS
 from grokplane.data.operations import OPERATIONS, is_prime
-from grokplane.data.table import Examples, Table
+from grokplane.data.split_task import SplitTask
+from grokplane.data.table import Table
 from grokplane.options import ConfigError, option
 
 GROUP = "data"
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How a question is written as tokens.
-
-    Attributes:
-        symbols: number of token kinds besides the p residues; they follow the residues.
-        write: (x [N], y [N], p) -> tokens [N, L].
-    """
-
-    symbols: int
-    write: Callable[[Tensor, Tensor, int], Tensor]
-
-
-def _operands(x: Tensor, y: Tensor, p: int) -> Tensor:  # noqa: ARG001
-    return torch.stack([x, y], 1)
-
-
-def _equation(x: Tensor, y: Tensor, p: int) -> Tensor:
-    operator, equals = torch.full_like(x, p), torch.full_like(x, p + 1)
-    return torch.stack([x, operator, y, equals], 1)
-
-
-LAYOUTS = {"operands": Layout(0, _operands), "equation": Layout(2, _equation)}
-
-
-@dataclass(frozen=True)
-class Modular:
+class Modular(SplitTask):
     """All pairs of residues modulo p under one operation; the classes are the tokens of the layout."""
 
     split: Any = option(help="which pairs train: data/split=random, label_holdout or ordered")
     p: int = option(53, "modulus", at_least=2, at_most=2_000)
     operation: str = option("add", "what is done to the two operands", choices=OPERATIONS, stackable=True)
-    layout: str = option("operands", "tokens of a question: a b, or a op b =", choices=LAYOUTS)
+    layout: str = option("operands", "tokens of a question: a b, a op b =, or (equals) a b =", choices=LAYOUTS)
     train_fraction: float | None = option(0.3, "share of the pairs that trains", above=0, below=1, stackable=True)
     label_noise: float = option(
         0.0, "training answers replaced: a fraction below 1, a number from 1 on", at_least=0, stackable=True
     )
 
     def table(self, seed: int) -> Table:
-        """All N pairs, N = p^2 or, for div, p(p-1); inputs [N, 2] or [N, 4]. The seed matters to `random` alone.
+        """All N pairs, N = p^2 or, for div, p(p-1); inputs [N, 2 to 4]. The seed matters to `random` alone.
 
         Raises:
             ConfigError: an operation that divides modulo a number that is not prime.
@@ -64,18 +41,15 @@ class Modular:
             raise ConfigError("data.operation", self.operation, f"needs a prime data.p, not {self.p}")
         x, y = operation.operands(self.p)
         vocabulary = self.p + layout.symbols
-        return Table(layout.write(x, y, self.p), operation.answer(x, y, self.p, seed), vocabulary, classes=vocabulary)
+        inputs = layout.write(torch.stack([x, y], 1), self.p)
+        return Table(inputs, operation.answer(x, y, self.p, seed), vocabulary, outputs=vocabulary)
 
-    def examples(self, seed: int) -> Examples:
-        """One member's pairs: split by its seed, with its label noise.
-
-        Raises:
-            ConfigError: for keys that do not go together.
-        """
-        table = self.table(seed)
-        train, test = self.split(table, self.train_fraction, seed)
-        noisy = with_label_noise(table.targets[train], self.label_noise, seed)
-        return Examples(table, train, test, noisy)
+    def ask(self, operands: Sequence[str]) -> Tensor:
+        """The question of two residues, tokens [L] int64; ConfigError for what is no such pair."""
+        pair = questions.residues(operands, 2, self.p)
+        if OPERATIONS[self.operation].nonzero_second and pair[1] == 0:
+            raise questions.refused(operands, f"the second operand must be 1 to {self.p - 1}")
+        return LAYOUTS[self.layout].write(torch.tensor([pair]), self.p)[0]
 
 
 CHOICES = {"modular": Modular}

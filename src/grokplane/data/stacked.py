@@ -22,7 +22,7 @@ class StackedSubset:
         index: rows of each member's own table [E, n]; padding repeats the member's first point, so that it
             overflows only where a real point does.
         offset: where each member's table starts in `values` [E, 1].
-        targets: answers [E, n] int64, padded alike; those of the training subset with label noise.
+        targets: labels [E, n] int64 or numbers [E, n, C], padded alike; in training with label noise.
         count: number of points of each member [E] int64.
     """
 
@@ -48,8 +48,8 @@ class StackedSubset:
         return _gather(self.values, self._rows)
 
     def batch(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Questions [E, B, ...] and answers [E, B] at positions [E, B], each below its member's count."""
-        return _gather(self.values, self._rows.gather(1, positions)), self.targets.gather(1, positions)
+        """Questions [E, B, ...] and answers [E, B, ...] at positions [E, B], each below its member's count."""
+        return _gather(self.values, self._rows.gather(1, positions)), _pick(self.targets, positions)
 
     @cached_property
     def _same_points(self) -> bool:
@@ -64,14 +64,16 @@ class StackedExamples:
         inputs: all questions [E, N, ...], padded with zeros; an expanded view where all members share one table.
         train: the training subset; `test`: the held-out one.
         vocabulary: number of token kinds; None for continuous features.
-        classes: number of classes.
+        outputs: number of classes, or of regression outputs.
+        tolerance: regression: squared error below which an answer counts as right; None: class labels.
     """
 
     inputs: Tensor
     train: StackedSubset
     test: StackedSubset
     vocabulary: int | None
-    classes: int
+    outputs: int
+    tolerance: float | None
 
 
 def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch.dtype) -> StackedExamples:
@@ -80,20 +82,22 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
     Args:
         examples: one a member; their tables may differ in length.
         device: where the data will stay.
-        dtype: of continuous features; tokens stay int64.
+        dtype: of continuous features and regression targets; tokens and labels stay int64.
 
     Raises:
-        ValueError: members whose tables differ in width, vocabulary or classes.
+        ValueError: members whose tables differ in width, vocabulary, outputs or kind of answers.
     """
     _check_alike(examples)
     inputs = _stack_tables([one.table.inputs for one in examples], device, dtype)
     shared = inputs.stride(0) == 0 or len(examples) == 1
     values = inputs[0] if shared else inputs.flatten(0, 1)
     offset = torch.arange(len(examples), device=device)[:, None] * (0 if shared else inputs.shape[1])
-    train = _subset(values, offset, [one.train for one in examples], [one.train_targets for one in examples])
-    held_out = [one.table.targets[one.test] for one in examples]
+    answers = [_typed(one.train_targets, dtype) for one in examples]
+    held_out = [_typed(one.table.targets[one.test], dtype) for one in examples]
+    train = _subset(values, offset, [one.train for one in examples], answers)
     test = _subset(values, offset, [one.test for one in examples], held_out)
-    return StackedExamples(inputs, train, test, examples[0].table.vocabulary, examples[0].table.classes)
+    table = examples[0].table
+    return StackedExamples(inputs, train, test, table.vocabulary, table.outputs, table.tolerance)
 
 
 def _check_alike(examples: Sequence[Examples]) -> None:
@@ -101,7 +105,8 @@ def _check_alike(examples: Sequence[Examples]) -> None:
         "inputs of one shape": [tuple(one.table.inputs.shape[1:]) for one in examples],
         "inputs of one dtype": [one.table.inputs.dtype for one in examples],
         "one vocabulary": [one.table.vocabulary for one in examples],
-        "one number of classes": [one.table.classes for one in examples],
+        "one number of outputs": [one.table.outputs for one in examples],
+        "one tolerance": [one.table.tolerance for one in examples],
     }
     for what, values in seen.items():
         if len(set(values)) > 1:
@@ -110,10 +115,14 @@ def _check_alike(examples: Sequence[Examples]) -> None:
 
 def _stack_tables(tables: Sequence[Tensor], device: torch.device | str, dtype: torch.dtype) -> Tensor:
     """Tables of [N, ...] as one [E, N, ...] on the device; a view of one copy where all are equal."""
-    to = dtype if tables[0].is_floating_point() else torch.int64
     if all(table is tables[0] or torch.equal(table, tables[0]) for table in tables):
-        return tables[0].to(device, to).expand(len(tables), *tables[0].shape)
-    return pad_sequence(list(tables), batch_first=True).to(device, to)
+        return _typed(tables[0], dtype).to(device).expand(len(tables), *tables[0].shape)
+    return _typed(pad_sequence(list(tables), batch_first=True), dtype).to(device)
+
+
+def _typed(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers in the stack's dtype; tokens and labels as int64."""
+    return values.to(dtype if values.is_floating_point() else torch.int64)
 
 
 def _subset(values: Tensor, offset: Tensor, rows: list[Tensor], targets: list[Tensor]) -> StackedSubset:
@@ -123,10 +132,16 @@ def _subset(values: Tensor, offset: Tensor, rows: list[Tensor], targets: list[Te
 
 
 def _padded(members: list[Tensor]) -> Tensor:
-    """Members' [n_e] as one [E, n]; a shorter one repeats its first entry."""
+    """Members' [n_e, ...] as one [E, n, ...]; a shorter one repeats its first entry."""
     n = max(len(one) for one in members)
-    return torch.stack([torch.cat([one, one[:1].expand(n - len(one))]) for one in members])
+    return torch.stack([torch.cat([one, one[:1].expand(n - len(one), *one.shape[1:])]) for one in members])
 
 
 def _gather(values: Tensor, rows: Tensor) -> Tensor:
     return values.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+
+
+def _pick(targets: Tensor, positions: Tensor) -> Tensor:
+    """Each member's own targets [E, n, ...] at positions [E, B]: [E, B, ...]."""
+    index = positions.view(*positions.shape, *[1] * (targets.ndim - 2)).expand(-1, -1, *targets.shape[2:])
+    return targets.gather(1, index)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,15 +15,18 @@ class Table:
 
     Attributes:
         inputs: tokens [N, L] int64, or continuous features [N, ...] of a floating dtype.
-        targets: class labels [N] int64.
+        targets: class labels [N] int64, or for regression numbers [N, C] of a floating dtype.
         vocabulary: number of token kinds; None for continuous features.
-        classes: number of classes.
+        outputs: number of classes, or of regression outputs C.
+        tolerance: regression: squared error (summed over outputs) below which an answer counts as right; None: class
+            labels.
     """
 
     inputs: Tensor
     targets: Tensor
     vocabulary: int | None
-    classes: int
+    outputs: int
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +37,7 @@ class Examples:
         table: all questions; its targets are the clean answers.
         train: rows of the training subset [n] int64.
         test: rows of the held-out subset [m] int64.
-        train_targets: answers of the training subset [n] int64, label noise applied.
+        train_targets: answers of the training subset [n] or [n, C], label noise applied.
     """
 
     table: Table
@@ -51,4 +55,12 @@ class Task(Protocol):
 
     def examples(self, seed: int) -> Examples:
         """The table, split and with label noise, for a member with this seed."""
+        ...
+
+    def ask(self, operands: Sequence[str]) -> Tensor:
+        """One question [L] as the table writes it, from what a user types ("3,4" split at the comma).
+
+        Raises:
+            ConfigError: operands that are too many or too few, out of range or no numbers.
+        """
         ...

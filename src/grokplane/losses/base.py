@@ -8,8 +8,8 @@ from torch import Tensor
 
 
 class Loss(Protocol):
-    """A choice of the config group `loss`."""
+    """A choice of the config group `loss`; one that is for class labels alone says so: `needs_labels = True`."""
 
-    def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Loss of each point: outputs [E, B, C], labels [E, B] -> [E, B]."""
+    def __call__(self, outputs: Tensor, targets: Tensor, /) -> Tensor:
+        """Loss of each point: outputs [E, B, C], labels [E, B] or numbers [E, B, C] -> [E, B]."""
         ...

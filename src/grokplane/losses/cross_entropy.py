@@ -1,7 +1,7 @@
 """Cross-entropy that keeps its relative precision near zero loss."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -43,6 +43,8 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class CrossEntropy:
     """Cross-entropy of logits against labels, in nats."""
+
+    needs_labels: ClassVar[bool] = True
 
     dtype: str = option(
         "same", "precision of the loss: that of the network, or float64 (doubles the step)", choices=["same", "float64"]

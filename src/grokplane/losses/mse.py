@@ -1,4 +1,4 @@
-"""Squared error against the one-hot code of the label."""
+"""Squared error against the one-hot code of the label, or against the numbers that are the answer."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,18 @@ from grokplane.options import option
 
 @dataclass(frozen=True)
 class MSE:
-    """Mean squared error of the outputs against one-hot labels."""
+    """Mean squared error of the outputs against one-hot labels, or in regression against the targets themselves."""
 
     dtype: str = option("same", "precision of the loss: that of the network, or float64", choices=["same", "float64"])
 
-    def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Mean over classes for each point (torch.nn.MSELoss's mean, Omnigrok's loss): [E, B, C], [E, B] -> [E, B]."""
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean over outputs for each point (torch.nn.MSELoss's mean, Omnigrok's loss).
+
+        Outputs [E, B, C] and labels [E, B] int64 or numbers [E, B, C] -> [E, B].
+        """
         outputs = outputs.double() if self.dtype == "float64" else outputs
-        return (outputs - F.one_hot(labels, outputs.shape[-1])).square().mean(-1)
+        wanted = targets if targets.is_floating_point() else F.one_hot(targets, outputs.shape[-1])
+        return (outputs - wanted).square().mean(-1)
 
 
 GROUP = "loss"

@@ -1,6 +1,7 @@
 """StableMax cross-entropy: Prieto et al. 2025, "Grokking at the Edge of Numerical Stability" (arXiv 2501.04697)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from grokplane.options import option
 @dataclass(frozen=True)
 class StableMax:
     """Cross-entropy with s(z) = z + 1 (z >= 0), 1/(1 - z) (z < 0) in softmax's place of exp, in nats."""
+
+    needs_labels: ClassVar[bool] = True
 
     dtype: str = option("same", "precision of the loss: that of the network, or float64", choices=["same", "float64"])
 

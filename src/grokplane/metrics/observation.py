@@ -32,10 +32,11 @@ class Subset:
 
     Attributes:
         outputs: the model's outputs [E, n, C].
-        targets: class labels [E, n].
+        targets: class labels [E, n], or for regression numbers [E, n, C].
         losses: the training loss of each point [E, n], padding included (mask it).
         mask: which points are real [E, n], bool.
         layers: outputs of each named layer, "layer 1" first.
+        tolerance: regression: squared error (summed over outputs) below which a point is right; None: class labels.
     """
 
     outputs: Tensor
@@ -43,6 +44,19 @@ class Subset:
     losses: Tensor
     mask: Tensor
     layers: Mapping[str, LayerOutput]
+    tolerance: float | None = None
+
+    @cached_property
+    def correct(self) -> Tensor:
+        """Which points [E, n] are right, bool, padding included (mask it).
+
+        Of equal outputs the first is the predicted class. A NaN among the outputs is no answer, though torch calls it
+        the largest.
+        """
+        if self.tolerance is not None:
+            return (self.outputs - self.targets).square().sum(-1) < self.tolerance
+        largest, predicted = self.outputs.max(-1)
+        return (predicted == self.targets) & ~largest.isnan()
 
     @cached_property
     def weights(self) -> Tensor:
@@ -96,7 +110,10 @@ class Observation:
 
 
 class Metric(Protocol):
-    """A metric: a frozen dataclass whose call turns an observation into named values, one per member."""
+    """A metric: a frozen dataclass whose call turns an observation into named values, one per member.
+
+    One that is for class labels alone says so: `needs_labels: ClassVar[bool] = True`.
+    """
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Values by metric name, each [E]."""

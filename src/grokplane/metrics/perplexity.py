@@ -1,6 +1,7 @@
 """Perplexity of the labels under the softmax of the outputs."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -12,6 +13,8 @@ from grokplane.metrics.reduce import labels
 @dataclass(frozen=True)
 class Perplexity:
     """`Perplexity/{train,test}`: exp of the mean cross-entropy, whatever loss is trained; 1 is perfect, C uniform."""
+
+    needs_labels: ClassVar[bool] = True
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Perplexity [E], at least 1, by split."""

@@ -1,6 +1,7 @@
 """Share of points whose softmax has collapsed: the label's probability is rounded to exactly one."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -14,6 +15,8 @@ class SoftmaxCollapse:
 
     Such a point has loss 0 and stops teaching (Prieto et al. 2025, "Grokking at the edge of numerical stability").
     """
+
+    needs_labels: ClassVar[bool] = True
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Share [E] in 0..1 by subset."""

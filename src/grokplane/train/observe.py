@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -58,11 +59,11 @@ def _subset(stack: Stack, subset: StackedSubset) -> Subset:
 
     outputs = stack.network(stack.network.encode(subset.inputs()), tap)
     losses = stack.members[0].loss(outputs, subset.targets)
-    return Subset(outputs, subset.targets, losses, subset.mask, layers)
+    return Subset(outputs, subset.targets, losses, subset.mask, layers, stack.examples.tolerance)
 
 
 def _detached(subset: Subset) -> Subset:
-    return Subset(subset.outputs.detach(), subset.targets, subset.losses.detach(), subset.mask, subset.layers)
+    return replace(subset, outputs=subset.outputs.detach(), losses=subset.losses.detach())
 
 
 def _gradients_of(stack: Stack, train: Subset) -> Callable[[], Layers]:

@@ -43,6 +43,8 @@ class Stack:
         self.device = find_device(options.device)
         torch.set_num_threads(options.threads or min(len(members), 4, _cores()))
         self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
+        if self.examples.train.targets.is_floating_point():
+            _refuse_labels(members[0])
         self.batches = _streams(members, self.examples)
         choices, seeds = [member.model for member in members], [member.seed for member in members]
         self.network = models.build(choices, _signature(self.examples), seeds, self.dtype).to(self.device)
@@ -144,10 +146,21 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _refuse_labels(member: Member) -> None:
+    """Raise ConfigError for a loss or a metric that needs class labels, where the answers are numbers."""
+    why = "class labels, and this task's answers are numbers"
+    if getattr(member.loss, "needs_labels", False):
+        raise ConfigError("loss", type(member.loss).__module__.rpartition(".")[2], f"needs {why}; use loss=mse")
+    refused = [name for name, metric in member.metrics.items() if getattr(metric, "needs_labels", False)]
+    if refused:
+        named, rest = (",".join(names) for names in (member.metrics, [n for n in member.metrics if n not in refused]))
+        raise ConfigError("metrics", f"[{named}]", f"{' and '.join(refused)} need {why}; write metrics=[{rest}]")
+
+
 def _signature(examples: StackedExamples) -> Signature:
     shape = examples.inputs.shape[2:]
     fixed = {} if examples.vocabulary is None else _fixed_tokens(examples.inputs)
-    return Signature(shape.numel(), examples.vocabulary, examples.classes, fixed)
+    return Signature(shape.numel(), examples.vocabulary, examples.outputs, fixed)
 
 
 def _fixed_tokens(tokens: Tensor) -> dict[int, int]:

@@ -1,0 +1,50 @@
+"""How a question is written as tokens: the residues (or whatever the operands are) first, then the symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way of writing questions.
+
+    Attributes:
+        symbols: number of token kinds besides the p kinds of operand; they are numbered from p on.
+        write: (operands [N, K], p) -> tokens [N, L], both int64.
+    """
+
+    symbols: int
+    write: Callable[[Tensor, int], Tensor]
+
+    def length(self, operands: int) -> int:
+        """Tokens L of a question of so many operands."""
+        return self.write(torch.zeros(1, operands, dtype=torch.int64), 1).shape[1]
+
+
+def _operands(operands: Tensor, p: int) -> Tensor:  # noqa: ARG001 (there is no symbol to number)
+    return operands
+
+
+def _equals(operands: Tensor, p: int) -> Tensor:
+    return torch.cat([operands, torch.full_like(operands[:, :1], p)], 1)
+
+
+def _equation(operands: Tensor, p: int) -> Tensor:
+    symbols = torch.full_like(operands, p)  # each operand is followed by op, the last one by =
+    symbols[:, -1] = p + 1
+    return torch.stack([operands, symbols], 2).flatten(1)
+
+
+LAYOUTS = {
+    # a b ...
+    "operands": Layout(0, _operands),
+    # a op b op ... =, with op numbered p and = numbered p + 1 (Power et al. 2022)
+    "equation": Layout(2, _equation),
+    # a b ... =, with = numbered p (Nanda et al. 2023)
+    "equals": Layout(1, _equals),
+}

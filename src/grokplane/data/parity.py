@@ -1,0 +1,75 @@
+"""Sparse parity as a task: Barak et al. 2022, "Hidden Progress in Deep Learning: SGD Learns Parities Near the
+Computational Limit" (arXiv 2207.08799).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grokplane.data import draws, questions
+from grokplane.data.split_task import SplitTask
+from grokplane.data.table import Table
+from grokplane.options import ConfigError, option
+from grokplane.random import generator, numpy_generator
+
+GROUP = "data"
+# The first so many bits of the points are distinct, which leaves a number that int64 can hold.
+NUMBERED = 62
+
+
+@dataclass(frozen=True)
+class Parity(SplitTask):
+    """Random points of {-1, 1}^bits; class 1 where an odd number of the relevant bits is -1, else class 0."""
+
+    split: Any = option(help="which points train: data/split=random, label_holdout or ordered")
+    bits: int = option(40, "number of bits of a point", at_least=1, at_most=10_000)
+    relevant: int = option(3, "number of bits, drawn by the seed, that decide the answer", at_least=1)
+    points: int = option(2_000, "number of points, training and held out together", at_least=2)
+    train_fraction: float | None = option(0.5, "share of the points that trains", above=0, below=1, stackable=True)
+    label_noise: float = option(
+        0.0, "training answers replaced: a fraction below 1, a number from 1 on", at_least=0, stackable=True
+    )
+
+    def table(self, seed: int) -> Table:
+        """The points in the order drawn, no two alike; inputs [points, bits] float32, labels 0 and 1.
+
+        Raises:
+            ConfigError: more relevant bits than bits, more points than there are or than fit in memory.
+        """
+        relevant, inputs = self.relevant_bits(seed), self._points(seed)
+        labels = (inputs[:, relevant] < 0).sum(1) % 2
+        return Table(inputs, labels, vocabulary=None, outputs=2)
+
+    def relevant_bits(self, seed: int) -> Tensor:
+        """The bits that decide the answer [relevant] int64, ascending.
+
+        Raises:
+            ConfigError: more of them than there are bits.
+        """
+        if self.relevant > self.bits:
+            raise ConfigError("data.relevant", self.relevant, f"must be at most {self.bits}, the number of bits")
+        return torch.randperm(self.bits, generator=generator(seed, "task"))[: self.relevant].sort().values
+
+    def _points(self, seed: int) -> Tensor:
+        if self.points > 2**self.bits:
+            allowed = f"must be at most {2**self.bits}, the number of points of {self.bits} bits"
+            raise ConfigError("data.points", self.points, allowed)
+        draws.check_fits("data.points", self.points, self.points, self.bits * 4 + 8)
+        random, numbered = numpy_generator(seed, "points"), min(self.bits, NUMBERED)
+        numbers = torch.from_numpy(draws.distinct(2**numbered, self.points, random))
+        first = (numbers[:, None] >> torch.arange(numbered)) & 1
+        rest = torch.from_numpy(random.integers(2, size=(self.points, self.bits - numbered)))
+        return 1 - 2 * torch.cat([first, rest], 1).float()
+
+    def ask(self, operands: Sequence[str]) -> Tensor:
+        """One point [bits] float32, from its bits as 1 and -1; ConfigError for others."""
+        values = questions.numbers(operands, self.bits)
+        if not set(values) <= {1.0, -1.0}:
+            raise questions.refused(operands, "bits must be 1 or -1")
+        return torch.tensor(values)
+
+
+CHOICES = {"parity": Parity}

@@ -1,0 +1,83 @@
+"""Sums of K residues as a task: a1 + ... + aK mod p."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grokplane.data import draws, questions
+from grokplane.data.layouts import LAYOUTS
+from grokplane.data.split_task import SplitTask
+from grokplane.data.table import Table
+from grokplane.options import ConfigError, option
+from grokplane.random import numpy_generator
+
+GROUP = "data"
+
+
+@dataclass(frozen=True)
+class Sums(SplitTask):
+    """Sums of `operands` residues modulo p, all p^K or some of them; the classes are the tokens of the layout."""
+
+    split: Any = option(help="which equations train: data/split=random, label_holdout or ordered")
+    p: int = option(31, "modulus", at_least=2, at_most=2_000)
+    operands: int = option(3, "how many residues are added", at_least=2, at_most=5)
+    equations: int | None = option(
+        None, "size of a random subset of the equations; null: all of them", at_least=2, stackable=True
+    )
+    residues: int | None = option(
+        None, "size of a random subset of the residues, of which operands come; null: all", at_least=2, stackable=True
+    )
+    layout: str = option("operands", "tokens of a question: a b, a op b =, or (equals) a b =", choices=LAYOUTS)
+    train_fraction: float | None = option(0.3, "share of the equations that trains", above=0, below=1, stackable=True)
+    label_noise: float = option(
+        0.0, "training answers replaced: a fraction below 1, a number from 1 on", at_least=0, stackable=True
+    )
+
+    def table(self, seed: int) -> Table:
+        """The equations in the order of their operands, the first one changing last; inputs [N, L].
+
+        Raises:
+            ConfigError: more equations or residues than there are, or a table that would not fit in memory.
+        """
+        residues, layout = self.operand_set(seed), LAYOUTS[self.layout]
+        places = len(residues) ** torch.arange(self.operands - 1, -1, -1)
+        digits = self._numbers(seed, len(residues))[:, None] // places % len(residues)
+        operands, vocabulary = residues[digits], self.p + layout.symbols
+        return Table(layout.write(operands, self.p), operands.sum(1) % self.p, vocabulary, outputs=vocabulary)
+
+    def operand_set(self, seed: int) -> Tensor:
+        """The residues that are added, ascending int64: all p, or the subset A that the seed draws.
+
+        Raises:
+            ConfigError: more residues than there are.
+        """
+        if self.residues is None:
+            return torch.arange(self.p)
+        if self.residues > self.p:
+            raise ConfigError("data.residues", self.residues, f"must be at most {self.p}, the modulus data.p")
+        chosen = draws.distinct(self.p, self.residues, numpy_generator(seed, "residues"))
+        return torch.from_numpy(chosen).sort().values
+
+    def _numbers(self, seed: int, base: int) -> Tensor:
+        """The equations as numbers [N] int64, ascending: digit k in that base is the place of operand k."""
+        total = base**self.operands
+        count = total if self.equations is None else self.equations
+        if count > total:
+            raise ConfigError("data.equations", self.equations, f"must be at most {total}, the number of equations")
+        tokens = LAYOUTS[self.layout].length(self.operands)
+        draws.check_fits("data.equations", self.equations, count, (tokens + 1) * torch.int64.itemsize)
+        if self.equations is None:
+            return torch.arange(total)
+        chosen = draws.distinct(total, count, numpy_generator(seed, "equations"))
+        return torch.from_numpy(chosen).sort().values
+
+    def ask(self, operands: Sequence[str]) -> Tensor:
+        """The question of so many residues, drawn or not, tokens [L] int64; ConfigError for what is none."""
+        numbers = questions.residues(operands, self.operands, self.p)
+        return LAYOUTS[self.layout].write(torch.tensor([numbers]), self.p)[0]
+
+
+CHOICES = {"sums": Sums}

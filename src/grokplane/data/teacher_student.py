@@ -1,0 +1,77 @@
+"""Regression on a random network's outputs: the teacher-student setting of Liu et al. 2023, "Omnigrok"."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from grokplane.data import draws, questions
+from grokplane.data.table import Examples, Table
+from grokplane.options import option
+from grokplane.random import generator
+
+GROUP = "data"
+
+
+@dataclass(frozen=True)
+class TeacherStudent:
+    """Standard normal points, answered by a perceptron with torch's initial weights; all drawn by the seed."""
+
+    inputs: int = option(5, "number of features", at_least=1)
+    hidden: list[int] = option([100, 100], "width of each hidden layer of the teacher", at_least=1)
+    outputs: int = option(5, "number of outputs", at_least=1)
+    activation: str = option(
+        "Tanh", "activation function of the teacher", choices=["ReLU", "Tanh", "Sigmoid", "GELU", "LeakyReLU"]
+    )
+    train_points: int = option(100, "number of training points", at_least=1, stackable=True)
+    test_points: int = option(1_000, "number of held-out points", at_least=1, stackable=True)
+    tolerance: float = option(1e-3, "squared error, summed over outputs, below which an answer is right", above=0)
+
+    def table(self, seed: int) -> Table:
+        """The training points and then the held-out ones; inputs [N, inputs] and targets [N, outputs] in float64.
+
+        Raises:
+            ConfigError: more training points than fit in memory.
+        """
+        counts = (self.train_points, self.test_points)
+        draws.check_fits("data.train_points", self.train_points, sum(counts), 8 * (self.inputs + self.outputs))
+        streams = [generator(seed, "points", number) for number in range(2)]
+        points = torch.cat(
+            [
+                torch.randn(count, self.inputs, generator=stream, dtype=torch.float64)
+                for count, stream in zip(counts, streams, strict=True)
+            ]
+        )
+        return Table(points, self._answers(points, seed), None, self.outputs, self.tolerance)
+
+    def examples(self, seed: int) -> Examples:
+        """The first `train_points` rows train, the others are held out."""
+        table = self.table(seed)
+        train, test = torch.arange(len(table.targets)).split([self.train_points, self.test_points])
+        return Examples(table, train, test, table.targets[train])
+
+    def teacher(self, seed: int) -> list[tuple[Tensor, Tensor]]:
+        """Weight [out, in] and bias [out] of each layer in float64, uniform in +-1/sqrt(in) as torch.nn.Linear's."""
+        random, layers = generator(seed, "task"), []
+        for fan_in, fan_out in pairwise([self.inputs, *self.hidden, self.outputs]):
+            uniform = torch.rand(fan_out, fan_in + 1, generator=random, dtype=torch.float64)
+            drawn = (2 * uniform - 1) * fan_in**-0.5
+            layers.append((drawn[:, :-1], drawn[:, -1]))
+        return layers
+
+    def _answers(self, points: Tensor, seed: int) -> Tensor:
+        activation = getattr(nn, self.activation)()
+        *hidden, last = self.teacher(seed)
+        for weight, bias in hidden:
+            points = activation(F.linear(points, weight, bias))
+        return F.linear(points, *last)
+
+    def ask(self, operands: Sequence[str]) -> Tensor:
+        """One point [inputs] float64; ConfigError for what is not so many finite numbers."""
+        return torch.tensor(questions.numbers(operands, self.inputs), dtype=torch.float64)
+
+
+CHOICES = {"teacher_student": TeacherStudent}

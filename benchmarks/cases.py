@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grokplane.data import Examples, Modular, RandomSplit, Table
+from grokplane.data import Examples, Modular, RandomSplit, Table, Task
 from grokplane.losses import MSE, CrossEntropy
-from grokplane.models import MLP
+from grokplane.models import LSTM, MLP, ModelChoice, Transformer
 from grokplane.optim import AdamW, Constant
 from grokplane.train import LogOptions, Member, TrainOptions
 
 NEVER = 10**9
+PAUSE = 100  # the loop's own
 LR, WEIGHT_DECAY = 1e-3, 1e-2
 IMAGES = "MNIST-sized"
 
@@ -70,6 +71,36 @@ class ConcatenatedMLP(SummedMLP):
         return self.body(self.embedding(tokens).flatten(1))
 
 
+class Decoder(nn.Module):
+    """Two causal pre-norm blocks of torch.nn over four tokens [B, 4], read at the last one."""
+
+    def __init__(self, vocabulary: int, width: int, heads: int, mlp_width: int, layers: int) -> None:
+        super().__init__()
+        self.embedding, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(4, width)
+        block = nn.TransformerEncoderLayer(width, heads, mlp_width, dropout=0.0, batch_first=True, norm_first=True)
+        self.blocks = nn.TransformerEncoder(block, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
+        self.unembedding = nn.Linear(width, vocabulary)
+        self.mask = nn.Transformer.generate_square_subsequent_mask(4)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits [B, C]."""
+        x = self.embedding(tokens) + self.positions.weight
+        return self.unembedding(self.blocks(x, mask=self.mask, is_causal=True)[:, -1])
+
+
+class Recurrent(nn.Module):
+    """torch.nn.LSTM over embedded tokens [B, 4], read at the last one."""
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.embedding, self.lstm = nn.Embedding(vocabulary, width), nn.LSTM(width, width, batch_first=True)
+        self.read_out = nn.Linear(width, vocabulary)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits [B, C]."""
+        return self.read_out(self.lstm(self.embedding(tokens))[0][:, -1])
+
+
 def perceptron(widths: list[int]) -> nn.Sequential:
     """Linear layers of these widths with ReLU between them."""
     layers: list[nn.Module] = []
@@ -88,7 +119,8 @@ class Case:
         bare: the same network as a plain torch.nn module.
         naive_flops: multiply-adds times two of one update, as the bare network is written.
         executed_flops: the same for the form that grokplane executes.
-        required: least member-steps per second of a stack of 16 over the bare loop's, on two threads.
+        promises: least ratios of member-steps per second (fast, slow, ratio); those of stacks hold on two threads.
+        pause: steps between two pauses of the loop, the least that can be timed.
     """
 
     name: str
@@ -96,7 +128,8 @@ class Case:
     bare: Callable[[], nn.Module]
     naive_flops: int
     executed_flops: int
-    required: float
+    promises: Sequence[tuple[str, str, float]]
+    pause: int = PAUSE
 
     def members(self, count: int, grid: bool) -> list[Member]:
         """Members with seeds 0, 1, ...; in a grid each has a learning rate and a weight decay of its own too."""
@@ -152,27 +185,56 @@ def cases(threads: int) -> list[Case]:
     wide = MLP([128], embedding="concat", embedding_dim=128, init="kaiming")
     concatenated = _modular(equation, wide, CrossEntropy(dtype="float64"), _train(512, threads))
     images = _modular(RandomImages(), MLP([200, 200], embedding="none"), MSE(), _train(200, threads))
-    rest = ((842, 32, 32, 3), (842, 32, 53, 3))
-    head = (512, 128, 99, 3)
+    slow = _train(512, threads, pause=10)
+    decoder = _modular(equation, Transformer(), CrossEntropy(), slow)
+    recurrent = _modular(equation, LSTM(), CrossEntropy(), slow)
     pixels = products((200, 784, 200, 2), (200, 200, 200, 3), (200, 200, 10, 3))
-    enerrio_flops = products((512, 512, 128, 3), head), products((2 * 99 + 2, 128, 128, 3), head)
-    default_flops = products((842, 200, 32, 3), *rest), products((53, 200, 32, 3), (842, 53, 32, 2), *rest)
 
     def concat() -> nn.Module:
         return ConcatenatedMLP(99, 128, [128])
 
     return [
-        Case("default", summed, lambda: SummedMLP(53, 200, [32, 32]), *default_flops, required=2.0),
-        Case("enerrio", concatenated, concat, *enerrio_flops, required=1.5),
-        Case("enerrio, float32 loss", replace(concatenated, loss=CrossEntropy()), concat, *enerrio_flops, required=1.5),
-        Case(IMAGES, images, lambda: perceptron([784, 200, 200, 10]), pixels, pixels, required=1.3),
+        Case("default", summed, lambda: SummedMLP(53, 200, [32, 32]), *DEFAULT_FLOPS, _stacks(2.0)),
+        Case("enerrio", concatenated, concat, *ENERRIO_FLOPS, _stacks(1.5)),
+        Case("enerrio, float32 loss", replace(concatenated, loss=CrossEntropy()), concat, *ENERRIO_FLOPS, _stacks(1.5)),
+        Case(IMAGES, images, lambda: perceptron([784, 200, 200, 10]), pixels, pixels, [*_stacks(1.3), *RIVALS]),
+        Case("transformer", decoder, lambda: Decoder(99, 128, 4, 512, 2), *DECODER_FLOPS, SEQUENCES, pause=10),
+        Case("LSTM", recurrent, lambda: Recurrent(99, 128), *LSTM_FLOPS, SEQUENCES, pause=10),
     ]
 
 
-def _train(batch_size: int | str, threads: int) -> TrainOptions:
-    return TrainOptions(steps=NEVER, batch_size=batch_size, threads=threads, checkpoint_every=NEVER)
+def _stacks(least: float) -> list[tuple[str, str, float]]:
+    return [("solo", "bare", 1 / 1.15), ("16 seeds", "bare", least), ("16 grid", "bare", least)]
 
 
-def _modular(data: Modular | RandomImages, model: MLP, loss: CrossEntropy | MSE, train: TrainOptions) -> Member:
+RIVALS = [("16 grid", "modelbatch", 1.5), ("16 grid", "modelbatch, shared", 0.0), ("16 grid", "modelbatch, fused", 0.0)]
+SEQUENCES = [("solo", "bare", 1 / 1.2), ("16 seeds", "solo", 1.0), ("16 grid", "solo", 1.0)]
+
+# As written and as executed.
+_REST = ((842, 32, 32, 3), (842, 32, 53, 3))
+DEFAULT_FLOPS = (
+    products((842, 200, 32, 3), *_REST),
+    products((53, 200, 32, 3), (842, 53, 32, 2), *_REST),
+)
+_HEAD = (512, 128, 99, 3)
+ENERRIO_FLOPS = products((512, 512, 128, 3), _HEAD), products((2 * 99 + 2, 128, 128, 3), _HEAD)
+# 2,048 tokens; the last block works on the last one of each question, the first one's projections on the vocabulary.
+_MLP = 2 * 3
+DECODER_FLOPS = (
+    products((2048, 128, 128, 2 * 4 * 3), (2048, 128, 512, 2 * _MLP), _HEAD),
+    products((396, 128, 128, 9), (2048, 128, 128, 3), (2048, 128, 512, _MLP))
+    + products((2048, 128, 128, 6), (512, 128, 128, 6), (512, 128, 512, _MLP), _HEAD),
+)
+LSTM_FLOPS = (
+    products((2048, 128, 512, 2 * 3), _HEAD),
+    products((99, 128, 512, 3), (3 * 512, 128, 512, 3), _HEAD),
+)
+
+
+def _train(batch_size: int | str, threads: int, pause: int = NEVER) -> TrainOptions:
+    return TrainOptions(steps=NEVER, batch_size=batch_size, threads=threads, checkpoint_every=pause)
+
+
+def _modular(data: Task, model: ModelChoice, loss: CrossEntropy | MSE, train: TrainOptions) -> Member:
     optimizer = AdamW(lr=LR, weight_decay=WEIGHT_DECAY)
     return Member(data, model, optimizer, Constant(), loss, log=LogOptions(dense_steps=0, every=NEVER), train=train)

@@ -11,8 +11,6 @@ from pathlib import Path
 import torch
 from cases import Case
 
-SOLO_AT_MOST, OVER_MODELBATCH = 1.15, 1.5
-
 
 @dataclass(frozen=True)
 class Timing:
@@ -56,15 +54,13 @@ class Ratio:
 
 
 def ratios(case: Case, timings: list[Timing]) -> list[Ratio]:
-    """Every comparison of a case that a promise is about, and the floor's share."""
+    """Every comparison of a case; promises about stacks are about two threads."""
     by_name = {timing.contender: timing for timing in timings}
-    threads = timings[0].threads
-    stacked = case.required if threads == 2 else None
-    wanted = [("solo", "bare", 1 / SOLO_AT_MOST), ("16 seeds", "bare", stacked), ("16 grid", "bare", stacked)]
-    if "modelbatch" in by_name:
-        wanted.append(("16 grid", "modelbatch", OVER_MODELBATCH if threads == 2 else None))
-        wanted += [("16 grid", "modelbatch, shared", None), ("16 grid", "modelbatch, fused", None)]
-    return [compare(by_name[fast], by_name[slow], required) for fast, slow, required in wanted]
+    bound = {fast: fast == "solo" or timings[0].threads == 2 for fast, _, _ in case.promises}
+    return [
+        compare(by_name[fast], by_name[slow], least if least and bound[fast] else None)
+        for fast, slow, least in case.promises
+    ]
 
 
 def compare(fast: Timing, slow: Timing, required: float | None) -> Ratio:

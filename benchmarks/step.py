@@ -104,7 +104,7 @@ def measure(case: Case, threads: int, rounds: int, seconds: float) -> list[Timin
     """Time all contenders of a case in turn, each for about `seconds` a round."""
     torch.set_num_threads(threads)
     rivals = contenders(case)
-    counts = {name: calibrate(steps, seconds) for name, (steps, _) in rivals.items()}
+    counts = {name: calibrate(steps, seconds, case.pause) for name, (steps, _) in rivals.items()}
     found: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(rounds):
         for name, (steps, members) in rivals.items():
@@ -112,11 +112,11 @@ def measure(case: Case, threads: int, rounds: int, seconds: float) -> list[Timin
     return [Timing(case.name, threads, name, values) for name, values in found.items()]
 
 
-def calibrate(steps: Contender, seconds: float) -> int:
-    """Warm up, and tell how many steps take about this long: whole hundreds, as the loop pauses after a hundred."""
-    steps(100)
-    each = elapsed(steps, 100) / 100
-    return max(1, round(seconds / each / 100)) * 100
+def calibrate(steps: Contender, seconds: float, pause: int) -> int:
+    """Warm up, and tell how many steps take about this long: a multiple of `pause`, at which the loop can be left."""
+    steps(pause)
+    each = elapsed(steps, pause) / pause
+    return max(1, round(seconds / each / pause)) * pause
 
 
 def elapsed(steps: Contender, count: int) -> float:

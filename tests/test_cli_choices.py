@@ -27,7 +27,8 @@ MORE = (
 )
 # Each is one multirun and its number of jobs.
 SWEEPS = [
-    (8, ("optimizer=glob(*)", "loss=glob(*)")),
+    (15, ("optimizer=glob(*)", "loss=glob(*)")),
+    (8, ("update=" + ",".join(f"[{name}]" for name in config.group_names("update")),)),
     (6, ("model.init=torch,kaiming,normal", "train.sampling=shuffled,replacement", "train.batch_size=5", *MORE)),
 ]
 # What need not go through a process of its own: every choice of the keys that name something.

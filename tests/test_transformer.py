@@ -231,6 +231,17 @@ def test_outside_of_training_nothing_is_dropped() -> None:
     assert torch.equal(layer(torch.ones(1, 5)), torch.ones(1, 5))
 
 
+def test_scaled_normal_is_what_nanda_et_al_draw() -> None:
+    config = choice(width=64, mlp_width=256, layers=1, init="scaled_normal", bias=False, norm="none")
+    network = build([config], Signature(3, 57, 57), [0], torch.float64)
+    for name, value in network.named_parameters():
+        if value.dim() == 3:
+            expected = 1 / math.sqrt(57 if name == "unembedding.weight" else 64)
+            assert float(value.std()) == pytest.approx(expected, rel=5 / math.sqrt(2 * value.numel())), name
+        else:
+            assert not value.any()
+
+
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(ConfigError, match=r"model.heads=3: must divide model.width, which is 8"):
         choice(heads=3)

@@ -42,6 +42,11 @@ def _unit_normal(table: Tensor, generator: Generator) -> None:
     nn.init.normal_(table, generator=generator)
 
 
+def _narrow_normal_linear(weight: Tensor, bias: Tensor, generator: Generator) -> None:
+    nn.init.normal_(weight, std=min(weight.shape) ** -0.5, generator=generator)
+    nn.init.zeros_(bias)
+
+
 def _scaled_normal(table: Tensor, generator: Generator) -> None:
     nn.init.normal_(table, std=table.shape[1] ** -0.5, generator=generator)
 
@@ -57,6 +62,6 @@ INITIALISATIONS = {
     "kaiming": Initialisation(_kaiming_linear, _kaiming_embedding),
     # LeCun et al. 1998: N(0, 1/in), zero bias; embeddings N(0, 1).
     "normal": Initialisation(_normal_linear, _unit_normal),
-    # Nanda et al. 2023: as "normal", and embeddings N(0, 1/width) too.
-    "scaled_normal": Initialisation(_normal_linear, _scaled_normal),
+    # What Nanda et al. 2023 draw for each matrix of their Transformer: N(0, 1/min(in, out)), embeddings N(0, 1/width).
+    "scaled_normal": Initialisation(_narrow_normal_linear, _scaled_normal),
 }

@@ -54,6 +54,10 @@ class CrossEntropy:
         """Loss of each point: outputs [E, B, C], labels [E, B] -> [E, B]."""
         return cross_entropy(outputs.double() if self.dtype == "float64" else outputs, labels)
 
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """softmax(z) in float64: outputs [..., C] -> [..., C]."""
+        return outputs.double().softmax(-1)
+
 
 GROUP = "loss"
 CHOICES = {"cross_entropy": CrossEntropy}

@@ -20,10 +20,18 @@ class StableMax:
     def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """-log(s(z_y) / sum_j s(z_j)) of each point: outputs [E, B, C], labels [E, B] -> [E, B]."""
         outputs = outputs.double() if self.dtype == "float64" else outputs
-        # Both branches are finite everywhere, so that neither makes the other's gradient NaN.
-        log_s = torch.where(outputs >= 0, torch.log1p(outputs.clamp(min=0)), -torch.log1p(-outputs.clamp(max=0)))
+        log_s = _log_s(outputs)
         chosen = log_s.gather(-1, labels[..., None]).squeeze(-1)
         return log_s.logsumexp(-1) - chosen
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """s(z_k) / sum_j s(z_j) in float64: outputs [..., C] -> [..., C]."""
+        return _log_s(outputs.double()).softmax(-1)
+
+
+def _log_s(outputs: Tensor) -> Tensor:
+    # Both branches are finite everywhere, so that neither makes the other's gradient NaN.
+    return torch.where(outputs >= 0, torch.log1p(outputs.clamp(min=0)), -torch.log1p(-outputs.clamp(max=0)))
 
 
 GROUP = "loss"

@@ -15,6 +15,7 @@ class AdamW(TorchOptimizer):
 
     algorithm: ClassVar = torch.optim.AdamW
     fixed: ClassVar[dict[str, Any]] = {"fused": True}
+    kernel: ClassVar = staticmethod(torch.ops.aten._fused_adamw_.default)
 
     lr: float = option(1e-3, "learning rate", at_least=0, stackable=True)
     weight_decay: float = option(1.0, "decoupled weight decay, times lr at each step", at_least=0, stackable=True)

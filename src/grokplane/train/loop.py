@@ -148,6 +148,9 @@ def _update(stack: Stack, batch: _Batch | None) -> None:
             parameter.grad = None
         means = batch.mean(member.loss(stack.network(batch.encoded), batch.targets))
         means.sum().backward()
+        for parameter in stack.parameters.values():
+            if parameter.grad is None:  # the loss does not reach it; its weight decay does
+                parameter.grad = torch.zeros_like(parameter)
         return means.detach()
 
     for rule in stack.rules.values():

@@ -33,10 +33,15 @@ def test_every_bit_is_set_half_of_the_time_and_flips_independently_of_its_neighb
 def test_normal_numbers_are_normal() -> None:
     values = Counters([0], "here").normal(0, [COUNT])[0]
     assert stats.kstest(values.numpy(), "norm").pvalue > 1e-3
-    half = (COUNT + 1) // 2
-    pairs = values[: half - 1].double(), values[half : 2 * half - 1].double()  # made from one radius and one angle
-    assert abs(float((pairs[0] * pairs[1]).mean())) < 5 / half**0.5
-    assert abs(float((pairs[0] ** 2 * pairs[1] ** 2).mean()) - 1) < 0.1
+    one, other = values[:-1].double().view(-1, 2).unbind(1)  # made from one radius and one angle
+    assert abs(float((one * other).mean())) < 5 / len(one) ** 0.5
+    assert abs(float((one**2 * other**2).mean()) - 1) < 0.1
+
+
+def test_more_points_leave_the_numbers_of_the_others_as_they_are() -> None:
+    counters = Counters([3, 8], "here")
+    for draw in (counters.uniform, counters.normal):
+        assert torch.equal(draw(17, [9, 3])[:, :4], draw(17, [4, 3]))
 
 
 def test_another_step_seed_or_stream_gives_unrelated_numbers() -> None:

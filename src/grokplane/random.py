@@ -69,13 +69,15 @@ class Counters:
         return _unit(bits).view(len(bits), *shape)
 
     def normal(self, step: int, shape: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-        """Standard normal, [E, *shape] float32 (Box and Muller 1958); none is beyond 5.8."""
+        """Standard normal, [E, *shape] float32 (Box and Muller 1958); none is beyond 5.8.
+
+        As with `uniform`, a longer first axis leaves the numbers of the rows before its end as they are.
+        """
         count = int(np.prod(shape))
-        half = (count + 1) // 2
-        radius, angle = _unit(self.bits(step, 2 * half, device)).split(half, 1)
-        radius, angle = torch.sqrt(-2 * torch.log(radius)), 2 * torch.pi * angle
-        both = torch.cat([radius * torch.cos(angle), radius * torch.sin(angle)], 1)
-        return both[:, :count].reshape(len(both), *shape)
+        units = _unit(self.bits(step, count + count % 2, device)).unflatten(1, (-1, 2))
+        radius, angle = torch.sqrt(-2 * torch.log(units[..., 0])), 2 * torch.pi * units[..., 1]
+        pairs = torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], -1)
+        return pairs.flatten(1)[:, :count].reshape(len(pairs), *shape)
 
     def _keys_of(self, step: int, device: torch.device) -> Tensor:
         """The two keys of each member in this step [E, 2] int32."""

@@ -1,0 +1,165 @@
+"""What every estimator of mutual information shares: its result, its input checks, its leading axes.
+
+An estimator is a frozen dataclass that is called as `estimator(x, y)`. `x` is [..., N, dx], `y` is [..., N, dy] or
+integer labels [..., N]; leading axes broadcast and are kept; the arithmetic is float64; values are in nats, as they
+come out, negative ones too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from grokplane.random import generator
+
+LARGEST = 1e100  # squared distances of larger values would leave float64
+
+
+class Estimate(NamedTuple):
+    """An estimated quantity in nats and its standard error, both float64 with the leading axes of the input."""
+
+    value: Tensor
+    std_error: Tensor
+
+
+class Estimator(Protocol):
+    """Anything that estimates the mutual information of paired samples."""
+
+    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+        """Mutual information of `x` [..., N, dx] and `y` [..., N, dy] or labels [..., N]."""
+        ...
+
+
+class HalfCheck(NamedTuple):
+    """An estimate beside the mean of those on two disjoint halves of the sample (see `half_check`)."""
+
+    full: Estimate
+    half: Estimate
+    drift: Tensor
+    consistent: Tensor
+
+
+def samples(x: Tensor, name: str = "x", least: int = 2) -> Tensor:
+    """Checked samples in float64.
+
+    Args:
+        x: [..., N, d], any real dtype.
+        name: what error messages call it.
+        least: smallest N allowed.
+
+    Raises:
+        ValueError: for fewer than two axes, no columns, fewer than `least` rows, or values that are not finite
+            or beyond 1e100.
+    """
+    if x.dim() < 2:
+        raise ValueError(f"{name} has shape {list(x.shape)}: must be [..., samples, dimensions]")
+    if x.is_complex():
+        raise ValueError(f"{name} is complex: must be real")
+    if x.shape[-1] < 1:
+        raise ValueError(f"{name} has no columns: must have at least 1")
+    check_count(x.shape[-2], least, name)
+    x = x.detach().to(torch.float64)
+    if not bool(torch.isfinite(x).all()):
+        raise ValueError(f"{name} holds NaN or infinity: must be finite")
+    if x.numel() and float(x.abs().amax()) > LARGEST:
+        raise ValueError(f"{name} holds values beyond {LARGEST:g}: rescale it")
+    return x
+
+
+def labels(y: Tensor, name: str = "y", least: int = 2) -> Tensor:
+    """Checked integer labels [..., N] in int64.
+
+    Raises:
+        ValueError: for another dtype than integer or bool, no axis, or fewer than `least` labels.
+    """
+    if y.is_floating_point() or y.is_complex() or y.dim() < 1:
+        raise ValueError(f"{name} is {y.dtype} of shape {list(y.shape)}: must be integer labels [..., samples]")
+    check_count(y.shape[-1], least, name)
+    return y.detach().to(torch.int64)
+
+
+def check_count(count: int, least: int, name: str) -> None:
+    """Refuse fewer than `least` samples.
+
+    Raises:
+        ValueError: naming both numbers.
+    """
+    if count < least:
+        raise ValueError(f"{name} has {count} samples: must have at least {least}")
+
+
+def over_batch(
+    one: Callable[..., Estimate], x: Tensor, y: Tensor | None = None, *, events: tuple[int, int] = (2, 2)
+) -> Estimate:
+    """Apply an estimator of one sample to every element of the leading axes.
+
+    Args:
+        one: takes one [N, dx] (and one [N, dy] or [N]) and returns scalars.
+        x, y: with leading axes that broadcast; `y` may be left out.
+        events: how many last axes of `x` and `y` belong to one sample set (2, or 1 for labels).
+
+    Raises:
+        ValueError: if `x` and `y` hold different numbers of samples, or their leading axes do not broadcast.
+    """
+    given = [x] if y is None else [x, y]
+    counts = [tensor.shape[-axes] for tensor, axes in zip(given, events, strict=False)]
+    if len(set(counts)) > 1:
+        raise ValueError(f"x has {counts[0]} samples, y has {counts[1]}: must be pairs")
+    leads = [tensor.shape[: tensor.dim() - axes] for tensor, axes in zip(given, events, strict=False)]
+    try:
+        lead = torch.broadcast_shapes(*leads)
+    except RuntimeError:
+        raise ValueError(f"leading axes {' and '.join(str(list(axes)) for axes in leads)} do not broadcast") from None
+    flat = [
+        tensor.expand(*lead, *tensor.shape[-axes:]).reshape(-1, *tensor.shape[-axes:])
+        for tensor, axes in zip(given, events, strict=False)
+    ]
+    results = [one(*parts) for parts in zip(*flat, strict=True)]
+    if not results:
+        return Estimate(*(torch.empty(lead, dtype=torch.float64, device=x.device) for _ in range(2)))
+    return Estimate(*(torch.stack(list(part)).reshape(lead) for part in zip(*results, strict=True)))
+
+
+def mean_of(terms: Tensor, spread: Tensor | None = None) -> Estimate:
+    """The mean of per-sample terms [N] and its standard error, the sample deviation over the root of N.
+
+    Args:
+        terms: one number a sample, all parts of the estimate combined, so that their covariance is accounted for.
+        spread: terms to take the deviation of, if others than those averaged.
+    """
+    source = terms if spread is None else spread
+    error = source.std() / source.numel() ** 0.5 if source.numel() > 1 else source.new_zeros(())
+    return Estimate(terms.mean(), error)
+
+
+def half_check(estimator: Estimator, x: Tensor, y: Tensor, seed: int = 0) -> HalfCheck:
+    """Compare an estimate on n samples with that on n/2 (arXiv 2506.00330).
+
+    A sample that is large enough gives the same on half of itself. `half` is the mean over two disjoint random halves,
+    `drift` is full minus half, and `consistent` says that the drift is within two standard errors of the full
+    estimate. It finds an estimate that still grows or falls with n; it cannot find a bias that no longer moves.
+
+    Args:
+        estimator: any estimator, also of labels.
+        x, y: as `estimator` takes them; floating point tensors hold their samples in the last but one axis, integer
+            ones in the last.
+        seed: draws the halves, the same for all leading axes.
+    """
+    count = x.shape[_sample_axis(x)]
+    order = torch.randperm(count, generator=generator(seed, "half check"))
+    full = estimator(x, y)
+    parts = [estimator(_rows(x, rows), _rows(y, rows)) for rows in (order[: count // 2], order[count // 2 :])]
+    half = Estimate((parts[0].value + parts[1].value) / 2, torch.hypot(parts[0].std_error, parts[1].std_error) / 2)
+    drift = full.value - half.value
+    return HalfCheck(full, half, drift, drift.abs() <= 2 * full.std_error)
+
+
+def _sample_axis(x: Tensor) -> int:
+    return -2 if x.is_floating_point() else -1
+
+
+def _rows(x: Tensor, rows: Tensor) -> Tensor:
+    return x.index_select(x.dim() + _sample_axis(x), rows.sort().values.to(x.device))

@@ -1,0 +1,23 @@
+"""Compressors: from many coordinates to the few that an estimator can handle.
+
+`choice.fit(x)` gives a fitted map that is called on rows, says whether it is `linear` (then it has its `matrix`), and
+carries the `error` of its reconstruction.
+"""
+
+from grokplane.mi.compress.base import Compressor, Fitted, LinearCode
+from grokplane.mi.compress.conv import ConvAutoencoder
+from grokplane.mi.compress.dense import DenseAutoencoder
+from grokplane.mi.compress.fitting import Code
+from grokplane.mi.compress.pca import PCA, FirstCoordinates, noise_edge
+
+__all__ = [
+    "PCA",
+    "Code",
+    "Compressor",
+    "ConvAutoencoder",
+    "DenseAutoencoder",
+    "FirstCoordinates",
+    "Fitted",
+    "LinearCode",
+    "noise_edge",
+]

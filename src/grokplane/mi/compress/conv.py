@@ -1,0 +1,125 @@
+"""A convolutional autoencoder for images, trained once per data set and kept in a cache."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, conv_transpose2d, gelu
+
+from grokplane.mi.base import samples
+from grokplane.mi.compress.cache import content_key, load, save
+from grokplane.mi.compress.fitting import Code, Weights, descend, drawn
+from grokplane.mi.compress.pca import PCA
+from grokplane.options import check_options, option
+
+LAYOUT = 1  # part of the cache's key: another layout of the weights is another file
+
+
+@dataclass(frozen=True)
+class ConvAutoencoder:
+    """Two 4x4 convolutions of stride 2 and a dense layer to the code, and the same backwards; GELU between.
+
+    For square images of one channel whose side is a multiple of 4 (28x28, 8x8), as [N, side, side] or as rows
+    [N, side^2]; other shapes are refused. The images are centred by one common mean and divided by one common
+    deviation; training runs in float32, codes come as float64. The code is not a linear map.
+
+    Compression before the estimate: Butakov et al. 2024 (arXiv 2305.08013). The information of the code is a lower
+    bound of that of the image; how much may be lost shows in `error` beside `pca_error`.
+    """
+
+    dim: int = option(4, "coordinates of the code", at_least=1)
+    channels: int = option(8, "channels of the first convolution, the second has twice as many", at_least=1)
+    steps: int = option(1000, "training steps", at_least=1)
+    batch_size: int = option(256, "images a step", at_least=1)
+    lr: float = option(5e-3, "largest learning rate, cosine to 0", above=0)
+    seed: int = option(0, "seed of weights and batches", at_least=0)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def fit(self, x: Tensor, cache: Path | None = None) -> Code:
+        """Train on images, or take the weights of an earlier fit to the same images with the same settings.
+
+        Args:
+            x: [N, side, side] or [N, side^2].
+            cache: folder for the weights, made if absent; the file's name is the SHA-256 of images and settings.
+        """
+        images = _images(x, least=2)
+        path = None if cache is None else cache / f"{content_key(images, {**asdict(self), 'layout': LAYOUT})}.pt"
+        if path is not None and path.exists():
+            return self._code(load(path, images.device), torch.empty(0))
+        state, curve = self._train(images)
+        if path is not None:
+            save(path, state)
+        return self._code(state, curve)
+
+    def _train(self, images: Tensor) -> tuple[Weights, Tensor]:
+        """Weights, scale and errors as one dict of tensors, and the loss curve."""
+        mean, spread = images.mean(), images.std(correction=0)
+        spread = torch.where(spread > 0, spread, 1)
+        small = ((images - mean) / spread).float()
+        weights = {name: value.to(images.device) for name, value in self._weights(images.shape[-1]).items()}
+
+        def batched(weights: Weights, batch: Tensor) -> Tensor:
+            return _reconstruct(weights, batch[0])[None]
+
+        curve = descend(weights, batched, small[None], self.batch_size, self.steps, self.lr, self.seed)
+        losses = [(_reconstruct(weights, part) - part).double().square().sum() for part in small.split(1000)]
+        error = torch.stack(losses).sum() / small.numel() * spread.square()
+        pca_error = PCA(self.dim).fit(images.flatten(1)).error
+        return weights | {"mean": mean, "spread": spread, "error": error, "pca_error": pca_error}, curve
+
+    def _weights(self, side: int) -> Weights:
+        one, two, inner = self.channels, 2 * self.channels, 2 * self.channels * (side // 4) ** 2
+        wide = 8 * self.channels
+        shapes = {
+            "conv1": ((one, 1, 4, 4), 16),
+            "conv2": ((two, one, 4, 4), 16 * one),
+            "dense": ((inner, wide), inner),
+            "code": ((wide, self.dim), wide),
+            "code_back": ((self.dim, wide), self.dim),
+            "dense_back": ((wide, inner), wide),
+            "conv2_back": ((two, one, 4, 4), 4 * two),
+            "conv1_back": ((one, 1, 4, 4), 4 * one),
+        }
+        weights = drawn({name: ((), shape, inputs) for name, (shape, inputs) in shapes.items()}, self.seed)
+        widths = {"conv1": one, "conv2": two, "dense": wide, "code": self.dim, "code_back": wide, "dense_back": inner}
+        widths |= {"conv2_back": one, "conv1_back": 1}
+        return weights | {f"{name}_bias": torch.zeros(width) for name, width in widths.items()}
+
+    def _code(self, state: Weights, curve: Tensor) -> Code:
+        def encode(x: Tensor) -> Tensor:
+            batch = ((_images(x) - state["mean"]) / state["spread"]).float()
+            return torch.cat([_encode(state, part) for part in batch.split(1000)]).double()
+
+        return Code(encode, state["error"], state["pca_error"], curve)
+
+
+def _images(x: Tensor, least: int = 1) -> Tensor:
+    """Images [N, side, side] in float64.
+
+    Raises:
+        ValueError: for what are not square images with a side that is a multiple of 4.
+    """
+    side = round(x.shape[-1] ** 0.5) if x.dim() == 2 else x.shape[-1]
+    if x.dim() not in (2, 3) or side % 4 or x.shape[1:].numel() != side**2:
+        raise ValueError(f"x has shape {list(x.shape)}: must be square images, the side a multiple of 4")
+    return samples(x.reshape(len(x), side**2), least=least).reshape(len(x), side, side)
+
+
+def _encode(w: Weights, x: Tensor) -> Tensor:
+    x = gelu(conv2d(x[:, None], w["conv1"], w["conv1_bias"], stride=2, padding=1))
+    x = gelu(conv2d(x, w["conv2"], w["conv2_bias"], stride=2, padding=1))
+    x = gelu(x.flatten(1) @ w["dense"] + w["dense_bias"])
+    return x @ w["code"] + w["code_bias"]
+
+
+def _reconstruct(w: Weights, x: Tensor) -> Tensor:
+    side, channels = x.shape[-1] // 4, w["conv2"].shape[0]
+    back = gelu(_encode(w, x) @ w["code_back"] + w["code_back_bias"])
+    back = gelu(back @ w["dense_back"] + w["dense_back_bias"]).view(-1, channels, side, side)
+    back = gelu(conv_transpose2d(back, w["conv2_back"], w["conv2_back_bias"], stride=2, padding=1))
+    return conv_transpose2d(back, w["conv1_back"], w["conv1_back_bias"], stride=2, padding=1)[:, 0]

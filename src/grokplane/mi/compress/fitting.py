@@ -1,0 +1,102 @@
+"""How the autoencoders are trained, and what they give back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grokplane.random import generator
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A trained encoder.
+
+    Attributes:
+        encode: rows to codes.
+        error: mean squared error of the reconstruction [...], per coordinate of x, over the rows of the fit.
+        pca_error: the same of a PCA with as many coordinates.
+        curve: the loss of each training step [steps], of the scaled rows, summed over the leading axes; empty for
+            a code that came from a cache.
+    """
+
+    encode: Callable[[Tensor], Tensor]
+    error: Tensor
+    pca_error: Tensor
+    curve: Tensor
+
+    @property
+    def linear(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def matrix(self) -> None:
+        """There is none."""
+        return None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Codes [..., N, dim] float64."""
+        with torch.no_grad():
+            return self.encode(x)
+
+
+def drawn(shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...], int]], seed: int) -> Weights:
+    """Float32 weights N(0, 1/in), each from a stream of its own.
+
+    Args:
+        shapes: by name the axes in front, the other axes, and the number of inputs.
+        seed: the choice's seed.
+    """
+    return {
+        name: torch.randn(*front, *shape, generator=generator(seed, f"autoencoder/{name}")) * inputs**-0.5
+        for name, (front, shape, inputs) in shapes.items()
+    }
+
+
+def batches(count: int, size: int, seed: int) -> Iterator[Tensor]:
+    """Row indices without end, each epoch a permutation; what is left over at an epoch's end is dropped."""
+    epoch = 0
+    while True:
+        order = torch.randperm(count, generator=generator(seed, "autoencoder/batches", epoch))
+        yield from order.split(size)[: max(1, count // size)]
+        epoch += 1
+
+
+def descend(
+    weights: Weights,
+    reconstruct: Callable[[Weights, Tensor], Tensor],
+    x: Tensor,
+    batch_size: int,
+    steps: int,
+    lr: float,
+    seed: int,
+) -> Tensor:
+    """Train weights [B, ...] in place on rows x [B, N, ...]; each of the B alone sees the same as in a batch of them.
+
+    Adam (Kingma and Ba 2014) with a learning rate that falls as a cosine to 0.
+
+    Returns:
+        the loss of each step [steps].
+    """
+    parameters = [value.requires_grad_() for value in weights.values()]
+    optimizer = torch.optim.Adam(parameters, lr=lr)
+    indices = batches(x.shape[1], min(batch_size, x.shape[1]), seed)
+    losses = []
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
+        batch = x[:, next(indices).to(x.device)]
+        loss = (reconstruct(weights, batch) - batch).square().flatten(1).mean(1).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    for value in parameters:
+        value.requires_grad_(False)
+    return torch.stack(losses)

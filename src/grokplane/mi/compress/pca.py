@@ -1,0 +1,101 @@
+"""Principal components, and the plain first coordinates, as compressors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grokplane.mi.base import samples
+from grokplane.mi.compress.base import LinearCode
+from grokplane.options import check_options, option
+
+TRACY_WIDOM_99 = 2.0234  # 99% point of the Tracy-Widom law of order 1
+
+
+@dataclass(frozen=True)
+class PCA:
+    """The `dim` directions of largest variance, each centred, whitened to unit variance if asked.
+
+    A direction that holds nothing but noise is dropped: its coordinate is constant zero, which estimators leave out.
+    Whitening would otherwise blow the noise up to unit variance. Dropped is a direction whose sample variance
+    (divisor N - 1) is not above (1) round-off, max(N, D) times the machine epsilon times the largest variance, (2)
+    the square of 8 epsilon times the largest size in x, and (3) `noise_variance` times the 99% point of the largest
+    sample variance that white noise of variance 1 alone reaches in N rows of D columns (Johnstone 2001, "On the
+    distribution of the largest eigenvalue in principal components analysis", theorem 1.1). The sign of a direction
+    makes its entry of largest size positive.
+
+    Mutual information with the coordinates is at most that with x (data processing), equal where the dropped
+    directions tell nothing.
+    """
+
+    dim: int = option(4, "coordinates kept", at_least=1)
+    whiten: bool = option(False, "scale every kept coordinate to unit variance")
+    noise_variance: float = option(0.0, "variance of known white noise in every column", at_least=0)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def fit(self, x: Tensor) -> LinearCode:
+        """Directions of the rows x [..., N, D]; `dim` of them, or D where D is smaller."""
+        x = samples(x)
+        count, columns = x.shape[-2:]
+        mean = x.mean(-2)
+        centred = x - mean.unsqueeze(-2)
+        variance, direction = torch.linalg.eigh(centred.mT @ centred / (count - 1))
+        total = variance.clamp_min(0).sum(-1)
+        top = min(self.dim, columns)
+        variance, direction = variance.flip(-1)[..., :top], _signed(direction.flip(-1)[..., :top].mT)
+        keep = variance > self._floor(x, variance[..., :1])
+        kept_variance = torch.where(keep, variance, 0)
+        error = (total - kept_variance.sum(-1)).clamp_min(0) * (count - 1) / count / columns
+        scale = torch.where(keep, variance, 1).rsqrt() if self.whiten else torch.ones_like(variance)
+        matrix = direction * torch.where(keep, scale, 0).unsqueeze(-1)
+        return LinearCode(mean, matrix, error, keep.sum(-1))
+
+    def _floor(self, x: Tensor, largest: Tensor) -> Tensor:
+        epsilon = torch.finfo(x.dtype).eps
+        round_off = max(x.shape[-2:]) * epsilon * largest.clamp_min(0)
+        smallest = (8 * epsilon * x.abs().amax((-2, -1)).unsqueeze(-1)).square()
+        return torch.maximum(round_off, smallest).clamp_min(self.noise_variance * noise_edge(*x.shape[-2:]))
+
+
+def noise_edge(count: int, columns: int) -> float:
+    """99% point of the largest sample variance of unit white noise over all directions, N rows of D columns.
+
+    (mu + 2.0234 sigma) / n with n = N - 1 (the mean takes one), mu = (sqrt(n - 1) + sqrt(D))^2 and
+    sigma = (sqrt(n - 1) + sqrt(D)) (1/sqrt(n - 1) + 1/sqrt(D))^(1/3): Johnstone 2001, theorem 1.1.
+    """
+    tall, wide = max(count - 2, 1) ** 0.5, columns**0.5
+    spread = (tall + wide) * (1 / tall + 1 / wide) ** (1 / 3)
+    return ((tall + wide) ** 2 + TRACY_WIDOM_99 * spread) / (count - 1)
+
+
+def _signed(direction: Tensor) -> Tensor:
+    """Directions [..., dim, D] with their entry of largest size made positive."""
+    at = direction.abs().argmax(-1, keepdim=True)
+    return direction * direction.gather(-1, at).sign()
+
+
+@dataclass(frozen=True)
+class FirstCoordinates:
+    """The first `dim` columns as they are (all of them where there are fewer)."""
+
+    dim: int = option(4, "columns kept", at_least=1)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def fit(self, x: Tensor) -> LinearCode:
+        """The columns of x [..., N, D]; the error is that of their best linear reconstruction of the others."""
+        x = samples(x)
+        *batch, count, columns = x.shape
+        top = min(self.dim, columns)
+        matrix = torch.eye(top, columns, dtype=x.dtype, device=x.device).expand(*batch, top, columns)
+        centred = x - x.mean(-2, keepdim=True)
+        basis, size, _ = torch.linalg.svd(centred[..., :top], full_matrices=False)
+        basis = basis * (size > max(count, columns) * torch.finfo(x.dtype).eps * size[..., :1]).unsqueeze(-2)
+        error = (centred - basis @ (basis.mT @ centred)).square().mean((-2, -1))
+        kept = torch.full(batch, top, dtype=torch.int64, device=x.device)
+        return LinearCode(torch.zeros_like(x[..., 0, :]), matrix, error, kept)

@@ -1,0 +1,64 @@
+"""Entropy and information of discrete variables from counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grokplane.mi.base import Estimate, labels, mean_of, over_batch
+from grokplane.options import check_options, option
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """I(X;Y) of two discrete variables by the plug-in formula sum p(x,y) log(p(x,y) / (p(x) p(y))) of the counts.
+
+    Miller and Madow's correction (Miller 1955, "Note on the bias of information estimates") takes away the first
+    order of its bias: it adds (K_x + K_y - K_xy - 1) / (2N), with K the number of values seen. The plug-in value lies
+    between 0 and the smaller entropy, and is biased up; it is at most ln N. The corrected one may be below 0. Either
+    is meaningless where most pairs are seen once.
+
+    Standard error: deviation of log(p(x,y) / (p(x) p(y))) over the root of N, the first-order (delta method) error; at
+    independence it is 0 though the error, of order 1/N, is not.
+    """
+
+    miller_madow: bool = option(True, "correct the bias by Miller and Madow's term")
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+        """Nats, for labels x and y [..., N]."""
+        return over_batch(self._one, labels(x, "x"), labels(y), events=(1, 1))
+
+    def _one(self, x: Tensor, y: Tensor) -> Estimate:
+        both = torch.unique(torch.stack([x, y], 1), dim=0, return_inverse=True)[1]
+        (of_x, some_x), (of_y, some_y), (of_both, some_both) = (_surprise(part) for part in (x, y, both))
+        found = mean_of(of_x + of_y - of_both)
+        correction = (some_x + some_y - some_both - 1) / (2 * len(x)) if self.miller_madow else 0.0
+        return Estimate(found.value + correction, found.std_error)
+
+
+def label_entropy(y: Tensor, miller_madow: bool = False) -> Estimate:
+    """H(Y) of labels [..., N] in nats by the plug-in formula -sum p log p.
+
+    Args:
+        y: integer labels [..., N].
+        miller_madow: add (K - 1) / (2N), K the number of labels seen (see `Discrete`).
+    """
+
+    def one(y: Tensor) -> Estimate:
+        surprise, some = _surprise(y)
+        found = mean_of(surprise)
+        return Estimate(found.value + (some - 1) / (2 * len(y)) * miller_madow, found.std_error)
+
+    y = labels(y)
+    return over_batch(lambda y: one(y.squeeze(-1)), y.unsqueeze(-1))
+
+
+def _surprise(y: Tensor) -> tuple[Tensor, int]:
+    """-log of the share of each sample's label [N], and how many labels there are."""
+    _, which, size = torch.unique(y, return_inverse=True, return_counts=True)
+    return -(size[which].double() / len(y)).log(), len(size)

@@ -1,0 +1,218 @@
+"""Compressors: PCA against a singular value decomposition, autoencoders by what they must not get wrong."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+from grokplane.mi import PCA, ConvAutoencoder, DenseAutoencoder, FirstCoordinates
+from grokplane.mi.compress import noise_edge
+from tests.test_mi_labels import normal
+
+MNIST = Path(os.environ.get("GROKPLANE_MNIST", Path(__file__).parents[2] / "shared" / "mnist"))
+IMAGES = MNIST / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"
+
+
+def digits() -> Tensor:
+    """8x8 images, [1797, 8, 8] between 0 and 1."""
+    return torch.from_numpy(np.asarray(load_digits(return_X_y=True)[0])).view(-1, 8, 8) / 16
+
+
+def mnist() -> Tensor:
+    """The first 1,000 training images, [1000, 28, 28] between 0 and 1."""
+    with gzip.open(IMAGES) as file:
+        pixels = np.frombuffer(file.read(16 + 784_000), np.uint8, offset=16)
+    return torch.from_numpy(pixels.reshape(-1, 28, 28).astype(np.float64)) / 255
+
+
+DATA_SETS = [(digits, 400)] + ([(mnist, 150)] if IMAGES.exists() else [])
+
+
+def tilted(count: int, columns: int, seed: int = 0) -> Tensor:
+    """Normal rows with clearly different variances along hidden directions, off the origin."""
+    turn = torch.linalg.qr(normal(columns, columns, seed=seed + 1)).Q
+    return normal(count, columns, seed=seed) * torch.arange(columns, 0, -1) @ turn + 5
+
+
+@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+def test_pca_against_numpy(whiten: bool, scale: float) -> None:
+    x = scale * tilted(50, 6)
+    code = PCA(3, whiten=whiten).fit(x)
+    centred = x.numpy() - x.numpy().mean(0)
+    left, sizes, right = np.linalg.svd(centred, full_matrices=False)
+    expected = left[:, :3] * (np.sqrt(49) if whiten else sizes[:3])
+    found = code(x).numpy()
+    found = found * np.sign((found * expected).sum(0))
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-9 * np.abs(expected).max())
+    lost = centred - (left[:, :3] * sizes[:3]) @ right[:3]
+    assert code.error.item() == pytest.approx((lost**2).mean(), rel=1e-9)
+    assert code.linear
+    assert torch.allclose((x - code.mean) @ code.matrix.T, code(x))
+    assert (code(x).std(0) - 1).abs().max() < 1e-9 or not whiten
+
+
+def test_pca_signs_and_new_rows() -> None:
+    x = tilted(50, 6)
+    code = PCA(3).fit(x)
+    at = code.matrix.abs().argmax(1, keepdim=True)
+    assert (code.matrix.gather(1, at) > 0).all()
+    assert torch.allclose(PCA(3).fit(x.flip(0)).matrix, code.matrix)
+    assert torch.allclose(code(x[:1]), code(x)[:1], atol=1e-12)
+
+
+@pytest.mark.parametrize("choice", [PCA(3), PCA(3, whiten=True), PCA(4, noise_variance=9.0), FirstCoordinates(2)])
+def test_linear_compressors_batched_equal_looped(choice: PCA | FirstCoordinates) -> None:
+    x = torch.stack([tilted(40, 5, seed) for seed in range(6)]).view(2, 3, 40, 5)
+    code = choice.fit(x)
+    found = code(x)
+    for i in range(2):
+        for j in range(3):
+            alone = choice.fit(x[i, j])
+            assert torch.allclose(alone(x[i, j]), found[i, j], rtol=0, atol=1e-9)
+            assert torch.allclose(alone.error, code.error[i, j], rtol=1e-9, atol=0)
+            assert alone.kept == code.kept[i, j]
+
+
+def test_noise_only_directions_are_dropped() -> None:
+    signal = normal(400, 2) @ normal(2, 30, seed=3)
+    noise = 1e-3 * normal(400, 30, seed=4)
+    whitened = PCA(4, whiten=True, noise_variance=1e-6).fit(signal + noise)
+    assert whitened.kept == 2
+    assert torch.equal(whitened(signal + noise)[:, 2:], torch.zeros(400, 2, dtype=torch.float64))
+    assert PCA(4, noise_variance=1e-6).fit(noise).kept == 0
+    assert PCA(4).fit(signal + noise).kept == 4
+
+
+@pytest.mark.parametrize(("count", "columns"), [(200, 10), (50, 50), (20, 60)])
+def test_the_noise_edge_is_a_99_percent_point(count: int, columns: int) -> None:
+    x = normal(400, count, columns)
+    x = x - x.mean(1, keepdim=True)
+    largest = torch.linalg.matrix_norm(x, 2).square() / (count - 1)
+    above = (largest > noise_edge(count, columns)).double().mean().item()
+    assert above < 0.03
+    assert (largest > 0.93 * noise_edge(count, columns)).double().mean().item() > 0.03
+
+
+def test_pca_of_degenerate_rows() -> None:
+    x = normal(30, 2)
+    columns = torch.cat([x, x[:, :1], torch.full((30, 2), 0.1)], 1)
+    code = PCA(4, whiten=True).fit(columns)
+    assert code.kept == 2
+    assert torch.equal(code(columns)[:, 2:], torch.zeros(30, 2, dtype=torch.float64))
+    assert code.error.item() < 1e-12
+    assert PCA(4).fit(torch.full((30, 5), 0.1)).kept == 0
+    assert PCA(4).fit(torch.cat([x, x])).kept == 2
+    assert PCA(9).fit(x)(x).shape == (30, 2)
+    far = PCA(2).fit(x + 1e6)
+    assert torch.allclose(far(x + 1e6), PCA(2).fit(x)(x), atol=1e-6)
+
+
+def test_first_coordinates() -> None:
+    x = tilted(40, 5)
+    code = FirstCoordinates(2).fit(x)
+    assert torch.equal(code(x), x[:, :2])
+    centred = (x - x.mean(0)).numpy()
+    lost = centred - centred[:, :2] @ np.linalg.lstsq(centred[:, :2], centred, rcond=None)[0]
+    assert code.error.item() == pytest.approx((lost**2).mean(), rel=1e-9)
+    assert FirstCoordinates(2).fit(torch.zeros(10, 3)).error == 0
+    assert FirstCoordinates(9).fit(x)(x).shape == (40, 5)
+
+
+def arc(count: int = 400) -> Tensor:
+    """Points on half a circle in five dimensions."""
+    angle = torch.linspace(0, 3.14, count, dtype=torch.float64)
+    return torch.stack([angle.cos(), angle.sin()], 1) @ normal(2, 5, seed=2)
+
+
+def test_dense_autoencoder_learns_a_curve_that_no_line_follows() -> None:
+    x = arc()
+    code = DenseAutoencoder(dim=1, hidden=32, steps=300).fit(x)
+    assert code.curve[-20:].mean() < 0.2 * code.curve[:5].mean()
+    assert code.error.item() < 0.3 * code.pca_error.item()
+    assert code.pca_error.item() == pytest.approx(PCA(1).fit(x).error.item(), rel=1e-12)
+    assert code(x).shape == (400, 1)
+    assert code(x).dtype == torch.float64
+    assert (code.linear, code.matrix) == (False, None)
+
+
+def test_dense_autoencoder_trains_leading_axes_alone_and_leaves_global_streams() -> None:
+    x = torch.stack([arc(60), 3 + 2 * arc(60).flip(1), torch.full((60, 5), 0.1)])
+    choice = DenseAutoencoder(dim=2, hidden=8, steps=20, batch_size=16)
+    before = torch.get_rng_state()
+    code = choice.fit(x)
+    assert torch.equal(before, torch.get_rng_state())
+    for row in range(3):
+        alone = choice.fit(x[row])
+        assert torch.allclose(alone(x[row]), code(x)[row], atol=1e-4)
+        assert alone.error.item() == pytest.approx(code.error[row].item(), rel=1e-3)
+    assert torch.equal(choice.fit(x)(x), code(x))
+    assert not torch.allclose(DenseAutoencoder(dim=2, hidden=8, steps=20, batch_size=16, seed=1).fit(x)(x), code(x))
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_dense_autoencoder_at_other_scales(scale: float) -> None:
+    choice = DenseAutoencoder(dim=2, hidden=8, steps=20)
+    small, plain = choice.fit(scale * arc(60)), choice.fit(arc(60))
+    assert torch.allclose(small(scale * arc(60)), plain(arc(60)), atol=1e-4)
+    assert small.error.item() == pytest.approx(plain.error.item() * scale**2, rel=1e-3)
+
+
+@pytest.mark.parametrize(("images", "steps"), DATA_SETS)
+def test_conv_autoencoder_beats_pca_on_images(images: Callable[[], Tensor], steps: int) -> None:
+    x = images()
+    code = ConvAutoencoder(channels=4, steps=steps, batch_size=64, lr=1e-2).fit(x)
+    assert code.curve[-20:].mean() < 0.7 * code.curve[:5].mean()
+    assert code.error.item() < code.pca_error.item()
+    assert code.pca_error.item() == pytest.approx(PCA(4).fit(x.flatten(1)).error.item(), rel=1e-9)
+    assert code(x).shape == (len(x), 4)
+    assert torch.equal(code(x.flatten(1)), code(x))
+
+
+def test_conv_autoencoder_is_trained_once_for_the_same_images(tmp_path: Path) -> None:
+    x, choice = digits()[:200], ConvAutoencoder(channels=2, steps=5)
+    before = torch.get_rng_state()
+    first = choice.fit(x, tmp_path / "codes")
+    assert torch.equal(before, torch.get_rng_state())
+    (file,) = (tmp_path / "codes").iterdir()
+    written = file.stat().st_mtime_ns
+    again = choice.fit(x, tmp_path / "codes")
+    assert file.stat().st_mtime_ns == written
+    assert len(again.curve) == 0
+    assert torch.equal(first(x), again(x))
+    assert torch.equal(torch.stack([first.error, first.pca_error]), torch.stack([again.error, again.pca_error]))
+    assert torch.equal(choice.fit(x)(x), first(x))
+    for other in (ConvAutoencoder(channels=2, steps=6), ConvAutoencoder(channels=2, steps=5, seed=1)):
+        other.fit(x, tmp_path / "codes")
+    choice.fit(x + 1e-9, tmp_path / "codes")
+    assert len(list((tmp_path / "codes").iterdir())) == 4
+
+
+def test_a_damaged_cache_is_told(tmp_path: Path) -> None:
+    x, choice = digits()[:20], ConvAutoencoder(channels=2, steps=1)
+    choice.fit(x, tmp_path)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match="delete it"):
+        choice.fit(x, tmp_path)
+
+
+def test_refusals() -> None:
+    for shape in [(20, 65), (20, 6, 6), (20, 8, 4), (2, 20, 8, 8)]:
+        with pytest.raises(ValueError, match="square images"):
+            ConvAutoencoder().fit(torch.zeros(shape))
+    for choice in (PCA(), FirstCoordinates(), DenseAutoencoder(), ConvAutoencoder()):
+        with pytest.raises(ValueError, match="finite"):
+            choice.fit(torch.full((20, 64), torch.nan))
+        with pytest.raises(ValueError, match="at least"):
+            choice.fit(torch.zeros(1, 64))
+        with pytest.raises(ValueError, match="dim=0"):
+            type(choice)(dim=0)

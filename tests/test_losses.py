@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grokplane.losses import MSE, CrossEntropy
+from grokplane.losses import MSE, CrossEntropy, StableMax
 
 LABELS = torch.tensor([[0, 3, 2, 4], [1, 1, 0, 2]])
 
@@ -118,3 +120,41 @@ def test_mse_is_torchs_against_one_hot_labels(dtype: str) -> None:
         torch.testing.assert_close(losses[member].mean().double(), expected, rtol=1e-6, atol=0)
         assert outputs.grad is not None
         torch.testing.assert_close(outputs.grad[member].double(), leaf.grad, rtol=1e-6, atol=1e-9)
+
+
+def plain_stablemax(logits: Tensor) -> Tensor:
+    """Entry by entry in Python: -log of the label's share of the sum of s."""
+    losses = torch.empty(2, 4, dtype=torch.float64)
+    for member in range(2):
+        for point in range(4):
+            values = logits[member, point].double().tolist()
+            s = [z + 1 if z >= 0 else 1 / (1 - z) for z in values]
+            losses[member, point] = -math.log(s[int(LABELS[member, point])] / sum(s))
+    return losses
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])
+def test_stablemax_is_its_definition(scale: float) -> None:
+    logits = random_logits(torch.float64, scale)
+    torch.testing.assert_close(StableMax()(logits, LABELS), plain_stablemax(logits), rtol=1e-12, atol=1e-14)
+
+
+def test_stablemax_has_the_gradient_of_its_definition() -> None:
+    logits = random_logits(torch.float64, 3.0).requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: StableMax()(z, LABELS), [logits])
+
+
+def test_stablemax_stays_finite_where_it_is_steep_and_where_it_turns() -> None:
+    logits = torch.tensor([[[0.0, -1e30, 1e30, 1.0, -1.0]] * 4] * 2, requires_grad=True)
+    losses = StableMax()(logits, LABELS)
+    losses.sum().backward()
+    assert bool(losses.isfinite().all())
+    assert logits.grad is not None
+    assert bool(logits.grad.isfinite().all())
+
+
+def test_stablemax_in_float64_of_float32_outputs() -> None:
+    logits = random_logits(torch.float32)
+    losses = StableMax(dtype="float64")(logits, LABELS)
+    assert losses.dtype == torch.float64
+    torch.testing.assert_close(losses, plain_stablemax(logits), rtol=1e-12, atol=0)

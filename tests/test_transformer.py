@@ -193,6 +193,14 @@ def test_a_stacked_member_equals_its_solo_run_with_dropout(batch_size: int | str
         torch.testing.assert_close(weights(together, number), weights(trained(one)), rtol=0, atol=1e-8)
 
 
+def test_a_diverging_member_changes_no_bit_of_the_others() -> None:
+    well = [replace(one, model=replace(one.model, positions="sinusoidal")) for one in differing(steps=10)]
+    ill = trained(well[0], replace(well[1], optimizer=AdamW(lr=1e200)), well[2])
+    assert ill.alive.tolist() == [True, False, True]
+    for number in (0, 2):
+        assert torch.equal(weights(ill, number), weights(trained(*well), number))
+
+
 def test_dropout_changes_the_training_and_the_seed_the_dropout() -> None:
     one = differing(steps=5)[1]
     without = replace(one, model=replace(one.model, dropout=0.0))

@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 # Measured on two cores at H = 32 and 128: below about this many columns a token, the product with a dense multi-hot
 # matrix beats the gather, which has to scatter in the backward pass.
 PRODUCT_COLUMNS_PER_TOKEN = 56
 
 
-class Lookup:
+class Lookup(nn.Module):
     """Tokens [E, B, L] and a table [E, columns, H] -> sums of rows [E, B, H].
 
     Args:
@@ -26,9 +26,13 @@ class Lookup:
         by_position: whether each position has rows of its own (columns = L * V), or all share them (columns = V).
     """
 
+    offsets: Tensor
+
     def __init__(self, vocabulary: int, length: int, by_position: bool) -> None:
+        super().__init__()
         self.columns = vocabulary * length if by_position else vocabulary
-        self._offsets = torch.arange(length) * vocabulary if by_position else torch.zeros(length, dtype=torch.int64)
+        offsets = torch.arange(length) * vocabulary if by_position else torch.zeros(length, dtype=torch.int64)
+        self.register_buffer("offsets", offsets, persistent=False)
         self._few_columns = self.columns <= PRODUCT_COLUMNS_PER_TOKEN * length
 
     def encode(self, tokens: Tensor, dtype: torch.dtype) -> Tensor:
@@ -36,7 +40,7 @@ class Lookup:
 
         Off the CPU always the counts: a scatter there adds in an order that differs from run to run.
         """
-        rows = tokens + self._offsets.to(tokens.device)
+        rows = tokens + self.offsets
         if tokens.device.type == "cpu" and not self._few_columns:
             return rows
         counts = torch.zeros(*tokens.shape[:2], self.columns, dtype=dtype, device=tokens.device)

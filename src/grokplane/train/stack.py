@@ -48,6 +48,7 @@ class Stack:
         self.batches = _streams(members, self.examples)
         choices, seeds = [member.model for member in members], [member.seed for member in members]
         self.network = models.build(choices, _signature(self.examples), seeds, self.dtype).to(self.device)
+        self.network.pad(self.examples.train.mask if self.batches is None else None, training=True)
         self.parameters = dict(self.network.named_parameters())
         optimizers = [member.optimizer for member in members]
         self.optimizer = type(optimizers[0]).stacked(optimizers, self.parameters, self.network.hidden())
@@ -68,8 +69,8 @@ class Stack:
 
     def freezer(self) -> Callable[[], None]:
         """Note the stack as it is; the function returned puts back what belongs to members that are not alive."""
-        values = [*self.parameters.values(), *self.network.buffers()]
-        pairs = [(value.detach(), self.alive) for value in values] + self.optimizer.masked(self.alive)
+        values = self.network.state_dict().values()  # all of them with a member axis, constants are not among them
+        pairs = [(value, self.alive) for value in values] + self.optimizer.masked(self.alive)
         for rule in self.rules.values():
             pairs += rule.masked(self.alive)
         return freeze(pairs)
@@ -160,7 +161,7 @@ def _refuse_labels(member: Member) -> None:
 def _signature(examples: StackedExamples) -> Signature:
     shape = examples.inputs.shape[2:]
     fixed = {} if examples.vocabulary is None else _fixed_tokens(examples.inputs)
-    return Signature(shape.numel(), examples.vocabulary, examples.outputs, fixed)
+    return Signature(shape.numel(), examples.vocabulary, examples.outputs, fixed, tuple(shape))
 
 
 def _fixed_tokens(tokens: Tensor) -> dict[int, int]:

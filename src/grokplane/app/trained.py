@@ -1,0 +1,190 @@
+"""What the commands that ask a finished run share: its folder as a stack, and refusals in one line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from omegaconf import DictConfig
+
+from grokplane import config
+from grokplane.app.errors import REFUSALS, Refused, one_line
+from grokplane.options import ConfigError
+from grokplane.record import Checkpoints, NoCheckpoint, read_summary, status
+from grokplane.record.checkpoints import __name__ as CHECKPOINTS_LOGGER
+from grokplane.record.lock import holder
+from grokplane.record.rows import METRICS
+from grokplane.train import Member, Stack
+from grokplane.train.stack import find_device
+
+REFUSED = 2
+GO_ON = "go on with `python train.py hydra.run.dir={folder} train.resume=true`"
+# What a folder must say of itself by status; a finished run is the only one that is asked.
+NOT_FINISHED = {
+    "running": "the run is still running ({holder}): wait for it; should it end early, " + GO_ON,
+    "dead": "the run is dead (killed before its end): " + GO_ON,
+    "interrupted": "the run was interrupted at step {steps:,}: " + GO_ON,
+    "failed": "the run failed at step {steps:,}: " + GO_ON,
+    "diverged": "the run diverged at step {steps:,}: its training loss is not finite, there is nothing to ask",
+}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Attributes:
+        folder: the run's folder.
+        step: number of updates that it had.
+        member: what it is, on a device that is here.
+        state: its last checkpoint.
+        note: a line on what is not as it was in training, "" for nothing.
+    """
+
+    folder: Path
+    step: int
+    member: Member
+    state: dict[str, Any]
+    note: str = ""
+
+    def stack(self, copies: int = 1) -> Stack:
+        """So many copies of the trained network as one stack, in eval mode.
+
+        Raises:
+            Refused: a checkpoint that is not of the model which its config describes.
+        """
+        stack = Stack([self.member] * copies)
+        try:
+            stack.load([self.state] * copies)
+        except (KeyError, RuntimeError) as error:
+            cause = str(error).partition("\n")[0]
+            raise Refused(f"{self.folder}: the checkpoint does not fit the model of its config ({cause})") from error
+        stack.network.eval()
+        return stack
+
+
+def load(folder: Path) -> Trained:
+    """The finished run in a folder.
+
+    Raises:
+        Refused: a folder that holds no finished run, or one whose last checkpoint is damaged.
+        ConfigError, HydraException: a stored config that makes no member.
+    """
+    summary = _finished(folder)
+    step, state = _last(folder, summary["steps"])
+    member = config.member(DictConfig(state["config"]))
+    try:
+        find_device(member.train.device)
+    except ConfigError:
+        note = f"note: the run's train.device={member.train.device} is not here; this is computed on the cpu"
+        return Trained(folder, step, replace(member, train=replace(member.train, device="cpu")), state, note)
+    return Trained(folder, step, member, state)
+
+
+def _finished(folder: Path) -> dict[str, Any]:
+    """The summary of a folder that holds a finished run."""
+    if not folder.is_dir():
+        raise Refused(f"RUN={folder}: no such folder")
+    try:
+        found, summary = status(folder), read_summary(folder)
+    except json.JSONDecodeError as error:
+        line = f"RUN={folder}: its summary.json is damaged ({error}): delete it and {GO_ON.format(folder=folder)}"
+        raise Refused(line) from None
+    if found == "empty":
+        raise Refused(f"RUN={folder}: must be the folder of a run, with a {METRICS}{_below(folder)}")
+    if found != "finished":
+        facts = {"folder": folder, "steps": summary.get("steps", 0)}
+        facts |= {"holder": holder(folder)} if found == "running" else {}
+        raise Refused(f"RUN={folder}: {NOT_FINISHED[found].format(**facts)}")
+    return summary
+
+
+def _below(folder: Path) -> str:
+    runs = [child for child in sorted(folder.iterdir()) if (child / METRICS).is_file()]
+    return f"; did you mean {' or '.join(map(str, runs[-3:]))}?" if runs else ""
+
+
+def _last(folder: Path, steps: int) -> tuple[int, dict[str, Any]]:
+    """The checkpoint of a run's last step."""
+    checkpoints = Checkpoints(folder)
+    with _silent(CHECKPOINTS_LOGGER):  # of a damaged checkpoint the refusal tells
+        try:
+            step, state = checkpoints.latest()
+        except NoCheckpoint:
+            step, state = -1, {}
+    path = checkpoints.path(steps)
+    if step != steps:
+        what = "is damaged" if path.exists() else "is missing"
+        raise Refused(f"{path}: the checkpoint of the last step {what}: {GO_ON.format(folder=folder)}")
+    if not isinstance(state, dict) or not {"config", "model", "step"} <= state.keys():
+        raise Refused(f"{path}: holds no state of a run")
+    return step, state
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+class Parser(argparse.ArgumentParser):
+    """Arguments of `python -m grokplane.NAME RUN ...`; what cannot be parsed is refused in one line."""
+
+    def __init__(self, name: str, description: str, epilog: str) -> None:
+        super().__init__(
+            prog=f"python -m grokplane.{name}",
+            description=description,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the refusal in place of printing the usage."""
+        raise Refused(f"{message}; --help explains")
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an argument that is a whole number not below `least`."""
+
+    def whole(text: str) -> int:
+        if not text.strip().isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, not {text.strip()}")
+        return int(text)
+
+    return whole
+
+
+def answered(command: Callable[[], None]) -> int:
+    """Run the body of a command; its exit code: 0, or 2 for what is refused in one line."""
+    try:
+        command()
+    except REFUSALS as error:
+        print(one_line(error, [], []), file=sys.stderr)
+        return REFUSED
+    return 0
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    """Rows of text as columns two spaces apart, each column flush right or left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if flush else cell.ljust(width)
+            for cell, width, flush in zip(row, widths, right, strict=True)
+        )
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)

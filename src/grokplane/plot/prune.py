@@ -1,0 +1,93 @@
+"""Accuracy against sparsity, for a network whose smallest weights are set to zero."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grokplane.plot import style
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT = 9.0, 4.2  # inches
+# Most of what happens, happens where few weights are left: that end of the axis gets half of its length.
+KINK = 0.9
+ENDS = (-0.027, 1.003)  # as far from 0 as from 1 on the axis
+TICKS = (0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.92, 0.94, 0.96, 0.98, 1)
+LINES = {"Acc/train": ("train", style.TRAIN), "Acc/test": ("held-out", style.TEST)}
+
+
+def prune(rows: pd.DataFrame, *, kept: float | None = None, tolerance: float | None = None, title: str = "") -> Figure:
+    """Accuracy on both subsets against sparsity; the axis is linear up to 0.9 and stretched from there on.
+
+    Values that are not finite are gaps.
+
+    Args:
+        rows: a row for each sparsity, in any order. Columns `sparsity` (share of weights that are zero, 0 to 1),
+            `Acc/train` and `Acc/test`.
+        kept: the largest sparsity at which held-out accuracy is as it was, to within `tolerance`; marked.
+        tolerance: see `kept`; also drawn, as a band below the held-out accuracy at the smallest sparsity.
+        title: stands above the panel, as it is.
+
+    Returns:
+        The figure, not bound to any screen; `save` writes it.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    axes, rows = figure.subplots(), rows.sort_values("sparsity", kind="stable")
+    _sparsity_axis(axes)
+    for column, (label, color) in LINES.items():
+        axes.plot(rows["sparsity"], rows[column], color=color, linewidth=1.6, marker="o", markersize=3.5, label=label)
+    style.plain(axes, "accuracy")
+    axes.set_ylim(-0.04, 1.04)
+    if kept is not None and tolerance is not None:
+        _mark(axes, float(rows["Acc/test"].iloc[0]), kept, tolerance)
+    style.legend_beside(axes)
+    figure.suptitle(title, fontsize=style.FONT + 2, parse_math=False)
+    return figure
+
+
+def _mark(axes: Axes, unpruned: float, kept: float, tolerance: float) -> None:
+    """The band of accuracies that count as unchanged, and the sparsity up to which there are some."""
+    axes.axhspan(unpruned - tolerance, unpruned, color=style.TEST, alpha=0.15, linewidth=0, zorder=1)
+    style.level_line(axes, unpruned, f"held-out, unpruned: {unpruned:.4g}")
+    axes.axvline(kept, color=style.TEST, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1.5)
+    axes.annotate(
+        f"held-out within {tolerance:g} of unpruned: up to sparsity {kept:.4g}",
+        (kept, 1),
+        (0, 3),
+        xycoords=axes.get_xaxis_transform(),
+        textcoords="offset points",
+        ha="left" if kept < KINK else "right",
+        fontsize=style.FONT,
+        color=style.TEST,
+    )
+
+
+def _sparsity_axis(axes: Axes) -> None:
+    axes.set_xscale("function", functions=(_place, _sparsity))
+    axes.set_xlim(*ENDS)
+    axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    axes.axvspan(KINK, ENDS[1], color=style.GREY, alpha=0.07, linewidth=0, zorder=0)
+    label = f"sparsity: share of weights set to zero (stretched above {KINK:g})"
+    axes.set_xlabel(label, fontsize=style.FONT + 1)
+
+
+def _place(sparsity: np.ndarray) -> np.ndarray:
+    """Where on the axis, from 0 to 1, a sparsity stands."""
+    import numpy as np
+
+    x = np.asarray(sparsity, dtype=float)
+    return np.where(x < KINK, x / KINK / 2, 0.5 + (x - KINK) / (1 - KINK) / 2)
+
+
+def _sparsity(place: np.ndarray) -> np.ndarray:
+    """The sparsity at a place of the axis."""
+    import numpy as np
+
+    x = np.asarray(place, dtype=float)
+    return np.where(x < 0.5, 2 * KINK * x, KINK + (1 - KINK) * (2 * x - 1))

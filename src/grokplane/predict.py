@@ -1,0 +1,194 @@
+"""`python -m grokplane.predict RUN "a,b" ...`: what a trained run answers, with probabilities."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grokplane.app.errors import Refused
+from grokplane.app.trained import Parser, Trained, aligned, answered, at_least, load
+from grokplane.data import Examples
+from grokplane.record.atomic import to_json
+
+TOP = 3
+DESCRIPTION = """\
+What the network of a finished run answers to questions, by its last checkpoint. If a question is in the run's own
+table, the right answer is told too, and whether the run was trained on the question or it was held out."""
+EPILOG = """\
+Probabilities are those of the run's own loss: softmax for cross_entropy, StableMax for stablemax. The mse loss has
+none: the outputs themselves are printed, as scores. Where the answers are numbers, all outputs are printed.
+
+example:
+  python -m grokplane.predict outputs/default/2025-01-31_12-00-00-000000 "3,4" "50,50" --top 5
+
+Exit code: 0; 2 for what cannot be answered, with one line that says why."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Answer the questions of a command line; its exit code."""
+    return answered(lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: Sequence[str]) -> None:
+    parser = Parser("predict", DESCRIPTION, EPILOG)
+    parser.add_argument("questions", nargs="+", metavar="QUESTION", help='operands with commas between them: "3,4"')
+    parser.add_argument(
+        "--top", type=at_least(0), metavar="K", help=f"how many further answers are listed; default: {TOP}"
+    )
+    parser.add_argument("--json", action="store_true", help="one strict JSON object for each question, a line each")
+    # A question such as "-1,1" is no flag: what begins with a space is none to argparse.
+    options = parser.parse_args([f" {word}" if re.match(r"-[\d.]", word) else word for word in argv])
+    run = load(options.run)
+    found = predict(run, [question.strip() for question in options.questions], options.top)
+    if run.note:
+        print(run.note, file=sys.stderr)
+    if options.json:
+        print("\n".join(map(to_json, found)))
+        return
+    print(f"{run.folder}: finished at step {run.step:,}{_about(found, run)}\n\n{_table(found)}")
+
+
+def predict(run: Trained, questions: Sequence[str], top: int | None = None) -> list[dict[str, Any]]:
+    """What a run answers, a plain dict for each question.
+
+    Class labels: `answer` and its `probability` (or `score`, where the loss defines no probabilities), `next`, a list
+    of the same for the answers that follow, and for a training question `taught`, its answer with label noise.
+    Regression: `outputs` and the `squared_error` summed over them. Both: `right_answer`, `correct`, `subset` ("train"
+    or "held-out"), all None for a question that is not in the run's table.
+
+    Args:
+        run: the finished run.
+        questions: operands with commas between them.
+        top: how many answers `next` holds; None: 3.
+
+    Raises:
+        ConfigError: operands that are too many or too few, out of range or no numbers.
+        Refused: a `top` for a run whose answers are numbers.
+    """
+    member = run.member
+    inputs = torch.stack([member.data.ask(question.split(",")) for question in questions])
+    examples, stack = member.data.examples(member.seed), run.stack()
+    if examples.table.tolerance is not None and top is not None:
+        raise Refused(f"--top={top}: this run's answers are numbers, not one of several; leave it out")
+    asked = inputs.to(stack.device, stack.dtype if inputs.is_floating_point() else torch.int64)
+    with torch.no_grad():
+        outputs = stack.network(stack.network.encode(asked[None]))[0].cpu().double()
+    if examples.table.tolerance is None:
+        said = _labels(outputs, getattr(member.loss, "probabilities", None), TOP if top is None else top)
+    else:
+        said = [{"outputs": row} for row in outputs.tolist()]
+    return [
+        {"question": question} | one | _truth(one, examples, row)
+        for question, one, row in zip(questions, said, inputs, strict=True)
+    ]
+
+
+def _labels(outputs: Tensor, probabilities: Callable[[Tensor], Tensor] | None, top: int) -> list[dict[str, Any]]:
+    """Answers by falling output [Q, C]; of equal outputs the first comes first, as in accuracy."""
+    name, values = ("score", outputs) if probabilities is None else ("probability", probabilities(outputs))
+    order = outputs.sort(dim=-1, descending=True, stable=True).indices[:, : top + 1]
+    found = []
+    for labels, numbers in zip(order.tolist(), values.gather(-1, order).tolist(), strict=True):
+        first, *others = [{"answer": label, name: number} for label, number in zip(labels, numbers, strict=True)]
+        found.append(first | {"next": others})
+    return found
+
+
+def _truth(said: Mapping[str, Any], examples: Examples, question: Tensor) -> dict[str, Any]:
+    """What the run's own table says of a question [L] and its answer."""
+    tolerance = examples.table.tolerance
+    unknown = {"right_answer": None, "correct": None, "subset": None}
+    rows = (examples.table.inputs == question).flatten(1).all(1).nonzero().flatten().tolist()
+    if not rows:
+        return unknown | {"taught" if tolerance is None else "squared_error": None}
+    right, place = examples.table.targets[rows[0]].tolist(), (examples.train == rows[0]).nonzero().flatten()
+    subset = "train" if len(place) else "held-out" if bool((examples.test == rows[0]).any()) else None
+    if tolerance is None:
+        taught = examples.train_targets[place[0]].item() if len(place) else None
+        return {"right_answer": right, "correct": said["answer"] == right, "subset": subset, "taught": taught}
+    error = sum((a - b) ** 2 for a, b in zip(said["outputs"], right, strict=True))
+    return {"right_answer": right, "correct": error < tolerance, "subset": subset, "squared_error": error}
+
+
+def _about(found: Sequence[Mapping[str, Any]], run: Trained) -> str:
+    if "outputs" in found[0]:
+        return ""
+    loss = type(run.member.loss).__module__.rpartition(".")[2]
+    if "score" in found[0]:
+        return f"; scores are the outputs themselves: loss={loss} has no probabilities"
+    return f"; probabilities are those of loss={loss}"
+
+
+def _table(found: Sequence[Mapping[str, Any]]) -> str:
+    head, line, numeric = _REGRESSION if "outputs" in found[0] else _LABELS
+    rows = [line(one) for one in found]
+    head = [word.replace("probability", "score" if "score" in found[0] else "probability") for word in head]
+    return aligned([head, *rows], [word in numeric for word in head])
+
+
+def _label_row(one: Mapping[str, Any]) -> list[str]:
+    subset = _or_dash(one["subset"], "not in the table")
+    if one["taught"] not in (None, one["right_answer"]):
+        subset += f", taught {one['taught']}"
+    following = ", ".join(f"{other['answer']} ({_number(other)})" for other in one["next"])
+    verdict = _verdict(one["correct"])
+    return [
+        one["question"],
+        str(one["answer"]),
+        _number(one),
+        _or_dash(one["right_answer"]),
+        verdict,
+        subset,
+        following,
+    ]
+
+
+def _regression_row(one: Mapping[str, Any]) -> list[str]:
+    right, error = one["right_answer"], one["squared_error"]
+    return [
+        one["question"],
+        _numbers(one["outputs"]),
+        "-" if right is None else _numbers(right),
+        "-" if error is None else f"{error:.1e}",
+        _verdict(one["correct"]),
+        _or_dash(one["subset"], "not in the table"),
+    ]
+
+
+_LABELS = (
+    ["question", "answer", "probability", "right answer", "correct", "subset", "next"],
+    _label_row,
+    {"answer", "probability", "score", "right answer"},
+)
+_REGRESSION = (
+    ["question", "outputs", "right answer", "squared error", "correct", "subset"],
+    _regression_row,
+    {"squared error"},
+)
+
+
+def _number(one: Mapping[str, Any]) -> str:
+    if "score" in one:
+        return f"{one['score']:.4g}"
+    return f"{one['probability']:.4f}" if one["probability"] >= 5e-5 else f"{one['probability']:.0e}"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.4f}" for value in values)
+
+
+def _verdict(correct: bool | None) -> str:
+    return "-" if correct is None else "yes" if correct else "no"
+
+
+def _or_dash(value: object, dash: str = "-") -> str:
+    return dash if value is None else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

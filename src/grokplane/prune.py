@@ -1,0 +1,112 @@
+"""`python -m grokplane.prune RUN`: accuracy of a trained run on its own split against sparsity."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from grokplane.app.errors import Refused
+from grokplane.app.pruning import TOLERANCE, Pruned, prune, sparsities
+from grokplane.app.trained import Parser, Trained, aligned, answered, at_least, load
+from grokplane.record.atomic import to_json, write_text
+
+TABLE, FIGURE = "prune.csv", "figures/prune.png"
+STEPS = 41
+DESCRIPTION = """\
+Accuracy of a finished run's network against sparsity, by its last checkpoint: the weights that are smallest in size,
+over all layers together (global magnitude pruning), are set to zero, with no training afterwards. Pruned are weight
+matrices, embeddings included; biases and layer norms are kept. Accuracy is told apart for the run's own training
+subset (with its label noise, if it has any) and for its own held-out subset, which training has never seen."""
+EPILOG = f"""\
+Writes {TABLE} and {FIGURE} into the run's folder.
+
+example:
+  python -m grokplane.prune outputs/default/2025-01-31_12-00-00-000000 --layers "layer 1" "layer 2"
+
+Exit code: 0; 2 for what cannot be pruned, with one line that says why."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Prune the run of a command line; its exit code."""
+    return answered(lambda: _main(sys.argv[1:] if argv is None else argv))
+
+
+def _main(argv: Sequence[str]) -> None:
+    parser = Parser("prune", DESCRIPTION, EPILOG)
+    parser.add_argument(
+        "--steps", type=at_least(3), default=STEPS, metavar="N", help=f"number of sparsities, 0 to 1; default: {STEPS}"
+    )
+    parser.add_argument("--layers", nargs="+", metavar="LAYER", help="prune these layers alone; default: all")
+    parser.add_argument("--json", action="store_true", help="print one strict JSON object in place of the table")
+    options = parser.parse_args(argv)
+    run = load(options.run)
+    found = prune(run, sparsities(options.steps), options.layers)
+    if run.note:
+        print(run.note, file=sys.stderr)
+    print(to_json(_object(run, found)) if options.json else _text(run, found))
+    try:
+        _write(run, found)
+    except OSError as error:
+        raise Refused(f"RUN={run.folder}: {TABLE} and {FIGURE} cannot be written there ({error})") from error
+    if not options.json:
+        print(f"table: {run.folder / TABLE}, figure: {run.folder / FIGURE}")
+
+
+def _text(run: Trained, found: Pruned) -> str:
+    head = ["sparsity", "weights left", "Acc/train", "Acc/test"]
+    rows = [
+        [f"{level['sparsity']:.4f}", f"{found.weights - level['zeroed']:,}"]
+        + [f"{level[name]:.4f}" for name in head[2:]]
+        for level in found.levels
+    ]
+    return "\n".join(
+        [
+            f"{run.folder}: finished at step {run.step:,}; {found.weights:,} weights can be pruned, "
+            f"{found.others:,} other parameters are kept",
+            "",
+            aligned([head, *rows], [True] * len(head)),
+            "",
+            _verdict(found),
+        ]
+    )
+
+
+def _verdict(found: Pruned) -> str:
+    first, kept = found.levels[0]["Acc/test"], found.kept
+    before = found.levels[: found.levels.index(kept)]
+    worst = min(before, key=lambda level: level["Acc/test"], default=kept)
+    dip = f"; before that it falls to {worst['Acc/test']:.4f} at {worst['sparsity']:.4f}"
+    return (
+        f"largest sparsity with held-out accuracy within {TOLERANCE:g} of the unpruned {first:.4f}: "
+        f"{kept['sparsity']:.4f}{dip if worst['Acc/test'] < first - TOLERANCE - 1e-12 else ''}"
+    )
+
+
+def _object(run: Trained, found: Pruned) -> dict[str, Any]:
+    sizes = {"weights": found.weights, "other_parameters": found.others}
+    return {"run": str(run.folder), "step": run.step, **sizes, "tolerance": TOLERANCE} | {
+        "largest_sparsity": found.kept["sparsity"],
+        "levels": found.levels,
+    }
+
+
+def _write(run: Trained, found: Pruned) -> None:
+    import pandas
+
+    from grokplane import plot
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, found.levels[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found.levels)
+    write_text(run.folder / TABLE, text.getvalue())
+    title = f"{run.state['config']['name']}, step {run.step:,}: {found.weights:,} weights, pruned by size"
+    rows, kept = pandas.DataFrame(found.levels), found.kept["sparsity"]
+    plot.save(plot.prune(rows, kept=kept, tolerance=TOLERANCE, title=title), run.folder / FIGURE)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -27,13 +27,15 @@ Call = subprocess.CompletedProcess[str]
 
 
 @contextmanager
-def _started(arguments: tuple[str, ...], cwd: Path, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def _started(
+    arguments: tuple[str, ...], cwd: Path, program: str = TRAIN.name, **environment: str
+) -> Iterator[subprocess.Popen[str]]:
     """The running call; killed if the block ends before it does."""
     fonts = matplotlib.get_cachedir()  # to find all fonts anew for every HOME takes seconds
     own = {"HOME": str(cwd), "MPLCONFIGDIR": fonts, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "HYDRA_"))}
     with subprocess.Popen(
-        [sys.executable, str(TRAIN), *arguments],
+        [sys.executable, str(TRAIN.with_name(program)), *arguments],
         cwd=cwd,
         env=kept | own | environment,
         stdin=subprocess.DEVNULL,
@@ -47,16 +49,16 @@ def _started(arguments: tuple[str, ...], cwd: Path, **environment: str) -> Itera
             process.kill()
 
 
-def call(*arguments: str, cwd: Path, **environment: str) -> Call:
-    """`python train.py ARGUMENTS` in a folder, to its end; its HOME is that folder."""
-    with _started(arguments, cwd, **environment) as process:
+def call(*arguments: str, cwd: Path, program: str = TRAIN.name, **environment: str) -> Call:
+    """`python PROGRAM ARGUMENTS` in a folder, to its end; its HOME is that folder."""
+    with _started(arguments, cwd, program, **environment) as process:
         out, err = process.communicate(timeout=180)
     return Call(list(arguments), process.returncode, out, err)
 
 
-def finished(*arguments: str, cwd: Path, **environment: str) -> Call:
+def finished(*arguments: str, cwd: Path, program: str = TRAIN.name, **environment: str) -> Call:
     """A call that must end well."""
-    done = call(*arguments, cwd=cwd, **environment)
+    done = call(*arguments, cwd=cwd, program=program, **environment)
     assert done.returncode == 0, done.stderr
     return done
 

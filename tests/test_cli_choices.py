@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from command import QUIET, TINY, Call, background, call, digest, finished, rows, summary
+from idx_files import write_images
 
 from grokplane import config
 from grokplane.data.operations import OPERATIONS
@@ -28,7 +29,7 @@ MORE = (
 # Each is one multirun and its number of jobs.
 SWEEPS = [
     (15, ("optimizer=glob(*)", "loss=glob(*)")),
-    (8, ("update=" + ",".join(f"[{name}]" for name in config.group_names("update")),)),
+    (8, ("rules=" + ",".join(f"[{name}]" for name in config.group_names("rules")),)),
     (6, ("model.init=torch,kaiming,normal", "train.sampling=shuffled,replacement", "train.batch_size=5", *MORE)),
 ]
 # What need not go through a process of its own: every choice of the keys that name something.
@@ -59,6 +60,9 @@ def swept(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> list[tupl
 @pytest.fixture(scope="module", autouse=True)
 def experiments(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Future[Call]]]:
     folders = {name: tmp_path_factory.mktemp(name) for name in EXPERIMENTS}
+    for name in EXPERIMENTS:
+        if name.endswith("_mnist"):
+            write_images(folders[name] / "data" / "MNIST" / "raw", train=1_200, test=50)
     return {
         name: (cwd, submit(finished, f"experiment={name}", "debug=default", "train.steps=5", cwd=cwd))
         for name, cwd in folders.items()

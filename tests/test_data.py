@@ -168,7 +168,7 @@ def test_impossible_data_are_refused_in_one_line(case: str) -> None:
 
 def test_a_fraction_that_holds_nothing_out_is_refused() -> None:
     table = Modular(RandomSplit(), p=3).table(0)
-    with pytest.raises(ConfigError, match=r"^data.train_fraction=1.0: leaves the held-out subset of 9 pairs empty"):
+    with pytest.raises(ConfigError, match=r"^data.train_fraction=1.0: leaves the held-out subset of 9 questions empty"):
         RandomSplit()(table, 1.0, 0)
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from grokplane.data.layouts import LAYOUTS
 from grokplane.models import MLP, Signature, build, lookup
-from grokplane.train.stack import _fixed_tokens
 
 QUESTIONS = torch.tensor([[[0, 5, 3, 6], [4, 5, 1, 6], [2, 5, 2, 6]], [[1, 5, 1, 6], [1, 5, 0, 6], [3, 5, 4, 6]]])
 
 
-def test_fixed_tokens_are_those_of_every_question_of_every_member() -> None:
-    assert _fixed_tokens(QUESTIONS) == {1: 5, 3: 6}
-    assert _fixed_tokens(QUESTIONS[:, :, :1]) == {}
-    assert _fixed_tokens(QUESTIONS[1:, :2]) == {0: 1, 1: 5, 3: 6}
+def test_fixed_tokens_are_a_layouts_symbols() -> None:
+    assert LAYOUTS["operands"].fixed(2, 5) == {}
+    assert LAYOUTS["equals"].fixed(3, 5) == {3: 5}
+    assert LAYOUTS["equation"].fixed(2, 5) == {1: 5, 3: 6}
 
 
 @pytest.mark.parametrize("columns_per_token", [0, 100], ids=["gather", "product"])

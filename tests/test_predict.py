@@ -158,7 +158,7 @@ def test_regression_gives_the_outputs_and_the_teachers_answer_where_it_is_known(
     assert [one["subset"] for one in found] == ["train", "held-out", None]
     right = examples.table.targets[[1, 25]]
     assert [one["right_answer"] for one in found] == [*right.tolist(), None]
-    errors = (outputs[:2] - right).square().sum(1)
+    errors = (outputs[:2] - right).square().mean(1)
     assert [one["squared_error"] for one in found[:2]] == pytest.approx(errors.tolist())
     assert [one["correct"] for one in found] == [*(errors < 1e-3).tolist(), None]
 

@@ -1,4 +1,4 @@
-"""Muon and what the config group `update` adds, against plain loops over one network; stacked, resumed, diverged."""
+"""Muon and what the config group `rules` adds, against plain loops over one network; stacked, resumed, diverged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from grokplane import optim
 from grokplane.models import MLP
-from grokplane.optim import AdamW, LinearWarmup, Muon
+from grokplane.optim import AdamW, Context, LinearWarmup, Muon
 from grokplane.options import ConfigError
 from grokplane.random import Counters
 from grokplane.train import Member, Stack, check_stackable, run
@@ -33,6 +33,7 @@ RULES: dict[str, tuple[Any, Any]] = {
     "sam": (optim.SAM(0.05), optim.SAM(0.2)),
     "constant_norm": (optim.ConstantNorm(0.8), optim.ConstantNorm(1.3)),
 }
+TOGETHER = ("grokfast_ema", "orthograd", "initial_decay", "weight_noise", "update_noise", "sam", "constant_norm")
 EVERY = pytest.mark.parametrize("name", RULES)
 Params = dict[str, Tensor]
 
@@ -41,9 +42,9 @@ def pair(*names: str, **parts: Any) -> list[Member]:
     """Two members with other seeds, rates, decays and strengths of these rules."""
     members = []
     for number, (seed, lr, decay) in enumerate([(3, 1e-3, 0.5), (5, 2e-3, 0.1)]):
-        update = {name: RULES[name][number] for name in names}
+        rules = {name: RULES[name][number] for name in names}
         optimizer = AdamW(lr=lr, weight_decay=decay)
-        one = {"seed": seed, "optimizer": optimizer, "update": update, "schedule": LinearWarmup(20)}
+        one = {"seed": seed, "optimizer": optimizer, "rules": rules, "schedule": LinearWarmup(20)}
         members.append(member(**(one | {"train": training(steps=STEPS)} | parts)))
     return members
 
@@ -155,15 +156,16 @@ def plain(one: Member) -> Params:
     optimizer = torch.optim.AdamW(it.params.values(), lr=lr, weight_decay=decay)
     for it.step in range(one.train.steps):
         grads = it.slopes(it.params)
-        for name in BEFORE.keys() & one.update.keys():
-            grads = BEFORE[name](it, one.update[name], grads)
+        for name in one.rules:
+            grads = BEFORE[name](it, one.rules[name], grads) if name in BEFORE else grads
         for name, value in it.params.items():
             value.grad = grads[name]
         optimizer.param_groups[0]["lr"] = it.rate
         optimizer.step()
         with torch.no_grad():
-            for name in AFTER.keys() & one.update.keys():
-                AFTER[name](it, one.update[name])
+            for name in one.rules:
+                if name in AFTER:
+                    AFTER[name](it, one.rules[name])
     return it.params
 
 
@@ -264,8 +266,6 @@ def test_muon_needs_a_hidden_matrix() -> None:
 
 # Stacks ---------------------------------------------------------------------------------------------------------------
 
-TOGETHER = ("grokfast_ema", "orthograd", "initial_decay", "weight_noise", "update_noise", "sam", "constant_norm")
-
 
 @pytest.mark.parametrize("names", [*((name,) for name in RULES), TOGETHER], ids=str)
 def test_a_stacked_member_equals_its_solo_run(names: tuple[str, ...]) -> None:
@@ -282,7 +282,19 @@ def test_a_stacked_muon_equals_its_solo_run() -> None:
         torch.testing.assert_close(weights(together, number), weights(trained(one)), rtol=0, atol=1e-8)
 
 
-@pytest.mark.parametrize("build", [lambda: pair(*RULES.keys() - {"grokfast_ema"}), muons], ids=["rules", "muon"])
+def without(*names: str) -> tuple[str, ...]:
+    """All other rules, in an order in which they can be combined."""
+    return tuple(name for name in RULES if name not in names)
+
+
+BUILDS: dict[str, Callable[[], list[Member]]] = {
+    "moving average": lambda: pair(*without("grokfast_ema")),
+    "exponential": lambda: pair(*without("grokfast_ma")),
+    "muon": muons,
+}
+
+
+@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
 def test_a_state_taken_mid_way_goes_on_bit_identically(build: Callable[[], list[Member]]) -> None:
     members = build()
     whole, first, second = trained(*members), Stack(members), Stack(members)
@@ -295,9 +307,28 @@ def test_a_state_taken_mid_way_goes_on_bit_identically(build: Callable[[], list[
         assert torch.equal(second.parameters[name], value)
 
 
+@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+def test_a_stopped_member_keeps_all_that_is_saved_of_it(build: Callable[[], list[Member]]) -> None:
+    stack = Stack(build())
+    for point in run(stack, stop=lambda: stack.step == 30):
+        if point.interrupted:
+            stack.alive[1] = False
+    before = [stack.state(number) for number in range(2)]
+    finish(stack)
+    for part in ("model", "optimizer", "rules"):
+        assert same(stack.state(1)[part], before[1][part])
+        assert not same(stack.state(0)[part], before[0][part]) or not before[0][part]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two states are equal; "step" counts the stack's updates."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one if key != "step")
+    return torch.equal(one, other)
+
+
 def test_a_diverging_member_changes_no_bit_of_the_other() -> None:
-    names = RULES.keys() - {"grokfast_ema", "constant_norm"}
-    well = pair(*names, train=training(steps=20))
+    well = pair(*without("grokfast_ema", "constant_norm"), train=training(steps=20))
     wild = replace(well[1], optimizer=AdamW(lr=1e200))
     ill = trained(well[0], wild)
     assert ill.diverged[0] == -1
@@ -310,8 +341,8 @@ def test_strengths_are_stackable_and_the_window_is_not(name: str) -> None:
     check_stackable(pair(name))
     if name == "grokfast_ma":
         one, other = pair(name)
-        with pytest.raises(ConfigError, match=r"update.grokfast_ma.window=9: members of one stack"):
-            check_stackable([one, replace(other, update={name: optim.GrokfastMA(9)})])
+        with pytest.raises(ConfigError, match=r"rules.grokfast_ma.window=9: members of one stack"):
+            check_stackable([one, replace(other, rules={name: optim.GrokfastMA(9)})])
 
 
 def test_members_with_other_rules_are_no_stack() -> None:
@@ -322,6 +353,40 @@ def test_members_with_other_rules_are_no_stack() -> None:
 def test_two_grokfast_filters_are_refused() -> None:
     with pytest.raises(ConfigError, match="one Grokfast filter"):
         pair("grokfast_ema", "grokfast_ma")
+
+
+def test_noise_behind_a_held_norm_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"rules=\[constant_norm,update_noise\]: constant_norm must stand behind"):
+        pair("constant_norm", "update_noise")
+
+
+def test_a_memory_of_gradients_beyond_memory_is_refused() -> None:
+    one = replace(pair("sam")[0], rules={"grokfast_ma": optim.GrokfastMA(10**12)})
+    with pytest.raises(ConfigError, match=r"rules.grokfast_ma.window=1000000000000: a memory of 1000000000000 grad"):
+        Stack([one])
+
+
+def test_orthograd_leaves_nothing_of_the_gradient_of_a_single_number() -> None:
+    value = torch.nn.Parameter(torch.tensor([[0.3], [-2.0]], dtype=torch.float64))
+    rule = optim.OrthoGrad.stacked([optim.OrthoGrad()] * 2, Context({"bias": value}, [0, 1], lambda _: [1.0, 1.0]))
+    value.grad = torch.tensor([[0.7], [1e-9]], dtype=torch.float64)
+    with torch.no_grad():
+        rule.before(0, 1.0)
+    assert value.grad.tolist() == [[0.0], [0.0]]
+
+
+def test_decay_to_the_start_uses_each_parameters_own_rate() -> None:
+    rules = {"initial_decay": optim.InitialDecay(1.0)}
+    muon = Muon(lr=0.0, adamw_lr=0.1, weight_decay=0.0)
+    stack = Stack([replace(one, rules=rules, optimizer=muon) for one in pair()[:1]])
+    start = {name: value.detach().clone() for name, value in stack.parameters.items()}
+    with torch.no_grad():
+        for value in stack.parameters.values():
+            value.add_(1.0)
+        stack.rules["initial_decay"].before(0, 0.5)
+    for name, value in stack.parameters.items():
+        expected = 1.0 if name in ("linears.0.weight", "linears.1.weight") else 0.95
+        torch.testing.assert_close(value.detach() - start[name], torch.full_like(value, expected))
 
 
 def test_the_norm_is_held_from_the_first_update_on() -> None:

@@ -12,6 +12,8 @@ import torch
 
 from grokplane import config
 from grokplane.app import execute
+from grokplane.app.resume import resumed_config
+from grokplane.options import ConfigError
 from grokplane.record import Checkpoints, read_summary
 from grokplane.train import Stack
 
@@ -120,3 +122,14 @@ def test_sessions_of_one_process_each_go_on_where_the_last_one_ended(tmp_path: P
     (whole,) = session(tmp_path / "whole", ["train.steps=100"])
     ours, theirs = (Checkpoints(folder).latest().state["model"] for folder in (tmp_path / "0", whole))
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+@pytest.mark.parametrize("typed", ["[]", "[sam]", "[update_noise,constant_norm,sam]"])
+def test_a_resume_with_other_rules_or_another_order_is_refused(tmp_path: Path, typed: str):
+    (folder,) = session(tmp_path, ["rules=[sam,update_noise,constant_norm]", "train.steps=2"])
+    overrides = ["train.resume=true", f"rules={typed}"]
+    with pytest.raises(ConfigError) as found:
+        resumed_config(folder, config.compose(overrides), overrides, "train")
+    assert f"rules={typed} (the run: [sam,update_noise,constant_norm])" in str(found.value)
+    same = ["train.resume=true", "rules=[sam,update_noise,constant_norm]"]
+    assert list(resumed_config(folder, config.compose(same), same, "train").rules) == list(config.compose(same).rules)

@@ -90,7 +90,7 @@ def sinusoids() -> Tensor:
 def names(config: Transformer) -> dict[str, str]:
     """Our parameter's name for each of the twin's, without the attention's."""
     twin = dict(Twin(config).named_parameters())
-    used = {name: name.replace("positions.weight", "positions.weight") for name in twin if "attention" not in name}
+    used = {name: name for name in twin if "attention" not in name}
     if config.positions != "learned":
         used.pop("positions.weight")
     return {name: ours for name, ours in used.items() if config.norm != "none" or "norm" not in name}

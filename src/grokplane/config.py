@@ -30,7 +30,7 @@ ROOMS = (data, losses, metrics, models, optim, record, train)
 # The parts of a config that make a member; the others say how it is recorded.
 MEMBER_KEYS = tuple(spec.name for spec in fields(Member))
 # Groups of which any number of choices are taken: `metrics=[loss,accuracy]`.
-LISTS = ("update", "metrics")
+LISTS = ("rules", "metrics")
 
 
 def choices() -> Iterator[tuple[str, str, type]]:
@@ -61,6 +61,8 @@ def _schema(choice: type) -> type:
     hints = get_type_hints(choice)
     target = ("_target_", str, field(default=f"{choice.__module__}.{choice.__qualname__}"))
     keys = [(spec.name, hints[spec.name], _same_field(spec)) for spec in fields(choice)]
+    if getattr(choice, "makes_its_parts", False):  # a `_target_` among its keys is its own business, not Hydra's
+        keys.append(("_recursive_", bool, field(default=False)))
     # Fields without a default come first, as a dataclass wants them.
     keys.sort(key=lambda key: key[2].default is not MISSING or key[2].default_factory is not MISSING)
     return make_dataclass(choice.__name__, [*keys, target])
@@ -119,6 +121,8 @@ def _check_groups(overrides: Sequence[str]) -> None:
             raise ConfigError(override.key_or_group, value, f"written {group}=NAME; {one_of(str(value), names)}")
         if not isinstance(value, str | list):
             raise ConfigError(group, value, one_of(str(value), names))
+        if isinstance(value, list) and len(set(value)) < len(value):
+            raise ConfigError(group, f"[{','.join(value)}]", "each only once")
 
 
 def group_names(group: str) -> list[str]:
@@ -144,9 +148,9 @@ def validate(config: DictConfig) -> None:
 
 def _check_known(node: DictConfig, schema: Any, prefix: str) -> None:
     """Refuse keys that only `+key=value` could put into a typed node."""
-    known = [f"{prefix}{spec.name}" for spec in fields(schema) if spec.name != "_target_"]
+    known = [f"{prefix}{spec.name}" for spec in fields(schema) if not spec.name.startswith("_")]
     for key in node:
-        if f"{prefix}{key}" not in [*known, f"{prefix}_target_", "hydra"]:
+        if key not in ["_target_", "hydra", *(spec.name for spec in fields(schema))]:
             raise ConfigError(f"{prefix}{key}", node[key], f"unknown key; {one_of(f'{prefix}{key}', known)}")
 
 

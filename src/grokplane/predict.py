@@ -58,8 +58,8 @@ def predict(run: Trained, questions: Sequence[str], top: int | None = None) -> l
 
     Class labels: `answer` and its `probability` (or `score`, where the loss defines no probabilities), `next`, a list
     of the same for the answers that follow, and for a training question `taught`, its answer with label noise.
-    Regression: `outputs` and the `squared_error` summed over them. Both: `right_answer`, `correct`, `subset` ("train"
-    or "held-out"), all None for a question that is not in the run's table.
+    Regression: `outputs` and the `squared_error`, the mean over them. Both: `right_answer`, `correct`, `subset`
+    ("train" or "held-out"), all None for a question that is not in the run's table.
 
     Args:
         run: the finished run.
@@ -111,7 +111,7 @@ def _truth(said: Mapping[str, Any], examples: Examples, question: Tensor) -> dic
     if tolerance is None:
         taught = examples.train_targets[place[0]].item() if len(place) else None
         return {"right_answer": right, "correct": said["answer"] == right, "subset": subset, "taught": taught}
-    error = sum((a - b) ** 2 for a, b in zip(said["outputs"], right, strict=True))
+    error = sum((a - b) ** 2 for a, b in zip(said["outputs"], right, strict=True)) / len(right)
     return {"right_answer": right, "correct": error < tolerance, "subset": subset, "squared_error": error}
 
 

@@ -62,9 +62,10 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
     ours, theirs = config.flat(asked), config.flat(stored)
     explicit = list(_explicit(ours, overrides, config_name))
     wrong = [key for key in explicit if not key.startswith(FREE) and ours.get(key) != theirs.get(key)]
-    if wrong:
-        told = ", ".join(f"{key}={shown(ours.get(key))} (the run: {shown(theirs.get(key))})" for key in wrong)
-        raise ConfigError("train.resume", True, f"{folder} holds a run with another config: {told}")
+    told = [f"{key}={shown(ours.get(key))} (the run: {shown(theirs.get(key))})" for key in wrong]
+    told += _other_lists(asked, stored, overrides)
+    if told:
+        raise ConfigError("train.resume", True, f"{folder} holds a run with another config: {', '.join(told)}")
     merged = OmegaConf.create(stored)
     for key in explicit:
         if key.startswith(FREE):
@@ -73,6 +74,15 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
     OmegaConf.update(merged, "train.overwrite", False)
     _check_length(merged, stored)
     return merged
+
+
+def _other_lists(asked: DictConfig, stored: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[str]:
+    """Groups such as `rules=[...]` that were typed with other choices than the run's, or in another order."""
+    typed = {override.key_or_group for override in config.parse(overrides)}
+    for group in config.LISTS:
+        ours, theirs = list(asked[group]), list(stored.get(group, {}))
+        if group in typed and ours != theirs:
+            yield f"{group}=[{','.join(map(str, ours))}] (the run: [{','.join(theirs)}])"
 
 
 def _check_length(merged: DictConfig, stored: Mapping[str, Any]) -> None:

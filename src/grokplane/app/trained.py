@@ -25,7 +25,7 @@ from grokplane.train import Member, Stack
 from grokplane.train.stack import find_device
 
 REFUSED = 2
-GO_ON = "go on with `python train.py hydra.run.dir={folder} train.resume=true`"
+GO_ON = "go on with the program that began it, with hydra.run.dir={folder} train.resume=true"
 # What a folder must say of itself by status; a finished run is the only one that is asked.
 NOT_FINISHED = {
     "running": "the run is still running ({holder}): wait for it; should it end early, " + GO_ON,
@@ -66,6 +66,7 @@ class Trained:
         except (KeyError, RuntimeError) as error:
             cause = str(error).partition("\n")[0]
             raise Refused(f"{self.folder}: the checkpoint does not fit the model of its config ({cause})") from error
+        stack.network.at(self.step)  # a layer's noise is that of the last log point
         stack.network.eval()
         return stack
 

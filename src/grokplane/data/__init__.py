@@ -1,7 +1,9 @@
 """Tasks as tables of questions and answers, splits, label noise, index streams, and their stack on the device."""
 
 from grokplane.data.batches import SAMPLERS, Batches, Shuffled, WithReplacement
+from grokplane.data.images import Digits
 from grokplane.data.layouts import LAYOUTS, Layout
+from grokplane.data.mnist import MNIST, FashionMNIST
 from grokplane.data.modular import Modular
 from grokplane.data.operations import OPERATIONS, Operation
 from grokplane.data.parity import Parity
@@ -14,10 +16,13 @@ from grokplane.data.teacher_student import TeacherStudent
 
 __all__ = [
     "LAYOUTS",
+    "MNIST",
     "OPERATIONS",
     "SAMPLERS",
     "Batches",
+    "Digits",
     "Examples",
+    "FashionMNIST",
     "LabelHoldout",
     "Layout",
     "Modular",

@@ -21,6 +21,11 @@ class Layout:
     symbols: int
     write: Callable[[Tensor, int], Tensor]
 
+    def fixed(self, operands: int, p: int) -> dict[int, int]:
+        """The symbols of a question of so many operands by position: tokens that no question is without."""
+        one, other = (self.write(torch.full((1, operands), value), p)[0].tolist() for value in (0, 1))
+        return {place: token for place, token in enumerate(one) if token == other[place]}
+
     def length(self, operands: int) -> int:
         """Tokens L of a question of so many operands."""
         return self.write(torch.zeros(1, operands, dtype=torch.int64), 1).shape[1]

@@ -42,7 +42,8 @@ class Modular(SplitTask):
         x, y = operation.operands(self.p)
         vocabulary = self.p + layout.symbols
         inputs = layout.write(torch.stack([x, y], 1), self.p)
-        return Table(inputs, operation.answer(x, y, self.p, seed), vocabulary, outputs=vocabulary)
+        answers, fixed = operation.answer(x, y, self.p, seed), layout.fixed(2, self.p)
+        return Table(inputs, answers, vocabulary, outputs=vocabulary, fixed=fixed)
 
     def ask(self, operands: Sequence[str]) -> Tensor:
         """The question of two residues, tokens [L] int64; ConfigError for what is no such pair."""

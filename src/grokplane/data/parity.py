@@ -14,8 +14,10 @@ from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
 from grokplane.options import ConfigError, option
 from grokplane.random import generator, numpy_generator
+from grokplane.resources import check_fits
 
 GROUP = "data"
+MAKING = 6  # memory that the table takes while it is made, measured, in its own size
 # The first so many bits of the points are distinct, which leaves a number that int64 can hold.
 NUMBERED = 62
 
@@ -57,7 +59,7 @@ class Parity(SplitTask):
         if self.points > 2**self.bits:
             allowed = f"must be at most {2**self.bits}, the number of points of {self.bits} bits"
             raise ConfigError("data.points", self.points, allowed)
-        draws.check_fits("data.points", self.points, self.points, self.bits * 4 + 8)
+        check_fits("data.points", self.points, self.points, MAKING * (self.bits * 4 + 8))
         random, numbered = numpy_generator(seed, "points"), min(self.bits, NUMBERED)
         numbers = torch.from_numpy(draws.distinct(2**numbered, self.points, random))
         first = (numbers[:, None] >> torch.arange(numbered)) & 1

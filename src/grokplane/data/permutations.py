@@ -68,7 +68,8 @@ class Permutations(SplitTask):
         pairs, layout = torch.cartesian_prod(torch.arange(ORDER), torch.arange(ORDER)), LAYOUTS[self.layout]
         vocabulary = ORDER + layout.symbols
         answers = PRODUCTS[self.operation](*pairs.unbind(1))
-        return Table(layout.write(pairs, ORDER), answers, vocabulary, outputs=vocabulary)
+        fixed = layout.fixed(2, ORDER)
+        return Table(layout.write(pairs, ORDER), answers, vocabulary, outputs=vocabulary, fixed=fixed)
 
     def ask(self, operands: Sequence[str]) -> Tensor:
         """The question of two permutations by their numbers, tokens [L] int64; ConfigError for others."""

@@ -89,7 +89,7 @@ def train_count(total: int, fraction: float | None, held_out: int = 0) -> int:
     count = int(fraction * total)
     if count < 1 or total - count + held_out < 1:
         subset = "training" if count < 1 else "held-out"
-        raise ConfigError("data.train_fraction", fraction, f"leaves the {subset} subset of {total} pairs empty")
+        raise ConfigError("data.train_fraction", fraction, f"leaves the {subset} subset of {total} questions empty")
     return count
 
 

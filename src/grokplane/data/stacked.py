@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,6 +66,7 @@ class StackedExamples:
         vocabulary: number of token kinds; None for continuous features.
         outputs: number of classes, or of regression outputs.
         tolerance: regression: squared error below which an answer counts as right; None: class labels.
+        fixed: tokens by position that no question is without.
     """
 
     inputs: Tensor
@@ -74,6 +75,7 @@ class StackedExamples:
     vocabulary: int | None
     outputs: int
     tolerance: float | None
+    fixed: Mapping[int, int]
 
 
 def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch.dtype) -> StackedExamples:
@@ -97,7 +99,7 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
     train = _subset(values, offset, [one.train for one in examples], answers)
     test = _subset(values, offset, [one.test for one in examples], held_out)
     table = examples[0].table
-    return StackedExamples(inputs, train, test, table.vocabulary, table.outputs, table.tolerance)
+    return StackedExamples(inputs, train, test, table.vocabulary, table.outputs, table.tolerance, table.fixed)
 
 
 def _check_alike(examples: Sequence[Examples]) -> None:

@@ -13,8 +13,10 @@ from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
 from grokplane.options import ConfigError, option
 from grokplane.random import numpy_generator
+from grokplane.resources import check_fits
 
 GROUP = "data"
+MAKING = 3  # memory that the table takes while it is made, measured, in its own size
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class Sums(SplitTask):
         places = len(residues) ** torch.arange(self.operands - 1, -1, -1)
         digits = self._numbers(seed, len(residues))[:, None] // places % len(residues)
         operands, vocabulary = residues[digits], self.p + layout.symbols
-        return Table(layout.write(operands, self.p), operands.sum(1) % self.p, vocabulary, outputs=vocabulary)
+        inputs, fixed = layout.write(operands, self.p), layout.fixed(self.operands, self.p)
+        return Table(inputs, operands.sum(1) % self.p, vocabulary, outputs=vocabulary, fixed=fixed)
 
     def operand_set(self, seed: int) -> Tensor:
         """The residues that are added, ascending int64: all p, or the subset A that the seed draws.
@@ -68,7 +71,7 @@ class Sums(SplitTask):
         if count > total:
             raise ConfigError("data.equations", self.equations, f"must be at most {total}, the number of equations")
         tokens = LAYOUTS[self.layout].length(self.operands)
-        draws.check_fits("data.equations", self.equations, count, (tokens + 1) * torch.int64.itemsize)
+        check_fits("data.equations", self.equations, count, MAKING * (tokens + 1) * torch.int64.itemsize)
         if self.equations is None:
             return torch.arange(total)
         chosen = draws.distinct(total, count, numpy_generator(seed, "equations"))

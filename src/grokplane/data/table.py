@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -18,8 +18,9 @@ class Table:
         targets: class labels [N] int64, or for regression numbers [N, C] of a floating dtype.
         vocabulary: number of token kinds; None for continuous features.
         outputs: number of classes, or of regression outputs C.
-        tolerance: regression: squared error (summed over outputs) below which an answer counts as right; None: class
+        tolerance: regression: squared error (mean over outputs) below which an answer counts as right; None: class
             labels.
+        fixed: tokens by position that no question is without, whatever its operands (`op`, `=`).
     """
 
     inputs: Tensor
@@ -27,6 +28,7 @@ class Table:
     vocabulary: int | None
     outputs: int
     tolerance: float | None = None
+    fixed: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

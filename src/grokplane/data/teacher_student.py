@@ -8,12 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grokplane.data import draws, questions
+from grokplane.data import questions
 from grokplane.data.table import Examples, Table
 from grokplane.options import option
 from grokplane.random import generator
+from grokplane.resources import check_fits
 
 GROUP = "data"
+MAKING = 3  # memory that points and teacher take while they are made, in their own size
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,16 @@ class TeacherStudent:
     )
     train_points: int = option(100, "number of training points", at_least=1, stackable=True)
     test_points: int = option(1_000, "number of held-out points", at_least=1, stackable=True)
-    tolerance: float = option(1e-3, "squared error, summed over outputs, below which an answer is right", above=0)
+    tolerance: float = option(1e-3, "squared error, mean over outputs, below which an answer is right", above=0)
 
     def table(self, seed: int) -> Table:
         """The training points and then the held-out ones; inputs [N, inputs] and targets [N, outputs] in float64.
 
         Raises:
-            ConfigError: more training points than fit in memory.
+            ConfigError: points, or a teacher, that do not fit in memory.
         """
+        self._check_fits()
         counts = (self.train_points, self.test_points)
-        draws.check_fits("data.train_points", self.train_points, sum(counts), 8 * (self.inputs + self.outputs))
         streams = [generator(seed, "points", number) for number in range(2)]
         points = torch.cat(
             [
@@ -46,6 +48,14 @@ class TeacherStudent:
             ]
         )
         return Table(points, self._answers(points, seed), None, self.outputs, self.tolerance)
+
+    def _check_fits(self) -> None:
+        widths = [self.inputs, *self.hidden, self.outputs]
+        weights = sum((a + 1) * b for a, b in pairwise(widths))
+        check_fits("data.hidden", self.hidden, weights, MAKING * 8, "a teacher of {} weights")
+        name = max(("train_points", "test_points"), key=lambda key: getattr(self, key))
+        rows = self.train_points + self.test_points
+        check_fits(f"data.{name}", getattr(self, name), rows, MAKING * 8 * (self.inputs + self.outputs))
 
     def examples(self, seed: int) -> Examples:
         """The first `train_points` rows train, the others are held out."""

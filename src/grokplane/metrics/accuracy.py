@@ -12,7 +12,7 @@ from grokplane.metrics.reduce import masked_fraction
 class Accuracy:
     """`Acc/{train,test}`: share of the subset whose largest output is the label's; the first of equal ones counts.
 
-    In regression: whose squared error, summed over outputs, is below the task's tolerance.
+    In regression: whose squared error, the mean over outputs, is below the task's tolerance.
     """
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:

@@ -13,17 +13,23 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LayerOutput:
-    """One named layer's values on a subset, both [E, n, ..., F].
+    """One named layer's values on a subset, all [E, n, ..., F].
 
     Attributes:
         logits: before the activation function.
         activations: after it; the same tensor where the layer has none.
         exact_zeros: whether the activation function can return exactly zero on a whole interval (ReLU).
+        noisy: the activations with the layer's noise; by default, and where there is no noise, the activations.
     """
 
     logits: Tensor
     activations: Tensor
     exact_zeros: bool
+    noisy: Tensor = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.noisy is None:
+            object.__setattr__(self, "noisy", self.activations)
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Subset:
         losses: the training loss of each point [E, n], padding included (mask it).
         mask: which points are real [E, n], bool.
         layers: outputs of each named layer, "layer 1" first.
-        tolerance: regression: squared error (summed over outputs) below which a point is right; None: class labels.
+        tolerance: regression: squared error (mean over outputs) below which a point is right; None: class labels.
     """
 
     outputs: Tensor
@@ -54,7 +60,7 @@ class Subset:
         the largest.
         """
         if self.tolerance is not None:
-            return (self.outputs - self.targets).square().sum(-1) < self.tolerance
+            return (self.outputs - self.targets).square().mean(-1) < self.tolerance
         largest, predicted = self.outputs.max(-1)
         return (predicted == self.targets) & ~largest.isnan()
 

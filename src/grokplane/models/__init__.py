@@ -1,15 +1,25 @@
 """Stacked networks; imports nothing of the other rooms."""
 
+from grokplane.models.adapter import Module
 from grokplane.models.base import ModelChoice, Signature, StackedModel, Tap, build
+from grokplane.models.conv import Conv, StackedConv
+from grokplane.models.functional import StackedModule
+from grokplane.models.lstm import LSTM, StackedLSTM
 from grokplane.models.mlp import MLP, StackedMLP
 from grokplane.models.transformer import StackedTransformer, Transformer
 
 __all__ = [
+    "LSTM",
     "MLP",
+    "Conv",
     "ModelChoice",
+    "Module",
     "Signature",
+    "StackedConv",
+    "StackedLSTM",
     "StackedMLP",
     "StackedModel",
+    "StackedModule",
     "StackedTransformer",
     "Tap",
     "Transformer",

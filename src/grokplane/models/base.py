@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -12,8 +12,23 @@ from torch import Tensor, nn
 
 from grokplane.random import Counters, generator
 
-Tap = Callable[[str, Tensor, Tensor, bool], None]
-"""Called for every named layer with (name, before activation, after activation, activation has exact zeros)."""
+
+class Tap(Protocol):
+    """What is called for every named layer."""
+
+    def __call__(
+        self, name: str, logits: Tensor, activations: Tensor, exact_zeros: bool, noisy: Tensor | None = None, /
+    ) -> None:
+        """See a layer's values [E, B, ..., F].
+
+        Args:
+            name: the layer's name.
+            logits: before the activation function.
+            activations: after it.
+            exact_zeros: whether the function can return exactly zero on a whole interval.
+            noisy: the activations with the layer's noise; None where it has none.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -26,12 +41,14 @@ class Signature:
         outputs: number of outputs (classes).
         fixed: tokens by position that are the same in every question, held-out ones included (`op`, `=`); a model
             may rely on it.
+        shape: the shape of a point as it comes: (28, 28) for images.
     """
 
     length: int
     vocabulary: int | None
     outputs: int
     fixed: Mapping[int, int] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()
 
 
 class StackedModel(nn.Module):
@@ -49,13 +66,23 @@ class StackedModel(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no forward pass")
 
     def at(self, step: int) -> None:
-        """Tell layers that draw random numbers in training which step it is."""
+        """Tell layers that draw random numbers which step it is."""
         for layer in self.noisy:
             layer.step = step
 
+    def pad(self, real: Tensor | None, training: bool) -> None:
+        """Tell layers that reckon over the points of a batch which of them are real [E, B], bool; None: all of them.
+
+        Args:
+            real: holds for all coming batches until this is called again.
+            training: whether it is said of batches in training, or of those outside of it.
+        """
+        for layer in self.noisy:
+            layer.real[training] = real
+
     @cached_property
     def noisy(self) -> list[Noisy]:
-        """The layers that draw random numbers in training."""
+        """The layers that draw random numbers."""
         return [module for module in self.modules() if isinstance(module, Noisy)]
 
     def hidden(self) -> list[str]:
@@ -72,11 +99,12 @@ class StackedModel(nn.Module):
 
 
 class Noisy(nn.Module):
-    """A layer that draws random numbers in training: a function of (seed, its name, step), see `Counters`.
+    """A layer that draws random numbers: a function of (seed, its name, step), see `Counters`.
 
     Attributes:
         strength: name of the option of the model that says how strong; stackable.
         step: the step whose numbers are drawn.
+        real: see `StackedModel.pad`; by whether the network is in training.
     """
 
     strength: str
@@ -84,6 +112,7 @@ class Noisy(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.step = 0
+        self.real: dict[bool, Tensor | None] = {True: None, False: None}
         self.counters = Counters([], "")
         self.strengths: list[float] = []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -16,10 +18,21 @@ class Dropout(Noisy):
 
     strength = "dropout"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._rates = torch.empty(0)
+
+    def attach(self, name: str, seeds: Sequence[int], strengths: Sequence[float]) -> None:
+        """See `Noisy`."""
+        super().attach(name, seeds, strengths)
+        self._rates = torch.tensor(self.strengths, dtype=torch.float64)
+
     def forward(self, x: Tensor) -> Tensor:
         """Values with this step's zeros; unchanged outside of training."""
         if not self.training or not any(self.strengths):
             return x
-        p = torch.tensor(self.strengths, dtype=torch.float32).view(-1, *[1] * (x.dim() - 1)).to(x.device)
+        if self._rates.device != x.device:
+            self._rates = self._rates.to(x.device)
+        p = self._rates.view(-1, *[1] * (x.dim() - 1))
         kept = self.counters.uniform(self.step, x.shape[1:], x.device) >= p
         return x * (kept / (1 - p)).to(x.dtype)

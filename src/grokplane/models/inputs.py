@@ -71,6 +71,7 @@ class _Tokens(nn.Module):
 
     def first(self, encoded: Tensor, linear: Linear) -> Tensor:
         """The first layer on the embedded tokens [E, B, H]."""
+        assert linear.bias is not None
         return self.lookup.sum(encoded, self.table(linear.weight), linear.bias)
 
 
@@ -112,6 +113,7 @@ class ConcatenatedEmbedding(_Tokens):
     def first(self, encoded: Tensor, linear: Linear) -> Tensor:
         """Each position has its own slice of the weight; that of a fixed token gives a constant."""
         assert self.embedding is not None
+        assert linear.bias is not None
         tokens, slices, bias = self.embedding.weight, linear.weight.chunk(self.length, 2), linear.bias
         for position, token in self.fixed.items():
             bias = bias + affine(tokens[:, token, None], slices[position])[:, 0]

@@ -10,11 +10,12 @@ from grokplane.models.base import Signature, StackedModel, Tap
 from grokplane.models.init import INITIALISATIONS
 from grokplane.models.inputs import INPUTS
 from grokplane.models.layers import ACTIVATIONS, Linear
+from grokplane.models.noise import Noise, NoiseOptions
 from grokplane.options import option
 
 
 @dataclass(frozen=True)
-class MLP:
+class MLP(NoiseOptions):
     """Embedding (for tokens), hidden layers with an activation function, a linear output layer."""
 
     hidden: list[int] = option([32, 32], "width of each hidden layer", at_least=1)
@@ -37,6 +38,7 @@ class StackedMLP(StackedModel):
         self.input = INPUTS[config.embedding](members, signature, config.embedding_dim)
         widths = [self.input.width, *config.hidden, signature.outputs]
         self.linears = nn.ModuleList(Linear(members, a, b) for a, b in pairwise(widths))
+        self.noises = nn.ModuleList(Noise(config) for _ in self.linears)
         self.activation, self.exact_zeros = ACTIVATIONS[config.activation]
 
     def encode(self, inputs: Tensor) -> Tensor:
@@ -45,15 +47,16 @@ class StackedMLP(StackedModel):
 
     def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
         """Outputs [E, B, C]."""
-        logits = self.input.first(encoded, self.linears[0])
-        for number, linear in enumerate(self.linears[1:], start=1):
-            activations = self.activation(logits)
+        values = self.input.first(encoded, self.linears[0])
+        for number, (linear, noise) in enumerate(zip(self.linears, self.noises, strict=True), start=1):
+            logits = values if number == 1 else linear(values)
+            activations, zeros = logits, False
+            if number < len(self.linears):
+                activations, zeros = self.activation(logits), self.exact_zeros
+            values, noisy = noise(activations, measured=tap is not None)
             if tap is not None:
-                tap(f"layer {number}", logits, activations, self.exact_zeros)
-            logits = linear(activations)
-        if tap is not None:
-            tap(f"layer {len(self.linears)}", logits, logits, False)
-        return logits
+                tap(f"layer {number}", logits, activations, zeros, noisy)
+        return values
 
     def hidden(self) -> list[str]:
         """The weights between hidden layers, and the first one where it follows an embedding."""

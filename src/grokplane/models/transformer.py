@@ -31,7 +31,7 @@ class Transformer:
     activation: str = option("ReLU", "activation function of the MLPs", choices=ACTIVATIONS)
     norm: str = option("pre", "layer norm: before each branch, after it, or none", choices=NORMS)
     positions: str = option("learned", "what is added to the embeddings", choices=POSITIONS)
-    causal: bool = option(True, "a token sees itself and the tokens before it; false: all of them")
+    causal: bool = option(True, "tokens see no later ones; matters only where more than the last token is computed")
     reads: str = option("last", "what the read-out sees: the last token, or the mean", choices=READS)
     bias: bool = option(True, "biases of attention and read-out (the MLP always has its own)")
     dropout: float = option(
@@ -56,11 +56,12 @@ class Transformer:
 
 
 class StackedTransformer(StackedModel):
-    """E Transformers. Layers are named after what they put out, in the order of the forward pass:
+    """E Transformers. In block k "layer k attention" (what attention adds), "layer k mlp" (the neurons) and "layer k"
+    (the residual stream after the block) are measured; after n blocks "layer n+1", the outputs.
 
-    "embedding", "positions"; in block k "layer k query", "layer k key", "layer k value", "layer k attention" (the
-    output of attention), "layer k mlp" (its neurons), "layer k" (the residual stream after the block) and the norms;
-    after n blocks "layer n+1", the outputs. Where only the last token is read, the last block works on it alone.
+    Besides the layers that make these, "embedding", "positions", "norm", "layer k query", "layer k key",
+    "layer k value", "layer k norm 1" and "layer k norm 2" have weights. Where only the last token is read, the last
+    block works on it alone.
     """
 
     def __init__(self, members: int, signature: Signature, config: Transformer) -> None:

@@ -2,7 +2,7 @@
 
 from grokplane.optim.adam import Adam
 from grokplane.optim.adamw import AdamW
-from grokplane.optim.base import MemberState, OptimizerChoice, StackedOptimizer
+from grokplane.optim.base import MemberState, OptimizerChoice, StackedOptimizer, masks_over
 from grokplane.optim.constant_norm import ConstantNorm
 from grokplane.optim.grokfast import GrokfastEMA, GrokfastMA
 from grokplane.optim.initial_decay import InitialDecay
@@ -44,4 +44,5 @@ __all__ = [
     "WeightNoise",
     "check_together",
     "freeze",
+    "masks_over",
 ]

@@ -53,6 +53,10 @@ class StackedOptimizer:
         """Each member's rate under its own factor of the schedule."""
         return [rate * factor for rate, factor in zip(self.rates, factors, strict=True)]
 
+    def rates_of(self, name: str) -> Sequence[float]:  # noqa: ARG002 (one rate for all parameters, unless overridden)
+        """The members' learning rates of one parameter before the schedule."""
+        return self.rates
+
     def schedule(self, factor: float) -> None:
         """Set every member's learning rate to its own base rate times the factor."""
         raise NotImplementedError(f"{type(self).__name__} has no schedule")

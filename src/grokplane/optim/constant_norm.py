@@ -42,5 +42,5 @@ class _ConstantNorm(Rule):
         return member_norms([value.detach() for value in self.parameters.values()])
 
 
-GROUP = "update"
+GROUP = "rules"
 CHOICES = {"constant_norm": ConstantNorm}

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from grokplane.optim.base import per_member
 from grokplane.optim.rules import Context, Rule, gradients
 from grokplane.options import option
+from grokplane.resources import check_fits
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class _MA(Rule):
     def __init__(self, choices: Sequence[GrokfastMA], context: Context) -> None:
         super().__init__(context)
         self._window = choices[0].window
+        one = sum(value.numel() * value.element_size() for value in self.parameters.values())
+        check_fits("rules.grokfast_ma.window", self._window, self._window, one, "a memory of {} gradients")
         lambs = [choice.lamb / self._window for choice in choices]
         self._factor = {name: per_member(lambs, value) for name, value in self.parameters.items()}
         self.memory = {
@@ -77,6 +81,11 @@ class _MA(Rule):
             },
             "sum": {name: torch.zeros_like(value) for name, value in self.parameters.items()},
         }
+
+    def changing(self, step: int) -> list[Tensor]:
+        """Of the ring one slot, whose copy is all that a masked step can afford."""
+        slot = step % self._window
+        return [ring[:, slot] for ring in self.memory["ring"].values()] + list(self.memory["sum"].values())
 
     def before(self, step: int, factor: float) -> None:  # noqa: ARG002 (the rule's arguments)
         """Filter every gradient."""
@@ -91,5 +100,5 @@ class _MA(Rule):
                 gradient.addcmul_(total, self._factor[name])
 
 
-GROUP = "update"
+GROUP = "rules"
 CHOICES = {"grokfast_ema": GrokfastEMA, "grokfast_ma": GrokfastMA}

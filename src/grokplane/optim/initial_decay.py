@@ -27,9 +27,11 @@ class _InitialDecay(Rule):
 
     def __init__(self, choices: Sequence[InitialDecay], context: Context) -> None:
         super().__init__(context)
-        decay = [rate * choice.strength for rate, choice in zip(context.rates, choices, strict=True)]
         self._start = {name: value.detach().clone() for name, value in self.parameters.items()}
-        self._decay = {name: per_member(decay, value) for name, value in self.parameters.items()}
+        self._decay = {}
+        for name, value in self.parameters.items():
+            pairs = zip(context.rates(name), choices, strict=True)
+            self._decay[name] = per_member([rate * choice.strength for rate, choice in pairs], value)
 
     def before(self, step: int, factor: float) -> None:  # noqa: ARG002 (the rule's arguments)
         """Pull every parameter."""
@@ -37,5 +39,5 @@ class _InitialDecay(Rule):
             value.lerp_(self._start[name], factor * self._decay[name])
 
 
-GROUP = "update"
+GROUP = "rules"
 CHOICES = {"initial_decay": InitialDecay}

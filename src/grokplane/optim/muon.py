@@ -59,6 +59,10 @@ class _StackedMuon(StackedOptimizer):
         adamw = [AdamW(one.adamw_lr, one.weight_decay, one.adamw_betas, one.adamw_eps) for one in choices]
         self._others = TorchGroups(adamw, others)
 
+    def rates_of(self, name: str) -> Sequence[float]:
+        """Those of Muon or of AdamW."""
+        return self.rates if name in self._hidden else self._others.rates
+
     def schedule(self, factor: float) -> None:
         """Set both learning rates to their base rates times the factor."""
         self._factor = factor

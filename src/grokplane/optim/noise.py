@@ -64,5 +64,5 @@ class _UpdateNoise(_Noise):
         self.add(step)
 
 
-GROUP = "update"
+GROUP = "rules"
 CHOICES = {"weight_noise": WeightNoise, "update_noise": UpdateNoise}

@@ -10,11 +10,15 @@ import torch
 from grokplane.optim.rules import Context, Rule, gradients
 
 TINY = 1e-30
+ROUND_OFF = 100  # machine epsilons
 
 
 @dataclass(frozen=True)
 class OrthoGrad:
-    """Keeps of each parameter's gradient what is orthogonal to the parameter, at the gradient's own length."""
+    """Keeps of each parameter's gradient what is orthogonal to the parameter, at the gradient's own length.
+
+    Of a gradient along its parameter, such as every one of a single number, nothing is left.
+    """
 
     @classmethod
     def stacked(cls, choices: Sequence[OrthoGrad], context: Context) -> Rule:  # noqa: ARG003 (it has no options)
@@ -31,9 +35,11 @@ class _OrthoGrad(Rule):
             g, w = gradient.flatten(1), self.parameters[name].detach().flatten(1)
             share = torch.linalg.vecdot(w, g, dim=1) / (torch.linalg.vecdot(w, w, dim=1) + TINY)
             rest = g - share[:, None] * w
-            scale = g.norm(dim=1) / (rest.norm(dim=1) + TINY)
+            length, left = g.norm(dim=1), rest.norm(dim=1)
+            # What is left of a gradient along the weights is round-off, which must not be blown up to its length.
+            scale = torch.where(left > ROUND_OFF * torch.finfo(g.dtype).eps * length, length / (left + TINY), 0)
             gradient.copy_((scale[:, None] * rest).view_as(gradient))
 
 
-GROUP = "update"
+GROUP = "rules"
 CHOICES = {"orthograd": OrthoGrad}

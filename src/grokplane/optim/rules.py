@@ -1,4 +1,4 @@
-"""What the config group `update` adds to the plain update: perturbed weights, filtered gradients, noise, constraints.
+"""What the config group `rules` adds to the plain update: perturbed weights, filtered gradients, noise, constraints.
 
 In each step the loop asks every rule of the stack, in the order of the config: `around` wraps the backward pass,
 `before` may change gradients and weights ahead of the optimizer, `after` the weights behind it.
@@ -27,12 +27,12 @@ class Context:
     Attributes:
         parameters: the stack's, [E, ...], with their initial values.
         seeds: the members' seeds.
-        rates: the members' learning rates before the schedule.
+        rates: the members' learning rates before the schedule, by the name of a parameter.
     """
 
     parameters: Parameters
     seeds: Sequence[int]
-    rates: Sequence[float]
+    rates: Callable[[str], Sequence[float]]
 
 
 class Rule:
@@ -57,9 +57,9 @@ class Rule:
     def after(self, step: int) -> None:
         """Change weights in place, behind the optimizer."""
 
-    def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Its memory's tensors, each with the mask of the members."""
-        return [(value, alive) for named in self.memory.values() for value in named.values()]
+    def changing(self, step: int) -> list[Tensor]:  # noqa: ARG002 (the rule's arguments)
+        """The tensors of its memory [E, ...], or the parts of them, that this step's update changes."""
+        return [value for named in self.memory.values() for value in named.values()]
 
     def state(self, member: int) -> MemberState:
         """A copy of one member's memory, on the CPU."""
@@ -76,7 +76,7 @@ class Rule:
 
 
 class RuleChoice(Protocol):
-    """A choice of the config group `update`."""
+    """A choice of the config group `rules`."""
 
     @classmethod
     def stacked(cls, choices: Sequence[Any], context: Context) -> Rule:
@@ -118,8 +118,13 @@ def freeze(pairs: Sequence[tuple[Tensor, Tensor]]) -> Callable[[], None]:
     return restore
 
 
-def check_together(update: Mapping[str, object]) -> None:
+def check_together(rules: Mapping[str, object]) -> None:
     """Raise ConfigError for rules that make no sense side by side."""
-    grokfast = [name for name in update if name.startswith("grokfast")]
+    names = list(rules)
+    typed = f"[{','.join(names)}]"
+    grokfast = [name for name in names if name.startswith("grokfast")]
     if len(grokfast) > 1:
-        raise ConfigError("update", list(update), f"one Grokfast filter, not {' and '.join(grokfast)}")
+        raise ConfigError("rules", typed, f"one Grokfast filter, not {' and '.join(grokfast)}")
+    noise_behind = "update_noise" in names[names.index("constant_norm") :] if "constant_norm" in names else False
+    if noise_behind:
+        raise ConfigError("rules", typed, "constant_norm must stand behind update_noise, or the norm is not constant")

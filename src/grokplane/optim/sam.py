@@ -51,5 +51,5 @@ class _SAM(Rule):
             self.parameters[name].grad = None
 
 
-GROUP = "update"
+GROUP = "rules"
 CHOICES = {"sam": SAM}

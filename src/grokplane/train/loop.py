@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from grokplane.optim import masks_over
 from grokplane.train.member import Member
 from grokplane.train.observe import Record, measure, observe
 from grokplane.train.stack import Stack
@@ -153,6 +154,7 @@ def _update(stack: Stack, batch: _Batch | None) -> None:
                 parameter.grad = torch.zeros_like(parameter)
         return means.detach()
 
+    before = [value.clone() for value in stack.buffers]
     for rule in stack.rules.values():
         backward = rule.around(stack.step, backward)
     means = backward()
@@ -161,6 +163,8 @@ def _update(stack: Stack, batch: _Batch | None) -> None:
         _apply(stack, factor)  # on a CPU nothing waits for the question, and masking costs copies
         return
     stack.mark_diverged(~torch.isfinite(means))
+    for value, old in zip(stack.buffers, before, strict=True):
+        value.copy_(torch.where(masks_over(stack.alive, value), value, old))
     restore = stack.freezer()
     _apply(stack, factor)
     restore()

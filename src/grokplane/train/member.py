@@ -27,14 +27,14 @@ class Member:
     schedule: Schedule
     loss: Loss
     seed: int = option(0, "decides initial weights, split, batch order and noise", at_least=0, stackable=True)
-    update: Mapping[str, RuleChoice] = field(default_factory=dict)
+    rules: Mapping[str, RuleChoice] = field(default_factory=dict)
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     log: LogOptions = field(default_factory=LogOptions)
     grok: GrokOptions = field(default_factory=GrokOptions)
     train: TrainOptions = field(default_factory=TrainOptions)
 
     def __post_init__(self) -> None:
-        check_together(self.update)
+        check_together(self.rules)
 
 
 def check_stackable(members: Sequence[Member]) -> None:

@@ -20,9 +20,11 @@ Layers = Mapping[str, Mapping[str, Tensor]]
 def observe(stack: Stack, seconds_per_step: float | None) -> Observation:
     """Activations, outputs and losses of every member on its whole subsets, before the coming update.
 
-    It draws no random number (no dropout either) and leaves parameters, their `.grad` and the optimizer as they are.
+    It draws nothing from the streams of training (there is no dropout; noise at log points has numbers of its own,
+    given by the step) and leaves parameters, their `.grad` and the optimizer as they are.
     """
     stack.network.eval()
+    stack.network.at(stack.step)
     train = _subset(stack, stack.examples.train)
     gradients = _gradients_of(stack, train)
     with torch.no_grad():
@@ -54,10 +56,15 @@ def measure(stack: Stack, seen: Observation) -> list[Record]:
 def _subset(stack: Stack, subset: StackedSubset) -> Subset:
     layers: dict[str, LayerOutput] = {}
 
-    def tap(name: str, logits: Tensor, activations: Tensor, exact_zeros: bool) -> None:
-        layers[name] = LayerOutput(logits.detach(), activations.detach(), exact_zeros)
+    def tap(name: str, logits: Tensor, activations: Tensor, exact_zeros: bool, noisy: Tensor | None = None, /) -> None:
+        before = logits.detach()
+        after = before if activations is logits else activations.detach()
+        seen = after if noisy is None or noisy is activations else noisy.detach()
+        layers[name] = LayerOutput(before, after, exact_zeros, seen)
 
+    stack.network.pad(subset.mask, training=False)
     outputs = stack.network(stack.network.encode(subset.inputs()), tap)
+    stack.network.pad(None, training=False)
     losses = stack.members[0].loss(outputs, subset.targets)
     return Subset(outputs, subset.targets, losses, subset.mask, layers, stack.examples.tolerance)
 

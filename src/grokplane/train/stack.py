@@ -25,6 +25,7 @@ class Stack:
         members: what they are; in stackable keys they may differ.
         step: number of updates done.
         network, optimizer, examples: their networks, optimizer and data, each with the member axis.
+        buffers: what the network's forward pass changes in training and a checkpoint holds, [E, ...].
         rules: what is added to the plain update, by name, in the order of the config.
         alive: members that are still updated [E], bool, on the device.
         diverged: first step whose training loss was not finite [E] int64, -1 where none; on the device.
@@ -51,11 +52,13 @@ class Stack:
         self.network.pad(self.examples.train.mask if self.batches is None else None, training=True)
         self.parameters = dict(self.network.named_parameters())
         optimizers = [member.optimizer for member in members]
+        saved = self.network.state_dict()
+        self.buffers = [saved[name] for name in saved if name not in self.parameters]
         self.optimizer = type(optimizers[0]).stacked(optimizers, self.parameters, self.network.hidden())
-        context = Context(self.parameters, seeds, self.optimizer.rates)
+        context = Context(self.parameters, seeds, self.optimizer.rates_of)
         self.rules = {
-            name: type(choice).stacked([member.update[name] for member in members], context)
-            for name, choice in members[0].update.items()
+            name: type(choice).stacked([member.rules[name] for member in members], context)
+            for name, choice in members[0].rules.items()
         }
         self.alive = torch.ones(len(members), dtype=torch.bool, device=self.device)
         self.diverged = torch.full((len(members),), -1, device=self.device)
@@ -68,12 +71,11 @@ class Stack:
         self.alive = self.alive & ~lost
 
     def freezer(self) -> Callable[[], None]:
-        """Note the stack as it is; the function returned puts back what belongs to members that are not alive."""
-        values = self.network.state_dict().values()  # all of them with a member axis, constants are not among them
-        pairs = [(value, self.alive) for value in values] + self.optimizer.masked(self.alive)
+        """Note what an update changes; the function returned puts back what belongs to members that are not alive."""
+        values = [value.detach() for value in self.parameters.values()]
         for rule in self.rules.values():
-            pairs += rule.masked(self.alive)
-        return freeze(pairs)
+            values += rule.changing(self.step)
+        return freeze([(value, self.alive) for value in values] + self.optimizer.masked(self.alive))
 
     def step_of(self, member: int) -> int:
         """Updates done of one member: those of the stack, or those before its loss ceased to be finite."""
@@ -86,7 +88,7 @@ class Stack:
             "step": self.step,
             "model": {name: value[member].cpu().clone() for name, value in self.network.state_dict().items()},
             "optimizer": self.optimizer.state(member),
-            "update": {name: rule.state(member) for name, rule in self.rules.items()},
+            "rules": {name: rule.state(member) for name, rule in self.rules.items()},
             "alive": bool(self.alive[member]),
             "diverged": int(self.diverged[member]),
             "grok": {"train_step": self.marks[member].train_step, "test_step": self.marks[member].test_step},
@@ -111,7 +113,7 @@ class Stack:
         if self.step > 0:
             self.optimizer.load([state["optimizer"] for state in states])
         for name, rule in self.rules.items():
-            rule.load([state["update"][name] for state in states])
+            rule.load([state["rules"][name] for state in states])
         self.alive.copy_(torch.tensor([state["alive"] for state in states]))
         self.diverged.copy_(torch.tensor([state["diverged"] for state in states]))
         # The loop logs this step again, and marks it again if this run has a log point there.
@@ -160,15 +162,7 @@ def _refuse_labels(member: Member) -> None:
 
 def _signature(examples: StackedExamples) -> Signature:
     shape = examples.inputs.shape[2:]
-    fixed = {} if examples.vocabulary is None else _fixed_tokens(examples.inputs)
-    return Signature(shape.numel(), examples.vocabulary, examples.outputs, fixed, tuple(shape))
-
-
-def _fixed_tokens(tokens: Tensor) -> dict[int, int]:
-    """The positions at which all questions [E, N, L] have one token, and that token."""
-    first = tokens[0, 0]
-    same = (tokens == first).flatten(0, 1).all(0)
-    return {position: int(first[position]) for position in same.nonzero().flatten().tolist()}
+    return Signature(shape.numel(), examples.vocabulary, examples.outputs, examples.fixed, tuple(shape))
 
 
 def _streams(members: Sequence[Member], examples: StackedExamples) -> list[Batches] | None:

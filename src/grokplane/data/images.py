@@ -1,0 +1,141 @@
+"""Images as points, and the set of them that needs no file: scikit-learn's digits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+
+from grokplane.data import questions
+from grokplane.data.noise import with_label_noise
+from grokplane.data.table import Examples, Table
+from grokplane.options import ConfigError, option
+from grokplane.random import numpy_generator
+
+GROUP = "data"
+CLASSES = 10
+SELECTIONS = ("random", "first")
+
+
+class Images(NamedTuple):
+    """Images [N, height, width] with whole numbers as pixels, and their labels [N]."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Images:
+        """Some of them."""
+        return Images(self.pixels[rows], self.labels[rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageTask:
+    """What the sets of images have in common: which images train, which are held out, what becomes of pixels."""
+
+    train_points: int = option(1_000, "number of training images", at_least=1, stackable=True)
+    selection: str = option("random", "which of them: random by the seed, or the first", choices=SELECTIONS)
+    balanced: bool = option(False, "equal numbers of each label among the training images")
+    normalize: bool = option(True, "pixels to mean 0 and variance 1 over the set; false: from 0 to 1")
+    test_points: int | None = option(
+        None, "number of held-out images, the first ones; null: all", at_least=1, stackable=True
+    )
+    label_noise: float = option(
+        0.0, "training labels replaced: a fraction below 1, a number from 1 on", at_least=0, stackable=True
+    )
+
+    largest: ClassVar[float]
+    statistics: ClassVar[tuple[float, float]]
+
+    def _sets(self) -> tuple[Images, Images | None]:
+        """The images that may train, and those that are held out; None: of the first, those that do not train."""
+        raise NotImplementedError(f"{type(self).__name__} has no images")
+
+    def table(self, seed: int) -> Table:
+        """The images used: training ones, then held-out ones; inputs [N, height, width] float32.
+
+        Raises:
+            ConfigError: more images than there are, or files that are missing or damaged.
+        """
+        return self._table(*self._split(seed))
+
+    def examples(self, seed: int) -> Examples:
+        """The table with its two parts, label noise in the training labels; ConfigError as of `table`."""
+        train, test = self._split(seed)
+        table = self._table(train, test)
+        rows = torch.arange(len(table.targets))
+        chosen, held_out = rows[: len(train.labels)], rows[len(train.labels) :]
+        noisy = with_label_noise(table.targets[chosen], self.label_noise, seed)
+        return Examples(table, chosen, held_out, noisy)
+
+    def ask(self, operands: Sequence[str]) -> torch.Tensor:
+        """One image [height, width] by its number among the held-out ones; of digits, among all of them."""
+        pool, held_out = self._sets()
+        pixels, text = (held_out or pool).pixels, ",".join(operands).strip()
+        row = int(text) if text.isascii() and text.isdigit() else len(pixels)
+        if row >= len(pixels):
+            raise questions.refused(operands, f"must be the number of an image, 0 to {len(pixels) - 1}")
+        return self._scaled(pixels[row : row + 1])[0]
+
+    def _split(self, seed: int) -> tuple[Images, Images]:
+        pool, held_out = self._sets()
+        rows = self._chosen(pool.labels, seed)
+        if held_out is None:
+            held_out = pool.take(np.setdiff1d(np.arange(len(pool.labels)), rows))
+        available, wanted = len(held_out.labels), self.test_points
+        if available == 0:
+            raise ConfigError("data.train_points", self.train_points, f"must be below {len(pool.labels)}")
+        if wanted is not None and wanted > available:
+            raise ConfigError("data.test_points", wanted, f"must be at most {available}")
+        return pool.take(rows), Images(held_out.pixels[:wanted], held_out.labels[:wanted])
+
+    def _chosen(self, labels: np.ndarray, seed: int) -> np.ndarray:
+        """Rows of the training images; with one seed, more images hold those of fewer."""
+        count, total, random = self.train_points, len(labels), self.selection == "random"
+        if count > total:
+            raise ConfigError("data.train_points", count, f"must be at most {total}")
+        order = numpy_generator(seed, "split").permutation(total) if random else np.arange(total)
+        if not self.balanced:
+            return order[:count]
+        each, fewest = count // CLASSES, int(np.bincount(labels, minlength=CLASSES).min())
+        if count % CLASSES or each > fewest:
+            allowed = f"with data.balanced a multiple of {CLASSES}, at most {CLASSES * fewest}"
+            raise ConfigError("data.train_points", count, allowed)
+        places = [np.flatnonzero(labels[order] == label)[:each] for label in range(CLASSES)]
+        return order[np.sort(np.concatenate(places))]
+
+    def _table(self, train: Images, test: Images) -> Table:
+        pixels = self._scaled(np.concatenate([train.pixels, test.pixels]))
+        labels = torch.from_numpy(np.concatenate([train.labels, test.labels]).astype(np.int64))
+        return Table(pixels, labels, None, CLASSES)
+
+    def _scaled(self, pixels: np.ndarray) -> torch.Tensor:
+        scaled = torch.from_numpy(pixels.astype(np.float32)).div_(self.largest)
+        mean, deviation = self.statistics
+        return scaled.sub_(mean).div_(deviation) if self.normalize else scaled
+
+
+@dataclass(frozen=True)
+class Digits(ImageTask):
+    """The 1,797 handwritten digits of 8 x 8 pixels that scikit-learn ships; those that do not train are held out."""
+
+    largest: ClassVar[float] = 16.0
+    # Mean and standard deviation of all its pixels in 0..1: of the images that train they would differ by the seed.
+    statistics: ClassVar[tuple[float, float]] = (0.3053, 0.3760)
+
+    def _sets(self) -> tuple[Images, None]:
+        return _digits(), None
+
+
+@cache
+def _digits() -> Images:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    return Images(bunch.images, bunch.target)  # type: ignore[attr-defined]
+
+
+CHOICES = {"digits": Digits}

@@ -1,0 +1,223 @@
+"""E copies of an ordinary nn.Module as one stack, through torch.func: parameters and buffers get a member axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from grokplane.models.base import StackedModel, Tap
+from grokplane.options import ConfigError
+from grokplane.random import generator
+
+Tensors = dict[str, Tensor]
+Layers = dict[str, tuple[Tensor, ...]]
+"""A layer's values [E, B, ..., F] by its name, before and after its activation function where it has one."""
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """A block in which torch's global generators start from this seed; afterwards they are what they were before."""
+    with torch.random.fork_rng([device] if device is not None and device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+class StackedModule(StackedModel):
+    """E modules of one class, each with its own parameters and buffers.
+
+    They are named as in the module, after "weights."; a parameter that requires no gradient is a buffer here. Layers
+    are named by their path in the module ("body.0"). A single member runs without vmap, and may draw random numbers:
+    torch's global generators start every step from (seed, step), and are put back.
+
+    Args:
+        members: E.
+        make: builds one module from the seed of its initial weights and the dtype of its parameters.
+    """
+
+    def __init__(self, members: int, make: Callable[[int, torch.dtype], nn.Module]) -> None:
+        super().__init__()
+        self._members, self._make = members, make
+        self._seeds, self._step = [0] * members, 0
+        self._use(make(0, torch.get_default_dtype()))
+        self.weights = nn.Module()
+        trained, others = _split(self._plain)
+        saved = self._plain.state_dict()
+        for name, value in trained.items():
+            owner, leaf = _owner(self.weights, name)
+            owner.register_parameter(leaf, nn.Parameter(_repeated(value, members)))
+        for name, value in others.items():
+            owner, leaf = _owner(self.weights, name)
+            owner.register_buffer(leaf, _repeated(value, members), persistent=name in saved)
+
+    def _use(self, module: nn.Module) -> None:
+        """Take the forward pass from this module; in a tuple, as its own parameters are not to be registered."""
+        for layer in module.modules():
+            if isinstance(layer, nn.ReLU):
+                layer.inplace = False  # a tap wants to see what came in
+        self._held = (module.train(self.training),)
+
+    @property
+    def _plain(self) -> nn.Module:
+        return self._held[0]
+
+    def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
+        """Outputs [E, B, C]; buffers change in training alone."""
+        buffers = {name: value.clone() for name, value in self.weights.named_buffers()}
+        watch = _Watch(encoded.shape[1])
+        with nullcontext() if tap is None else watch.on(self._plain), self._randomness(encoded.device):
+            outputs, layers, after = self._call(buffers, encoded, watch)
+        if self.training:
+            with torch.no_grad():
+                for name, value in self.weights.named_buffers():
+                    value.copy_(after[name])
+        if tap is not None:
+            for name, values in layers.items():
+                tap(name, values[0], values[-1], name in watch.exact_zeros)
+        return outputs
+
+    def _call(self, buffers: Tensors, encoded: Tensor, watch: _Watch) -> tuple[Tensor, Layers, Tensors]:
+        """Outputs, what was watched, and the buffers as the modules left them, all with the member axis."""
+
+        def one(parameters: Tensors, buffers: Tensors, inputs: Tensor) -> tuple[Tensor, Layers, Tensors]:
+            watch.seen.clear()
+            state = parameters | buffers
+            outputs = functional_call(self._plain, state, (inputs,))  # puts buffers that it replaces into `state`
+            return outputs, dict(watch.seen), {name: state[name] for name in buffers}
+
+        parameters: Tensors = dict(self.weights.named_parameters())
+        if self._members > 1:
+            return vmap(one, randomness="error")(parameters, buffers, encoded)
+        outputs, layers, after = one(_only(parameters), _only(buffers), encoded.squeeze(0))
+        return (
+            outputs[None],
+            {name: tuple(value[None] for value in values) for name, values in layers.items()},
+            {name: value[None] for name, value in after.items()},
+        )
+
+    def _randomness(self, device: torch.device) -> Any:
+        if self._members > 1:  # vmap refuses whatever is random
+            return nullcontext()
+        return seeded(generator(self._seeds[0], "module", self._step).initial_seed(), device)
+
+    def pad(self, real: Tensor | None, training: bool) -> None:
+        """Refuse padding beside batch statistics, which a module would take over padding too.
+
+        Raises:
+            ConfigError: members with unequal numbers of points in full batches, and a module with batch norm.
+        """
+        super().pad(real, training)
+        padded = training and real is not None and not bool(real.all())
+        if padded and any(isinstance(layer, _BatchNorm) for layer in self._plain.modules()):
+            allowed = "must be a number where members have unequal training subsets and the module has batch norm"
+            raise ConfigError("train.batch_size", "full", allowed)
+
+    def at(self, step: int) -> None:
+        """Which step's random numbers a single member draws."""
+        super().at(step)
+        self._step = step
+
+    def train(self, mode: bool = True) -> Self:
+        """Training or evaluation, in the module that the forward pass is taken from too."""
+        self._plain.train(mode)
+        return super().train(mode)
+
+    def hidden(self) -> list[str]:
+        """The weights of linear layers, but for the first and the last module that has parameters."""
+        inner = list(self._owned())[1:-1]
+        linear = [path for path in inner if isinstance(self._plain.get_submodule(path), nn.Linear)]
+        return [f"weights.{path}.weight" for path in linear if "weight" in self._owned()[path]]
+
+    def layers(self) -> dict[str, dict[str, nn.Parameter]]:
+        """The parameters of every module that has some of its own, by its path; the outermost by its class's name."""
+        return {path or type(self._plain).__name__: roles for path, roles in self._owned().items()}
+
+    def _owned(self) -> dict[str, dict[str, nn.Parameter]]:
+        """By path, each module's own parameters; one that several share is the first one's."""
+        found: dict[str, dict[str, nn.Parameter]] = {}
+        for name, parameter in self.weights.named_parameters():
+            path, _, role = name.rpartition(".")
+            found.setdefault(path, {})[role] = parameter
+        return found
+
+    def reset(self, member: int, init: str, generator: torch.Generator) -> None:  # noqa: ARG002 (modules draw their own)
+        """Give one member the weights and buffers of a module that was built from its own seed."""
+        self._seeds[member] = generator.initial_seed()
+        module = self._make(self._seeds[member], next(self.parameters()).dtype)
+        if member == 0:
+            self._use(module)  # what it holds besides parameters and buffers is of the right dtype too
+        trained, others = _split(module)
+        stacked = dict(self.weights.named_parameters()) | dict(self.weights.named_buffers())
+        for name, value in (trained | others).items():
+            stacked[name][member] = value
+
+
+class _Watch:
+    """What the layers of a module saw in its last forward pass.
+
+    Attributes:
+        seen: values by the layer's path; a layer that is called again is there again, as "PATH (2)".
+        exact_zeros: names of the layers that are ReLUs.
+    """
+
+    def __init__(self, batch: int) -> None:
+        self.seen: Layers = {}
+        self.exact_zeros: set[str] = set()
+        self._batch = batch
+
+    @contextmanager
+    def on(self, module: nn.Module) -> Iterator[None]:
+        """A block in which the module's layers are watched: those with parameters of their own, and ReLUs."""
+        watched = [
+            layer.register_forward_hook(partial(self._note, path or type(module).__name__))
+            for path, layer in module.named_modules()
+            if isinstance(layer, nn.ReLU) or any(True for _ in layer.parameters(recurse=False))
+        ]
+        try:
+            yield
+        finally:
+            for handle in watched:
+                handle.remove()
+
+    def _note(self, name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        values = output[0] if isinstance(output, tuple) else output  # torch.nn.LSTM gives its states besides
+        if not isinstance(values, Tensor) or values.dim() < 2 or len(values) != self._batch:
+            return  # not one row a point
+        calls = 1 + sum(seen.partition(" (")[0] == name for seen in self.seen)
+        name = name if calls == 1 else f"{name} ({calls})"
+        # Copies: what follows may work in place.
+        self.seen[name] = (inputs[0].clone(), values.clone()) if isinstance(layer, nn.ReLU) else (values.clone(),)
+        if isinstance(layer, nn.ReLU):
+            self.exact_zeros.add(name)
+
+
+def _split(module: nn.Module) -> tuple[Tensors, Tensors]:
+    """What is trained, and what else the module keeps: buffers and parameters that require no gradient."""
+    parameters = dict(module.named_parameters())
+    trained = {name: value.detach() for name, value in parameters.items() if value.requires_grad}
+    fixed = {name: value.detach() for name, value in parameters.items() if not value.requires_grad}
+    return trained, fixed | dict(module.named_buffers())
+
+
+def _only(stacked: Tensors) -> Tensors:
+    return {name: value.squeeze(0) for name, value in stacked.items()}
+
+
+def _repeated(value: Tensor, members: int) -> Tensor:
+    return value.expand(members, *value.shape).clone()
+
+
+def _owner(root: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The module that a tensor of that dotted name belongs to, made where it is not there yet; and its last name."""
+    *path, leaf = name.split(".")
+    for part in path:
+        if part not in dict(root.named_children()):
+            root.add_module(part, nn.Module())
+        root = root.get_submodule(part)
+    return root, leaf

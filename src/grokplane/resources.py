@@ -1,0 +1,56 @@
+"""What fits in memory; on the floor below all rooms, with `options` and `random`."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from grokplane.options import ConfigError
+
+
+def check_fits(key: str, value: object, units: int, unit_bytes: int, what: str = "a table of {} rows") -> None:
+    """Refuse what would take more than half of the memory that is available.
+
+    Args:
+        key: whose value decides how much it is.
+        value: that value.
+        units: how many rows (or the like).
+        unit_bytes: what one takes, with all that is made on the way.
+        what: what is made, with a place for the number of units.
+
+    Raises:
+        ConfigError: with the bytes that it would take and how many units may be asked for.
+    """
+    size, available = units * unit_bytes, available_bytes()
+    if size > available // 2:
+        raise ConfigError(
+            key,
+            value,
+            f"{what.format(units)} would take {human(size)}, more than half of the {human(available)} available; "
+            f"must be at most {available // 2 // unit_bytes}",
+        )
+
+
+def available_bytes() -> int:
+    """Memory that a process can still get here: what Linux estimates and a container leaves; elsewhere all."""
+    meminfo = Path("/proc/meminfo")
+    found = re.search(r"^MemAvailable:\s*(\d+) kB", meminfo.read_text(), re.M) if meminfo.exists() else None
+    if found is None:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(int(found[1]) * 1024, container_bytes(Path("/sys/fs/cgroup")))
+
+
+def container_bytes(cgroup: Path) -> int:
+    """Memory that a control group (version 2) still allows; without limit, more than any machine has."""
+    limit, used = cgroup / "memory.max", cgroup / "memory.current"
+    if not (limit.exists() and used.exists()) or not limit.read_text().strip().isdigit():
+        return 1 << 62
+    return max(0, int(limit.read_text()) - int(used.read_text()))
+
+
+def human(size: float) -> str:
+    """Bytes in the largest unit of which there is at least one: "384.0 GiB"."""
+    units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"]
+    power = min(max(int(size).bit_length() - 1, 0) // 10, len(units) - 1)
+    return f"{size / 1024**power:.{min(power, 1)}f} {units[power]}"

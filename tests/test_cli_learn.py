@@ -1,0 +1,89 @@
+"""Every task and every model learns a tiny training set by heart, through the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import QUIET, Call, background, finished, rows, summary
+from idx_files import write_images
+
+from grokplane import config
+
+SHORT = (*QUIET, "train.threads=1", "train.steps=300", "log.dense_steps=1", "log.every=50", "optimizer.lr=0.01")
+BASE = ("metrics=[loss,accuracy,weight_norms,dead_neurons,gradients,activations]", "optimizer.weight_decay=0.0")
+SMALL_MLP = ("model.hidden=[32]", "model.embedding_dim=16")
+FEATURES = ("model.embedding=none", "model.hidden=[32,32]")
+IMAGES = ("data.train_points=30", "data.test_points=40")
+FEW = ("data.p=7", "data.layout=equation", "data.train_fraction=0.3")
+FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
+NET = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, vocabulary, length, outputs, width=16):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, width)
+        self.body = nn.Sequential(nn.Linear(length * width, 32), nn.ReLU(), nn.Linear(32, outputs))
+
+    def forward(self, tokens):
+        return self.body(self.embedding(tokens).flatten(1))
+"""
+# By data/model: what is typed, and the names of layers that must be among the metrics.
+LEARNT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "modular": ((*FEW, *SMALL_MLP), ("layer 1", "layer 2")),
+    "permutations": (("data=permutations", "data.train_fraction=0.002", *SMALL_MLP), ("layer 2",)),
+    "sums": (("data=sums", "data.operands=4", "data.equations=100", *SMALL_MLP), ("layer 2",)),
+    "parity": (("data=parity", "data.points=60", *FEATURES), ("layer 3",)),
+    "teacher_student": (("data=teacher_student", "data.train_points=5", "loss=mse", *FEATURES), ("layer 3",)),
+    "mnist": (("data=mnist", *IMAGES, *FEATURES), ("layer 3",)),
+    "fashion_mnist": (("data=fashion_mnist", *IMAGES, *FEATURES), ("layer 3",)),
+    "digits": (("data=digits", *IMAGES, *FEATURES), ("layer 3",)),
+    "mlp": ((*FEW, *SMALL_MLP), ("layer 1", "layer 2")),
+    "mlp_mnist": (("data=digits", *IMAGES, "model=mlp_mnist", "model.init_scale=1.0"), ("layer 3",)),
+    "conv": (("data=digits", *IMAGES, "model=conv", "model.padding=1"), ("layer 1", "layer 2", "layer 4")),
+    "transformer": ((*FEW, "model=transformer", "model.width=32", "model.mlp_width=64"), ("layer 2 mlp", "layer 3")),
+    "lstm": ((*FEW, "model=lstm", "model.width=32"), ("layer 1", "layer 2")),
+    "module": ((*FEW, "model=module", "model.module._target_=nets.Net"), ("body.0", "body.2")),
+}
+
+
+@pytest.fixture(scope="module")
+def submit() -> Iterator[Callable[..., Future[Any]]]:
+    with background() as submit:
+        yield submit
+
+
+@pytest.fixture(scope="module", autouse=True)
+def learnt(
+    submit: Callable[..., Future[Any]], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, tuple[Path, Future[Call]]]:
+    found = {}
+    for name, (typed, _) in LEARNT.items():
+        cwd = tmp_path_factory.mktemp(name)
+        (cwd / "nets.py").write_text(NET)
+        if name in FOLDERS:
+            write_images(cwd / "data" / FOLDERS[name] / "raw", train=50, test=40)
+        call = submit(finished, *SHORT, *BASE, *typed, "hydra.run.dir=run", cwd=cwd, PYTHONPATH=str(cwd))
+        found[name] = cwd / "run", call
+    return found
+
+
+def test_every_task_and_every_model_is_among_them() -> None:
+    assert {*config.group_names("data"), *config.group_names("model")} == LEARNT.keys()
+
+
+@pytest.mark.parametrize("name", LEARNT)
+def test_a_tiny_training_set_is_learnt(name: str, learnt: dict[str, tuple[Path, Future[Call]]]) -> None:
+    folder, call = learnt[name]
+    call.result()
+    last = rows(folder)[-1]
+    assert last["Acc/train"] == 1.0
+    assert summary(folder)["grok"]["train_step"] > 0
+    for layer in LEARNT[name][1]:
+        assert last[f"WN/{layer}"] > 0
+        assert any(key.startswith("grad_norm_weight") and key.endswith(f"/{layer}") for key in last)
+        assert f"activations_mean_eval/{layer}" in last

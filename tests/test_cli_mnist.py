@@ -1,0 +1,176 @@
+"""train_mnist.py through the real command line: digits without files, MNIST's files, and files that cannot be used."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import QUIET, background, call, digest, finished, refusal, rows, summary
+from idx_files import GENUINE, write_images
+
+from grokplane import config
+
+PROGRAM = "train_mnist.py"
+SHORT = ("train.threads=1", "log.dense_steps=2", "log.every=100")
+IMAGES = Path("MNIST/raw/train-images-idx3-ubyte.gz")
+# What is done to the folder of files, what is typed, the beginning and a part of the line.
+BAD: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str, str]] = {
+    "no folder": (
+        Path.exists,
+        ("data.root=nowhere",),
+        "data.root=nowhere: no file nowhere/MNIST/raw/",
+        "root=nowhere`",
+    ),
+    "missing": (
+        lambda root: (root / IMAGES).unlink(),
+        (),
+        "data.root=data: no file data/MNIST/raw/train-im",
+        "root=data`",
+    ),
+    "truncated": (
+        lambda root: (root / IMAGES).write_bytes((root / IMAGES).read_bytes()[:-9]),
+        (),
+        "data.root=data: data/MNIST/raw/train-images-idx3-ubyte.gz ends too early",
+        "`python train_mnist.py data.download=true data.root=data` gets it anew",
+    ),
+    "wrong magic": (
+        lambda root: (root / IMAGES).write_bytes(gzip.compress(b"\0\0\x0d\x03" + bytes(100))),
+        (),
+        "data.root=data: data/MNIST/raw/train-images-idx3-ubyte.gz begins with 0x00000d03, ",
+        "0x00000803; delete it",
+    ),
+    "a file as root": (
+        Path.exists,
+        ("data.root=data/" + str(IMAGES),),
+        f"data.root=data/{IMAGES}: no file",
+        "gets it",
+    ),
+    "another set": (
+        Path.exists,
+        ("data=fashion_mnist",),
+        "data.root=data: no file data/FashionMNIST/",
+        "data=fashion_m",
+    ),
+    "a typo": (Path.exists, ("data.rot=x",), "data.rot=x: unknown key", "data.root"),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def submit() -> Iterator[Callable[..., Future[Any]]]:
+    with background() as submit:
+        yield submit
+
+
+@pytest.fixture(scope="module", autouse=True)
+def refused(submit: Callable[..., Future[Any]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    calls = {}
+    for name, (damage, typed, _, _) in BAD.items():
+        cwd = tmp_path_factory.mktemp("bad")
+        write_images(cwd / "data" / "MNIST" / "raw", train=60, test=10)
+        damage(cwd / "data")
+        calls[name] = cwd, digest(cwd), submit(call, *typed, cwd=cwd, program=PROGRAM)
+    return calls
+
+
+def test_digits_need_no_file(tmp_path: Path) -> None:
+    finished(
+        "data=digits",
+        "train.steps=200",
+        "record.wandb=disabled",
+        *SHORT,
+        "hydra.run.dir=run",
+        cwd=tmp_path,
+        program=PROGRAM,
+    )
+    assert [row["step"] for row in rows(tmp_path / "run")] == [0, 1, 100, 200]
+    first, *_, last = rows(tmp_path / "run")
+    assert last["Loss/train"] < first["Loss/train"] / 4
+    assert summary(tmp_path / "run")["status"] == "finished"
+    assert (tmp_path / "run" / "figures" / "curves.png").exists()
+    assert {f"num_dead_nrns_eval/layer {number}" for number in (1, 2)} < last.keys()
+
+
+def test_mnist_trains_from_the_genuine_files_where_they_are_there(tmp_path: Path) -> None:
+    write_images(tmp_path / "data" / "MNIST" / "raw", train=1_000, test=100)
+    root = GENUINE if GENUINE.exists() else tmp_path / "data"
+    typed = (f"data.root={root}", "train.steps=5", "hydra.run.dir=run", *SHORT, *QUIET)
+    finished(*typed, cwd=tmp_path, program=PROGRAM)
+    first, *_, last = rows(tmp_path / "run")
+    assert last["step"] == 5
+    assert last["Loss/train"] < first["Loss/train"]
+    assert 64 < first["WN/layer 1"] < 67  # eight times torch's: 8 sqrt(200 (784 + 1) / (3 * 784)) = 65.3
+
+
+def test_seeds_are_swept_over(tmp_path: Path) -> None:
+    write_images(tmp_path / "data" / "MNIST" / "raw", train=60, test=10)
+    typed = ("seed=0,1", "data.train_points=20", "train.batch_size=full", "train.steps=3", *SHORT, *QUIET)
+    finished("-m", *typed, "hydra.sweep.dir=sweep", cwd=tmp_path, program=PROGRAM)
+    losses = [rows(tmp_path / "sweep" / str(job))[-1]["Loss/train"] for job in range(2)]
+    assert losses[0] != losses[1]
+
+
+def test_help_names_the_program_and_its_own_defaults(tmp_path: Path) -> None:
+    text = finished("--help", cwd=tmp_path, program=PROGRAM).stdout
+    assert text.startswith("python train_mnist.py [key=value ...]")
+    assert "outputs/infoplane_mnist/" in text
+    for line in (
+        "data=digits | fashion_mnist | mnist",
+        "data.root=data ",
+        "train.steps=100000 ",
+        "model.noise_sigma=0.001 ",
+    ):
+        assert line in text
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_and_keys_are_refused_in_one_line_and_nothing_is_written(refused: dict[str, Any], name: str) -> None:
+    cwd, before, done = refused[name]
+    _, _, beginning, part = BAD[name]
+    line = refusal(done.result())
+    assert line.startswith(beginning)
+    assert part in line.removeprefix(beginning)
+    assert digest(cwd) == before
+
+
+@pytest.mark.parametrize("name", [None, *config.group_names("experiment")])
+def test_an_experiment_is_the_same_run_from_both_programs(name: str | None) -> None:
+    """Without one, train_mnist.py is infoplane_mnist."""
+    ours = config.compose([] if name is None else [f"experiment={name}"], "train_mnist")
+    theirs = config.compose([f"experiment={name or 'infoplane_mnist'}"], "train")
+    assert config.flat(ours) == config.flat(theirs)
+
+
+def test_the_settings_are_those_of_the_field() -> None:
+    infoplane, omnigrok = (
+        config.flat(config.compose([f"experiment={name}_mnist"])) for name in ("infoplane", "omnigrok")
+    )
+    expected = {
+        "data.train_points": 1_000,
+        "data.selection": "random",
+        "data.normalize": True,
+        "data.test_points": None,
+        "model.hidden": [200, 200],
+        "model.init_scale": 8.0,
+        "model.noise_sigma": 1e-3,
+        "model.noise_in": "both",
+        "optimizer.lr": 1e-3,
+        "optimizer.weight_decay": 1e-2,
+        "train.steps": 100_000,
+        "train.batch_size": 200,
+        "log.dense_steps": 30,
+        "log.every": 1_000,
+        "train.dtype": "float32",
+    }
+    assert {key: infoplane[key] for key in expected} == expected
+    differs = {key: value for key, value in omnigrok.items() if infoplane[key] != value}
+    assert differs == {
+        "name": "omnigrok_mnist",
+        "data.selection": "first",
+        "data.normalize": False,
+        "model.noise_sigma": 0.0,
+        "train.dtype": "float64",
+    }

@@ -1,0 +1,59 @@
+"""What holds for every sequence model, with dropout: observation does not disturb, a resumed run is the same run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from builders import METRICS, NEVER, finish, member, task, trained, training, weights
+
+from grokplane.models import LSTM, Transformer
+from grokplane.train import LogOptions, Member, Stack, run
+
+ALWAYS = LogOptions(dense_steps=100, every=1)
+MODELS: dict[str, Any] = {
+    "transformer": lambda p: Transformer(layers=2, heads=2, width=8, mlp_width=12, dropout=p),
+    "lstm": lambda p: LSTM(layers=2, width=8, dropout=p),
+}
+EVERY = pytest.mark.parametrize("name", MODELS)
+
+
+def members(name: str, **parts: Any) -> list[Member]:
+    """Two members with dropout and training subsets of their own."""
+    return [
+        member(
+            seed=seed,
+            model=MODELS[name](dropout),
+            data=task(layout="equation", train_fraction=fraction),
+            train=training(steps=20),
+            **parts,
+        )
+        for seed, dropout, fraction in [(3, 0.2, 0.3), (5, 0.5, 0.6)]
+    ]
+
+
+@EVERY
+def test_how_often_one_looks_changes_no_bit(name: str) -> None:
+    never, always = (trained(*members(name, log=log, metrics=METRICS)) for log in (NEVER, ALWAYS))
+    for key, value in never.parameters.items():
+        assert torch.equal(always.parameters[key], value), key
+
+
+@EVERY
+def test_a_resumed_run_is_the_run_never_stopped(name: str) -> None:
+    whole, first, second = trained(*members(name)), Stack(members(name)), Stack(members(name))
+    for _ in run(first, stop=lambda: first.step == 7):
+        pass
+    second.load([first.state(number) for number in range(2)])
+    finish(second)
+    for key, value in whole.parameters.items():
+        assert torch.equal(second.parameters[key], value), key
+
+
+@EVERY
+def test_dropout_matters(name: str) -> None:
+    one = members(name)[0]
+    with_it, without = trained(one), trained(replace(one, model=MODELS[name](0.0)))
+    assert not torch.equal(weights(with_it), weights(without))

@@ -146,7 +146,7 @@ REFUSED = {
     "no fraction, random": (Modular(RandomSplit(), train_fraction=None), "data.train_fraction=null: .*above 0"),
     "no fraction, ordered": (Modular(OrderedSplit(), train_fraction=None), "data.train_fraction=null: .*above 0"),
     "empty training": (Modular(RandomSplit(), p=3, train_fraction=0.1), "data.train_fraction=0.1: .*training.* 9 "),
-    "empty holdout": (Modular(LabelHoldout(below=1), p=3, train_fraction=0.1), "data.train_fraction=0.1: .* 6 pairs"),
+    "empty holdout": (Modular(LabelHoldout(below=1), p=3, train_fraction=0.1), "data.train_fraction=0.1: .* 6 "),
     "all held out": (Modular(LabelHoldout(), p=7), r"data.split.below=20: .*0 to 6"),
     "all labels": (Modular(LabelHoldout([0, 1], below=None), p=2), r"data.split.labels=\[0, 1\]: .*0 to 1"),
     "no such label": (Modular(LabelHoldout([3, 60])), r"data.split.labels=\[3, 60\]: .*answer 60; .*0 to 52"),

@@ -1,12 +1,17 @@
-"""What fits in memory; on the floor below all rooms, with `options` and `random`."""
+"""What fits in memory, and keeping it; on the floor below all rooms, with `options` and `random`."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
+import sys
 from pathlib import Path
 
 from grokplane.options import ConfigError
+
+# Numbers of glibc's mallopt.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def check_fits(key: str, value: object, units: int, unit_bytes: int, what: str = "a table of {} rows") -> None:
@@ -54,3 +59,15 @@ def human(size: float) -> str:
     units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"]
     power = min(max(int(size).bit_length() - 1, 0) // 10, len(units) - 1)
     return f"{size / 1024**power:.{min(power, 1)}f} {units[power]}"
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, where the C library can be told to (glibc).
+
+    Otherwise every large tensor of a training step is fetched from the kernel, zeroed page by page and given back: a
+    fifth of the step of 16 stacked Transformers.
+    """
+    change = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if change is not None:
+        change(_M_MMAP_MAX, 0)
+        change(_M_TRIM_THRESHOLD, -1)

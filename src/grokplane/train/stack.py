@@ -14,6 +14,7 @@ from grokplane.data import SAMPLERS, Batches, StackedExamples
 from grokplane.models import Signature
 from grokplane.optim import Context, freeze
 from grokplane.options import ConfigError
+from grokplane.resources import keep_freed_memory
 from grokplane.train.grok import GrokMarks
 from grokplane.train.member import Member, check_stackable
 
@@ -43,6 +44,7 @@ class Stack:
         self.dtype: torch.dtype = getattr(torch, options.dtype)
         self.device = find_device(options.device)
         torch.set_num_threads(options.threads or min(len(members), 4, _cores()))
+        keep_freed_memory()
         self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
         if self.examples.train.targets.is_floating_point():
             _refuse_labels(members[0])

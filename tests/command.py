@@ -19,7 +19,7 @@ import matplotlib
 import torch
 
 TRAIN = Path(__file__).parents[1] / "train.py"
-PROCESSES = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2  # that many calls at a time, in each worker
+PROCESSES = 2
 TINY = ("data.p=7", "data.train_fraction=0.5", "model.hidden=[8]", "model.embedding_dim=8", "train.threads=1")
 QUIET = ("record.figures=false", "record.wandb=disabled")
 

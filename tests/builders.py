@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokplane import metrics, optim
+from grokplane import config, optim
 from grokplane.data import Modular, RandomSplit
 from grokplane.losses import CrossEntropy
 from grokplane.metrics import Metric
@@ -16,11 +16,7 @@ from grokplane.optim import AdamW, Constant
 from grokplane.train import LogOptions, Member, Point, Stack, TrainOptions, run
 
 NEVER = LogOptions(dense_steps=0, every=10**9)
-METRICS: dict[str, Metric] = {
-    name: getattr(metrics, name)()
-    for name in metrics.__all__
-    if name not in ("LayerOutput", "Metric", "Observation", "Subset")
-}
+METRICS: dict[str, Metric] = {choice.__name__: choice() for group, _, choice in config.choices() if group == "metrics"}
 OPTIMIZERS: dict[str, tuple[type[optim.TorchOptimizer], dict[str, Any]]] = {
     "adamw": (optim.AdamW, {"betas": [0.9, 0.98]}),
     "adam": (optim.Adam, {}),

@@ -77,7 +77,7 @@ def test_every_experiment_runs(name: str, experiments: dict[str, tuple[Path, Fut
     assert summary(folder)["status"] == "finished"
     assert [row["step"] for row in rows(folder)] == [0, 1, 2, 5]
     assert (folder / "figures" / "curves.png").stat().st_size > 10_000
-    assert "figures/curves.png" in done.result().stdout
+    assert "figures: curves.png, information_accuracy.png, information_plane.gif" in done.result().stdout
 
 
 @pytest.mark.parametrize("number", range(len(SWEEPS)), ids=[typed[0] for _, typed in SWEEPS])

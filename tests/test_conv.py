@@ -78,8 +78,9 @@ def test_a_tap_sees_the_channels_of_pooled_images_and_then_units() -> None:
     network, x = stacked((28, 28), activation="ReLU"), images((28, 28))
     seen: dict[str, tuple[Tensor, Tensor, bool]] = {}
 
-    def tap(name: str, logits: Tensor, activations: Tensor, exact_zeros: bool, noisy: Tensor | None = None, /) -> None:
-        assert noisy is not None
+    def tap(name: str, *values: Any) -> None:
+        logits, activations, exact_zeros, noisy, sigma = values
+        assert sigma is None
         assert torch.equal(noisy, activations)
         seen[name] = logits, activations, exact_zeros
 

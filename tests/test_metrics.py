@@ -179,6 +179,25 @@ def test_a_unit_lives_if_one_position_of_one_real_point_is_active(position: tupl
     assert metric("dead_neurons")(seen)["num_dead_nrns_eval/layer 1"].tolist() == [dead]
 
 
+def test_within_class_variance_is_that_of_a_slow_loop(seen: Observation, points: dict[str, list[Points]]) -> None:
+    values = metric("within_class")(seen)
+    for subset in SIZES:
+        near(values[f"NC1_{subset}/layer 1"], [collapse(m["relu"].relu(), m["targets"]) for m in points[subset]])
+        near(values[f"NC1_{subset}/layer 3"], [collapse(m["outputs"], m["targets"]) for m in points[subset]])
+
+
+def collapse(values: Tensor, targets: Tensor) -> float:
+    """tr(S_W) / tr(S_B), point by point and unit by unit."""
+    within = between = 0.0
+    for unit in values.T.tolist():
+        pairs = list(zip(unit, targets.tolist(), strict=True))
+        for value, label in pairs:
+            own = mean([other for other, of in pairs if of == label])
+            within += (value - own) ** 2
+            between += (own - mean(unit)) ** 2
+    return within / between
+
+
 def test_weight_norms_are_those_of_a_slow_loop(seen: Observation) -> None:
     values = metric("weight_norms")(seen)
     total = [0.0, 0.0, 0.0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import is_dataclass
 from pathlib import Path
 
@@ -13,8 +14,8 @@ import torch
 import yaml
 from torch import Tensor
 
-from grokplane import metrics
-from grokplane.metrics import LayerOutput, Observation, Subset
+from grokplane import config, metrics
+from grokplane.metrics import Inputs, LayerOutput, Observation, Subset
 from grokplane.options import check_options
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +46,16 @@ def observation(device: str) -> Observation:
     return Observation(1, train, held_out, rate, parameters, every, lambda: parameters, seconds_per_step=0.5)
 
 
+def information(seen: Observation) -> dict[str, float]:
+    """What `mi=default` adds for a task of two operands."""
+    tokens = {name: torch.arange(2 * part.mask.shape[1]).view(1, -1, 2) % 5 for name, part in seen.subsets.items()}
+    asked = {name: (lambda x=x: x.expand(MEMBERS, -1, -1)) for name, x in tokens.items()}
+    inputs = Inputs(asked, operands=(0, 1), discrete=True, population=lambda: tokens["train"], seeds=range(MEMBERS))
+    chosen = config.member(config.compose()).mi
+    with chosen.gauge(inputs) or nullcontext() as gauge:
+        return gauge.estimate(seen, [0]).result()[0]
+
+
 def documented() -> set[str]:
     """Names in the first column of the tables of docs/metrics.md, with {a,b} written out."""
     text = (ROOT / "docs/metrics.md").read_text()
@@ -55,7 +66,7 @@ def documented() -> set[str]:
 
 def test_the_docs_name_exactly_what_the_metrics_emit() -> None:
     seen = observation("cpu")
-    emitted = {key for name in CLASSES.values() for key in getattr(metrics, name)()(seen)}
+    emitted = {key for name in CLASSES.values() for key in getattr(metrics, name)()(seen)} | set(information(seen))
     assert {re.sub(r"layer \d", "<layer>", key) for key in emitted} == documented()
 
 
@@ -75,8 +86,9 @@ def test_the_config_file_names_its_own_schema(path: Path) -> None:
 
 
 def test_every_metric_has_a_config_file_and_allowed_defaults() -> None:
-    tools = {"LayerOutput", "Metric", "Observation", "Subset"}
-    assert set(CLASSES.values()) == set(metrics.__all__) - tools
+    found = {name for group, name, _ in config.choices() if group == "metrics"}
+    assert set(CLASSES) == found
+    assert set(CLASSES.values()) <= set(metrics.__all__)
     for name in CLASSES.values():
         chosen = getattr(metrics, name)()
         assert is_dataclass(chosen)

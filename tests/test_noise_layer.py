@@ -38,9 +38,8 @@ def points(count: int = 30, members: int = 1) -> Tensor:
 def tapped(model: StackedModel, x: Tensor) -> tuple[Tensor, dict[str, LayerOutput]]:
     seen: dict[str, LayerOutput] = {}
 
-    def tap(name: str, logits: Tensor, activations: Tensor, exact_zeros: bool, noisy: Tensor | None = None, /) -> None:
-        assert noisy is not None
-        seen[name] = LayerOutput(logits, activations, exact_zeros, noisy)
+    def tap(name: str, *values: Any) -> None:
+        seen[name] = LayerOutput(*values)
 
     with torch.no_grad():
         return model(x, tap), seen
@@ -71,6 +70,8 @@ def test_noise_is_normal_of_the_given_size(sigma: float, mode: bool) -> None:
     for output in seen.values():
         scaled = added(output).flatten() / sigma
         n = len(scaled)
+        assert output.sigma is not None
+        assert output.sigma.tolist() == [pytest.approx(sigma, rel=1e-6)]
         assert abs(float(scaled.mean())) < 5 / n**0.5
         assert abs(float(scaled.square().mean()) - 1) < 5 * (2 / n) ** 0.5
         assert abs(float(scaled.pow(4).mean()) - 3) < 5 * (96 / n) ** 0.5
@@ -140,9 +141,10 @@ def test_relative_noise_has_the_size_of_the_layers_own_spread() -> None:
     _, seen = tapped(model, x)
     for output in seen.values():
         spread = output.activations.flatten(1).std(1, correction=0)
-        torch.testing.assert_close(
-            added(output).flatten(1).std(1) / spread, torch.tensor([0.1, 0.4]).double(), rtol=0.1, atol=0
-        )
+        expected = torch.tensor([0.1, 0.4]).double()
+        torch.testing.assert_close(added(output).flatten(1).std(1) / spread, expected, rtol=0.1, atol=0)
+        assert output.sigma is not None
+        torch.testing.assert_close(output.sigma.double(), spread * expected, rtol=1e-6, atol=0)
 
 
 def test_relative_noise_leaves_padding_out() -> None:
@@ -179,7 +181,7 @@ def test_noise_is_on_when_it_is_to_be(when: str, noisy: list[bool]) -> None:
 
 
 def test_without_noise_nothing_is_drawn_or_copied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(Noise, "_drawn")
+    monkeypatch.delattr(Noise, "_deviations")
     _, seen = tapped(network(0.0, 0.0), points(members=2))
     assert all(output.noisy is output.activations for output in seen.values())
     network(0.3, noise_flow="measured")(points())  # nobody measures

@@ -20,13 +20,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from grokplane import data, losses, metrics, models, optim, record, train
+from grokplane import data, losses, metrics, mi, models, optim, record, train
 from grokplane.options import ConfigError, check_options, one_of, option
 from grokplane.record.atomic import flatten
 from grokplane.train import Member
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-ROOMS = (data, losses, metrics, models, optim, record, train)
+ROOMS = (data, losses, metrics, mi, models, optim, record, train)
 # The parts of a config that make a member; the others say how it is recorded.
 MEMBER_KEYS = tuple(spec.name for spec in fields(Member))
 # Groups of which any number of choices are taken: `metrics=[loss,accuracy]`.

@@ -18,9 +18,9 @@ def report(folder: Path, summary: Mapping[str, Any]) -> str:
     ]
     if summary["diverged"] is not None:
         lines.append(("diverged", f"training loss not finite at step {summary['diverged']:,}"))
-    figure = folder / "figures" / "curves.png"
-    if figure.exists():
-        lines.append(("figure", str(figure)))
+    figures = sorted(path.name for path in (folder / "figures").glob("*.*"))
+    if figures:
+        lines.append(("figures", f"{folder / 'figures'}: {', '.join(figures)}"))
     return "\n".join(f"{name:<12} {text}" for name, text in lines)
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from grokplane.record import Recorder
 from grokplane.record.rows import METRICS, read_rows
 from grokplane.train import Point, Stack
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 log = logging.getLogger(__name__)
-
-
-# What the figures show: reading more would cost memory that grows with the run.
-DRAWN = ("Acc/", "Loss/", "WN/")
 
 
 def grok_summary(stack: Stack, number: int) -> dict[str, Any]:
@@ -77,20 +77,31 @@ class Scribe:
         """Draw the run's figures from what was recorded; a picture that fails must not fail the run."""
         if not self._config["record"]["figures"]:
             return
-        import pandas
-
         from grokplane import plot
 
-        folder, grok = self._recorder.folder, grok_summary(self._stack, self._number)
+        folder = self._recorder.folder
         try:
-            rows = pandas.DataFrame(
-                {name: value for name, value in row.items() if name == "step" or name.startswith(DRAWN)}
-                for row in read_rows(folder / METRICS)
-            ).assign(run=folder.name)
-            title = str(self._config["name"])
-            figure = plot.curves(rows, marks=grok, threshold=grok["threshold"], title=title)
-            plot.save(figure, folder / "figures" / "curves.png")
+            rows = _drawn(folder, plot.READS)
+            about = plot.about(self._config, grok_summary(self._stack, self._number))
         except Exception:
-            log.warning("figures/curves.png could not be drawn", exc_info=True)
+            log.warning("figures/ could not be drawn", exc_info=True)
             return
-        self._recorder.image("curves", folder / "figures" / "curves.png")
+        for picture in plot.pictures(rows.columns):
+            path = folder / "figures" / picture.file
+            try:
+                picture.write(rows, about, path)
+            except Exception:
+                log.warning("figures/%s could not be drawn", picture.file, exc_info=True)
+            else:
+                self._recorder.image(path.stem + "_film" * (path.suffix == ".gif"), path)
+
+
+def _drawn(folder: Path, prefixes: tuple[str, ...]) -> DataFrame:
+    """What figures show of a run's rows: reading more would cost memory that grows with the run."""
+    import pandas
+
+    rows = (
+        {name: value for name, value in row.items() if name == "step" or name.startswith(prefixes)}
+        for row in read_rows(folder / METRICS)
+    )
+    return pandas.DataFrame(rows).assign(run=folder.name)

@@ -110,7 +110,11 @@ class ImageTask:
     def _table(self, train: Images, test: Images) -> Table:
         pixels = self._scaled(np.concatenate([train.pixels, test.pixels]))
         labels = torch.from_numpy(np.concatenate([train.labels, test.labels]).astype(np.int64))
-        return Table(pixels, labels, None, CLASSES)
+        return Table(pixels, labels, None, CLASSES, population=self._population)
+
+    def _population(self) -> torch.Tensor:
+        """All images that may train, in the set's own order: whatever the seed, a code fitted to them is one code."""
+        return self._scaled(self._sets()[0].pixels)
 
     def _scaled(self, pixels: np.ndarray) -> torch.Tensor:
         scaled = torch.from_numpy(pixels.astype(np.float32)).div_(self.largest)

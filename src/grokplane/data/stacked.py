@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -67,6 +67,7 @@ class StackedExamples:
         outputs: number of classes, or of regression outputs.
         tolerance: regression: squared error below which an answer counts as right; None: class labels.
         fixed: tokens by position that no question is without.
+        population: see `Table`; of the first member's table.
     """
 
     inputs: Tensor
@@ -76,6 +77,7 @@ class StackedExamples:
     outputs: int
     tolerance: float | None
     fixed: Mapping[int, int]
+    population: Callable[[], Tensor] | None = None
 
 
 def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch.dtype) -> StackedExamples:
@@ -99,7 +101,9 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
     train = _subset(values, offset, [one.train for one in examples], answers)
     test = _subset(values, offset, [one.test for one in examples], held_out)
     table = examples[0].table
-    return StackedExamples(inputs, train, test, table.vocabulary, table.outputs, table.tolerance, table.fixed)
+    return StackedExamples(
+        inputs, train, test, table.vocabulary, table.outputs, table.tolerance, table.fixed, table.population
+    )
 
 
 def _check_alike(examples: Sequence[Examples]) -> None:

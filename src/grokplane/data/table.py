@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,6 +21,7 @@ class Table:
         tolerance: regression: squared error (mean over outputs) below which an answer counts as right; None: class
             labels.
         fixed: tokens by position that no question is without, whatever its operands (`op`, `=`).
+        population: gives all inputs [M, ...] of the set that a drawn table is a part of; None: the table is the set.
     """
 
     inputs: Tensor
@@ -29,6 +30,7 @@ class Table:
     outputs: int
     tolerance: float | None = None
     fixed: Mapping[int, int] = field(default_factory=dict)
+    population: Callable[[], Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)

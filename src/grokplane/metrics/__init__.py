@@ -3,7 +3,9 @@
 from grokplane.metrics.accuracy import Accuracy
 from grokplane.metrics.activations import Activations
 from grokplane.metrics.dead_neurons import DeadNeurons
+from grokplane.metrics.gauge import Gauge, Inputs, Pending
 from grokplane.metrics.gradients import Gradients
+from grokplane.metrics.information import Information, InformationChoice, Off
 from grokplane.metrics.learning_rate import LearningRate
 from grokplane.metrics.logit_scale import LogitScale
 from grokplane.metrics.loss import Loss
@@ -13,22 +15,30 @@ from grokplane.metrics.softmax_collapse import SoftmaxCollapse
 from grokplane.metrics.sparsity import Sparsity
 from grokplane.metrics.step_time import StepTime
 from grokplane.metrics.weight_norms import WeightNorms
+from grokplane.metrics.within_class import WithinClass
 
 __all__ = [
     "Accuracy",
     "Activations",
     "DeadNeurons",
+    "Gauge",
     "Gradients",
+    "Information",
+    "InformationChoice",
+    "Inputs",
     "LayerOutput",
     "LearningRate",
     "LogitScale",
     "Loss",
     "Metric",
     "Observation",
+    "Off",
+    "Pending",
     "Perplexity",
     "SoftmaxCollapse",
     "Sparsity",
     "StepTime",
     "Subset",
     "WeightNorms",
+    "WithinClass",
 ]

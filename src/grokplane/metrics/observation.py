@@ -20,12 +20,14 @@ class LayerOutput:
         activations: after it; the same tensor where the layer has none.
         exact_zeros: whether the activation function can return exactly zero on a whole interval (ReLU).
         noisy: the activations with the layer's noise; by default, and where there is no noise, the activations.
+        sigma: standard deviation [E] of that noise; None where there is none.
     """
 
     logits: Tensor
     activations: Tensor
     exact_zeros: bool
     noisy: Tensor = None  # type: ignore[assignment]
+    sigma: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.noisy is None:

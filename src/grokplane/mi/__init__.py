@@ -17,12 +17,13 @@ from grokplane.mi.discrete import Discrete, label_entropy
 from grokplane.mi.entropy import KozachenkoLeonenko, WeightedEntropy
 from grokplane.mi.info_nce import InfoNCE
 from grokplane.mi.joint_kl import JointKL
-from grokplane.mi.kde_bounds import KDE
+from grokplane.mi.kde_bounds import KDE, Bracket, bracket
 from grokplane.mi.kde_entropy import KDEEntropy
 from grokplane.mi.known_noise import KnownNoise
 from grokplane.mi.ksg import KSG
 from grokplane.mi.neighbours import counts, distances, nearest
-from grokplane.mi.ross import Ross
+from grokplane.mi.ross import Ross, ross_all
+from grokplane.mi.ross_pairs import Classes, classes
 from grokplane.mi.sliced import Sliced
 from grokplane.mi.weighted_kl import WeightedKL
 
@@ -31,7 +32,9 @@ __all__ = [
     "KSG",
     "PCA",
     "Binning",
+    "Bracket",
     "ClassKL",
+    "Classes",
     "Code",
     "Compressor",
     "ConvAutoencoder",
@@ -52,9 +55,12 @@ __all__ = [
     "Sliced",
     "WeightedEntropy",
     "WeightedKL",
+    "bracket",
+    "classes",
     "counts",
     "distances",
     "half_check",
     "label_entropy",
     "nearest",
+    "ross_all",
 ]

@@ -54,3 +54,7 @@ def patterns(x: Tensor, bins: int) -> Tensor:
     cell = ((x - low) / width * bins).long().clamp_max(bins - 1)
     factor = torch.randint(-(2**62), 2**62, (x.shape[-1],), generator=generator(0, "patterns")) * 2 + 1
     return (cell * factor.to(x.device)).sum(-1)
+
+
+GROUP = "mi/input"
+CHOICES = {"binning": Binning}

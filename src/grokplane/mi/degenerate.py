@@ -74,12 +74,24 @@ def independent(x: Tensor, name: str = "x") -> Tensor:
     x = varying(x)
     if x.shape[1] == 0:
         return x
+    kept = _pivots(x)
+    check_count(len(x), len(kept) + 2, f"{name} of rank {len(kept)}")
+    return x[:, sorted(kept)]
+
+
+def rank(x: Tensor) -> int:
+    """How many columns of x [N, d] are neither constant nor linear combinations of others (`independent`)."""
+    x = varying(x)
+    return len(_pivots(x)) if x.shape[1] else 0
+
+
+def _pivots(x: Tensor) -> list[int]:
+    """Columns of x [N, d], none constant, that span all."""
     rows = _directions(x)
     gram = (rows.T @ rows).cpu().numpy()
     (cholesky,) = get_lapack_funcs(("pstrf",), (gram,))
-    _, pivots, rank, _ = cholesky(gram, tol=DEPENDENT * float(np.max(np.diag(gram))))
-    check_count(len(x), int(rank) + 2, f"{name} of rank {rank}")
-    return x[:, sorted(int(column) - 1 for column in pivots[:rank])]
+    _, pivots, size, _ = cholesky(gram, tol=DEPENDENT * float(np.max(np.diag(gram))))
+    return [int(column) - 1 for column in pivots[: int(size)]]
 
 
 def _directions(x: Tensor) -> Tensor:
@@ -107,19 +119,21 @@ def independent_pairs(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def whiten(x: Tensor) -> tuple[Tensor, Tensor]:
+def whiten(x: Tensor, like: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Samples with unit covariance, and what their entropy lacks.
 
     Args:
         x: [N, d] of full rank (`independent`).
+        like: samples [M, d] of full rank whose covariance is used instead of x's own.
 
     Returns:
         Whitened samples [N, d] and half the logarithm of the determinant of their unbiased sample covariance,
         h(x) = h(whitened) + that. The divisor (N - 1 or N) cancels in the sum of both.
     """
-    centred = x - x.mean(0)
+    source = x if like is None else like
+    centred = source - source.mean(0)
     scale = centred.std(0)
     _, sizes, axes = torch.linalg.svd(torch.linalg.qr(centred / scale, mode="r").R)
-    sizes = sizes.clamp_min(1e-15 * float(sizes[0])) / (len(x) - 1) ** 0.5
+    sizes = sizes.clamp_min(1e-15 * float(sizes[0])) / (len(source) - 1) ** 0.5
     log_det = scale.log().sum() + sizes.log().sum()
     return ((x - x.median(0).values) / scale) @ (axes.T / sizes), log_det

@@ -121,8 +121,9 @@ def entropy_of(x: Tensor, rule: Rule, rescale: bool) -> Entropy:
 def information_of(x: Tensor, y: Tensor, rule: Rule, rescale: bool, settings: Hashable) -> Estimate:
     """h(X) + h(Y) - h(X, Y), all three by the same rule, of one sample x [N, dx], y [N, dy].
 
-    Degenerate input is treated as `grokplane.mi.degenerate` says. h(X) is remembered (`settings` names the rule), for
-    the input of a network stays the same from one log point to the next.
+    Degenerate input is treated as `grokplane.mi.degenerate` says. h(X) and h(Y) are remembered (`settings` names the
+    rule): the input of a network stays the same from one log point to the next, and its layer's entropy is asked for
+    against the labels too.
 
     Raises:
         ValueError: for linearly dependent x and y, or too few distinct rows.
@@ -130,8 +131,8 @@ def information_of(x: Tensor, y: Tensor, rule: Rule, rescale: bool, settings: Ha
     x, y = independent_pairs(*distinct_pairs(x, y))
     if x.shape[1] == 0 or y.shape[1] == 0:
         return nothing(x)
-    first = remembered(x, rule, rescale, settings)
-    second, both = entropy_of(y, rule, rescale), entropy_of(torch.cat([x, y], 1), rule, rescale)
+    first, second = remembered(x, rule, rescale, settings), remembered(y, rule, rescale, settings)
+    both = entropy_of(torch.cat([x, y], 1), rule, rescale)
     error = mean_of(first.terms + second.terms - both.terms).std_error
     return Estimate(first.value + second.value - both.value, error)
 
@@ -139,6 +140,11 @@ def information_of(x: Tensor, y: Tensor, rule: Rule, rescale: bool, settings: Ha
 def remembered(x: Tensor, rule: Rule, rescale: bool, settings: Hashable) -> Entropy:
     """`entropy_of`, computed once for the same numbers and settings."""
     return _KNOWN.recall(x, (settings, rescale), lambda: entropy_of(x, rule, rescale))
+
+
+def forget() -> None:
+    """Drop all remembered entropies, as at the start of a process."""
+    _KNOWN.clear()
 
 
 def nothing(x: Tensor) -> Estimate:

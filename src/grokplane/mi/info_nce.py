@@ -112,3 +112,7 @@ def _standard(x: Tensor, train: Tensor) -> Tensor:
 
 def _indicators(y: Tensor) -> Tensor:
     return one_hot(torch.unique(y, return_inverse=True)[1]).double()
+
+
+GROUP = "mi/input"
+CHOICES = {"info_nce": InfoNCE}

@@ -61,3 +61,7 @@ class JointKL:
     def _orders(self, x: Tensor) -> list[Tensor]:
         stream = generator(self.seed, "shuffled pairs")
         return [torch.randperm(len(x), generator=stream).to(x.device) for _ in range(self.shuffles)]
+
+
+GROUP = "mi/input"
+CHOICES = {"joint_kl": JointKL}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from grokplane.mi.base import Estimate, labels, mean_of, over_batch, samples
+from grokplane.mi.pair_sums import densities, merged
 from grokplane.options import check_options, option
 
 BLOCK = 1024  # rows of a block of pairs: 8 MiB in float64
@@ -87,3 +90,56 @@ def pair_sums(x: Tensor, weight: Tensor) -> Tensor:
 def _kernel(a: Tensor, b: Tensor) -> Tensor:
     distance = torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
     return distance.square_().neg_().exp_()
+
+
+class Bracket(NamedTuple):
+    """A lower and an upper bound in nats, float64 with the leading axes of the input."""
+
+    lower: Tensor
+    upper: Tensor
+
+
+def bracket(centres: Tensor, noise_variance: Tensor | float) -> Bracket:
+    """Both bounds of I(X;T), T = f(X) + N(0, noise_variance I), when X takes the N inputs equally likely.
+
+    What `KDE(noise_variance, bound)(centres).value` gives for either bound (see there), in one pass with one
+    exponential a pair: the upper bound's exp(-|f_i - f_j|^2 / 2v) is the fourth power of the lower one's. Pairs with
+    |f_i - f_j|^2 > 8 v 46 weigh less than 1e-20 and are left out; rows that repeat are merged. No standard error: the
+    N rows are all there are.
+
+    Distances come from matrix products (`pairs`) where a bound then errs by at most 1e-9. With a_i = f_i / sqrt(8v)
+    about the mean, pairs that weigh are at most 7 apart, their exponent errs by about e_i = sqrt(d + 2) eps
+    (2 |a_i| + 7)^2 and a bound by at most 4 times the mean e_i. Where that is more, the pairs that weigh are measured
+    again, by differences of coordinates; where which they are is uncertain (max 8 sqrt(d + 2) eps |a_i|^2 > 1), all.
+
+    Args:
+        centres: noiseless rows f(x_i) [..., N, d].
+        noise_variance: in every coordinate, above 0; a number, or one for each of the leading axes.
+
+    Returns:
+        0 <= lower <= upper <= ln N, [...].
+
+    Raises:
+        ValueError: for a variance that is not positive and finite, leading axes that do not broadcast, or rows that
+            `samples` refuses.
+    """
+    x = samples(centres, "centres")
+    variance = torch.as_tensor(noise_variance, dtype=torch.float64, device=x.device)
+    if not bool((torch.isfinite(variance) & (variance > 0)).all()):
+        raise ValueError(f"noise_variance={noise_variance}: must be above 0 and finite")
+    lead = torch.broadcast_shapes(x.shape[:-2], variance.shape)
+    every = zip(
+        x.expand(*lead, *x.shape[-2:]).reshape(-1, *x.shape[-2:]), variance.expand(lead).reshape(-1), strict=True
+    )
+    bounds = [_bracket(rows, 1 / (8 * float(level))) for rows, level in every]
+    if not bounds:
+        return Bracket(*x.new_empty(2, *lead).unbind())
+    return Bracket(*torch.stack(bounds, 1).view(2, *lead).unbind())
+
+
+def _bracket(x: Tensor, scale: float) -> Tensor:
+    """The bounds [2] for rows x [N, d] and kernels exp(-scale |x_i - x_j|^2) and its fourth power."""
+    highest = math.log(len(x))
+    rows, weight = merged(x)
+    terms = weight * (highest - densities(rows, weight, scale).log())
+    return (terms.sum(1) / len(x)).clamp(0, highest)

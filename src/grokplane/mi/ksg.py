@@ -28,11 +28,15 @@ class KSG:
     rows (x, y) are left out, a side that is constant gives 0, equal values on one side alone are counted as they are
     (variant 2 then comes out low). A row far out does no harm.
 
-    Standard error: deviation of the per-sample terms over the root of N.
+    With `rows` the mean < > is over so many rows, evenly spaced; neighbours are looked for among all N. It costs in
+    proportion, is as biased, and its error grows by the root of N / rows.
+
+    Standard error: deviation of the per-sample terms over the root of their number.
     """
 
     k: int = option(3, "which neighbour", at_least=1)
     variant: int = option(1, "1 (one cube) or 2 (a rectangle)", at_least=1, at_most=2)
+    rows: int | None = option(None, "how many rows the mean is taken over; null: all", at_least=2)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -43,29 +47,35 @@ class KSG:
         Raises:
             ValueError: for fewer than k + 1 distinct rows.
         """
-        one = partial(_ksg, k=self.k, variant=self.variant)
+        one = partial(_ksg, k=self.k, variant=self.variant, rows=self.rows)
         return over_batch(one, samples(x, "x"), samples(y, "y"))
 
 
-def _ksg(x: Tensor, y: Tensor, k: int, variant: int) -> Estimate:
+def _ksg(x: Tensor, y: Tensor, k: int, variant: int, rows: int | None) -> Estimate:
     x, y = distinct_pairs(varying(x), varying(y))
     if x.shape[1] == 0 or y.shape[1] == 0:
         return nothing(x)
     check_count(len(x), k + 1, f"the set of distinct rows (k={k})")
-    distance, index = nearest(torch.cat([x, y], 1), k, "chebyshev")
+    some = torch.linspace(0, len(x) - 1, min(rows or len(x), len(x)), dtype=torch.float64).round().long().to(x.device)
+    distance, index = nearest(torch.cat([x, y], 1), k, "chebyshev", rows=some)
     if variant == 1:
         radius = distance[:, -1].contiguous()
-        terms = _psi(k, x) + _psi(len(x), x) - _psi(counts(x, radius) + 1, x) - _psi(counts(y, radius) + 1, x)
+        around = [counts(side, radius, rows=some) + 1 for side in (x, y)]
     else:
-        around = [counts(side, _reach(side, index), strict=False) for side in (x, y)]
-        terms = _psi(k, x) - 1 / k + _psi(len(x), x) - _psi(around[0], x) - _psi(around[1], x)
+        around = [counts(side, _reach(side, index, some), strict=False, rows=some) for side in (x, y)]
+    own = _psi(k, x) + _psi(len(x), x) - (1 / k if variant == 2 else 0)
+    terms = own - _psi(around[0], x) - _psi(around[1], x)
     return mean_of(terms)
 
 
-def _reach(side: Tensor, index: Tensor) -> Tensor:
-    """Largest distance [N] on one side [N, d] to the neighbours numbered `index` [N, k]."""
-    return (side[index] - side[:, None]).abs().amax((1, 2))
+def _reach(side: Tensor, index: Tensor, rows: Tensor) -> Tensor:
+    """Largest distance [M] on one side [N, d] from the rows [M] to their neighbours numbered `index` [M, k]."""
+    return (side[index] - side[rows][:, None]).abs().amax((1, 2))
 
 
 def _psi(number: Tensor | int, like: Tensor) -> Tensor:
     return torch.as_tensor(number).to(like).digamma()
+
+
+GROUP = "mi/input"
+CHOICES = {"ksg": KSG}

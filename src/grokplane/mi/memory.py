@@ -46,3 +46,8 @@ class Memory(Generic[T]):
             while len(self._known) > self._size:
                 self._known.popitem(last=False)
         return result
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._known.clear()

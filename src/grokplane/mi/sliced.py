@@ -125,3 +125,7 @@ def _lines_against(y: Tensor, k: int) -> Callable[[Tensor], Tensor]:
 
 def _planes_against(y: Tensor, k: int) -> Callable[[Tensor], Tensor]:
     return lambda x: torch.stack([ross_terms(part, y, k) for part in x])
+
+
+GROUP = "mi/input"
+CHOICES = {"sliced": Sliced}

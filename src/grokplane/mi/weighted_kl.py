@@ -44,3 +44,7 @@ class WeightedKL:
         rule = partial(weighted_terms, k=self.k)
         one = partial(information_of, rule=rule, rescale=self.rescale, settings=("weighted", self.k))
         return over_batch(one, samples(x, "x"), samples(y, "y"))
+
+
+GROUP = "mi/input"
+CHOICES = {"weighted_kl": WeightedKL}

@@ -17,7 +17,14 @@ class Tap(Protocol):
     """What is called for every named layer."""
 
     def __call__(
-        self, name: str, logits: Tensor, activations: Tensor, exact_zeros: bool, noisy: Tensor | None = None, /
+        self,
+        name: str,
+        logits: Tensor,
+        activations: Tensor,
+        exact_zeros: bool,
+        noisy: Tensor | None = None,
+        sigma: Tensor | None = None,
+        /,
     ) -> None:
         """See a layer's values [E, B, ..., F].
 
@@ -27,6 +34,7 @@ class Tap(Protocol):
             activations: after it.
             exact_zeros: whether the function can return exactly zero on a whole interval.
             noisy: the activations with the layer's noise; None where it has none.
+            sigma: the noise's standard deviation [E]; None where there is no noise.
         """
         ...
 

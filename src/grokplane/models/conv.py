@@ -106,10 +106,10 @@ class StackedConv(StackedModel):
             activations, zeros = logits, False
             if number < len(layers):
                 activations, zeros = self.activation(logits), self.exact_zeros
-            values, noisy = noise(activations, measured=tap is not None)
+            values, noisy, sigma = noise(activations, measured=tap is not None)
             if tap is not None:
                 before, after, measured = map(_channels_last, (logits, activations, noisy))
-                tap(f"layer {number}", before, after, zeros, measured)
+                tap(f"layer {number}", before, after, zeros, measured, sigma)
         return values
 
     def _pooled(self, layer: Convolution, x: Tensor) -> Tensor:

@@ -53,9 +53,9 @@ class StackedMLP(StackedModel):
             activations, zeros = logits, False
             if number < len(self.linears):
                 activations, zeros = self.activation(logits), self.exact_zeros
-            values, noisy = noise(activations, measured=tap is not None)
+            values, noisy, sigma = noise(activations, measured=tap is not None)
             if tap is not None:
-                tap(f"layer {number}", logits, activations, zeros, noisy)
+                tap(f"layer {number}", logits, activations, zeros, noisy, sigma)
         return values
 
     def hidden(self) -> list[str]:

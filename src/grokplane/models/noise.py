@@ -42,6 +42,11 @@ class NoiseOptions:
         if self.noise_flow == "measured" and self.noise_in == "train":
             raise ConfigError("model.noise_in", "train", "needs model.noise_flow=propagated: nothing is measured there")
 
+    @property
+    def noise_flows(self) -> bool:
+        """Whether noise goes through the network at log points."""
+        return self.noise_sigma > 0 and self.noise_in != "train" and self.noise_flow == "propagated"
+
 
 class Noise(Noisy):
     """N(0, sigma^2) added to every value of a layer [E, B, ...]; a function of (seed, name, step, index).
@@ -64,8 +69,10 @@ class Noise(Noisy):
         self._streams = {True: _Normal(seeds, name), False: _Normal(seeds, f"{name} eval")}
         self._sigma = torch.tensor(self.strengths, dtype=torch.float32)
 
-    def forward(self, x: Tensor, measured: bool) -> tuple[Tensor, Tensor]:
-        """What goes on through the network, and what is measured; both are x itself where there is no noise.
+    def forward(self, x: Tensor, measured: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What goes on through the network, what is measured, and the noise's standard deviation [E] in it.
+
+        The first two are x itself, and the last is None, where there is no noise.
 
         Args:
             x: the layer's values [E, B, ...].
@@ -75,16 +82,16 @@ class Noise(Noisy):
         now = options.noise_in in ("both", "train" if self.training else "eval") and any(self.strengths)
         alone = options.noise_flow == "measured"
         if not now or (alone and not measured):
-            return x, x
-        noisy = x + self._drawn(x)
-        return (x if alone else noisy), noisy
+            return x, x, None
+        sigma = self._deviations(x)
+        noisy = x + self._streams[self.training](self.step, x).mul_(sigma.view(-1, *[1] * (x.dim() - 1)))
+        return (x if alone else noisy), noisy, sigma
 
-    def _drawn(self, x: Tensor) -> Tensor:
+    def _deviations(self, x: Tensor) -> Tensor:
         self._sigma = self._sigma.to(x.device)
-        sigma = self._sigma
-        if self.options.noise_scale == "relative":
-            sigma = sigma * _deviation(x.detach(), self.real[self.training]).to(sigma.dtype)
-        return self._streams[self.training](self.step, x).mul_(sigma.view(-1, *[1] * (x.dim() - 1)))
+        if self.options.noise_scale == "absolute":
+            return self._sigma
+        return self._sigma * _deviation(x.detach(), self.real[self.training]).to(self._sigma.dtype)
 
 
 class _Normal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -23,13 +23,13 @@ SUMS = {
 
 
 @dataclass(frozen=True)
-class _Series:
+class Series:
     """A column of the frame and how its line looks."""
 
     column: str
     label: str
     color: str
-    linestyle: str | tuple[float, tuple[float, ...]] = "-"
+    linestyle: style.LineStyle = "-"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class _Panel:
     """One pair of axes: the label of its y axis, its lines, the ends of the axis, or log where values allow that."""
 
     ylabel: str
-    series: list[_Series]
+    series: list[Series]
     limits: tuple[float | None, float | None] = (None, None)
     log: bool = False
 
@@ -88,26 +88,26 @@ def _panels(rows: pd.DataFrame) -> list[_Panel]:
     panels = [
         _Panel("accuracy", _subsets("Acc"), limits=(-0.04, 1.04)),
         _Panel("loss", _subsets("Loss"), log=True),
-        _Panel("weight norm", _norms(list(rows.columns)), limits=(0, None)),
+        _Panel("weight norm", norm_series(list(rows.columns)), limits=(0, None)),
     ]
     found = [replace(panel, series=[one for one in panel.series if one.column in rows]) for panel in panels]
     return [panel for panel in found if panel.series]
 
 
-def _subsets(metric: str) -> list[_Series]:
-    return [_Series(f"{metric}/train", "train", style.TRAIN), _Series(f"{metric}/test", "test", style.TEST)]
+def _subsets(metric: str) -> list[Series]:
+    return [Series(f"{metric}/train", "train", style.TRAIN), Series(f"{metric}/test", "test", style.TEST)]
 
 
-def _norms(columns: list[str]) -> list[_Series]:
-    """The layers in the order of their columns, from dark to light, then what sums them up."""
+def norm_series(columns: Sequence[str]) -> list[Series]:
+    """The lines that weight norms may have: layers in the order of their columns, dark to light, then the sums."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
     layers = [name for name in columns if name.startswith(NORMS) and name not in SUMS]
     # The last tenth of viridis is too pale to be seen on white.
     colors = [to_hex(colormaps["viridis"](0.9 * i / max(1, len(layers) - 1))) for i in range(len(layers))]
-    lines = [_Series(name, name.removeprefix(NORMS), color) for name, color in zip(layers, colors, strict=True)]
-    return lines + [_Series(name, *SUMS[name]) for name in SUMS]
+    lines = [Series(name, name.removeprefix(NORMS), color) for name, color in zip(layers, colors, strict=True)]
+    return lines + [Series(name, *SUMS[name]) for name in SUMS]
 
 
 def _draw(
@@ -139,24 +139,16 @@ def _runs(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
         yield run
 
 
-def _line(axes: Axes, series: _Series, run: pd.DataFrame, number: int) -> np.ndarray:
+def _line(axes: Axes, series: Series, run: pd.DataFrame, number: int) -> np.ndarray:
     """Draw a run's line, named in the legend once; its finite values."""
     import numpy as np
 
-    values = run[series.column].to_numpy(dtype=float, na_value=np.nan)
-    finite = np.isfinite(values)
-    # A value between two gaps has no line through it; a dot shows it.
-    alone = finite & ~np.append(False, finite[:-1]) & ~np.append(finite[1:], False)
-    axes.plot(
+    return style.gapped_line(
+        axes,
         run["step"].to_numpy(),
-        np.where(finite, values, np.nan),
+        run[series.column].to_numpy(dtype=float, na_value=np.nan),
         color=series.color,
         linestyle=series.linestyle,
-        linewidth=1.6,
-        marker="o",
-        markersize=4,
-        markevery=alone,
         alpha=1 if number == 0 else 0.5,
         label=series.label if number == 0 else "_again",
     )
-    return values[finite]

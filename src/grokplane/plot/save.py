@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,11 +22,18 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         OSError: if the folder or the file cannot be written; what stood at `path` is still there.
     """
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=DPI)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A binary file that appears at `path` only when the block ends well; errors: see `save`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     try:
         with open(temporary, "wb") as file:
-            figure.savefig(file, format="png", dpi=DPI)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

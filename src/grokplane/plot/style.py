@@ -7,12 +7,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.colors import Colormap, Normalize
+
+LineStyle = str | tuple[float, tuple[float, ...]]
 
 # Okabe and Ito's palette.
 BLUE, VERMILION, BLACK, GREY = "#0072B2", "#D55E00", "#000000", "#767676"
+GREEN, PURPLE, ORANGE, SKY = "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 TRAIN, TEST = BLUE, VERMILION
 FONT = 10
+STEP = "step (log scale from 1)"
 
 
 def plain(axes: Axes, ylabel: str) -> None:
@@ -34,6 +41,68 @@ def step_axis(axes: Axes, last_step: int) -> None:
     axes.set_xlim(left, right)
 
 
+def step_colors(last_step: int) -> tuple[Colormap, Normalize]:
+    """Colours for steps from dark (step 0) to light, spaced as on `step_axis`."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap, SymLogNorm
+
+    # The last tenth of viridis is too pale to be seen on white.
+    pale = colormaps["viridis"]([0.9 * place / 255 for place in range(256)])
+    return ListedColormap(list(pale), "step"), SymLogNorm(linthresh=1, linscale=0.4, vmin=0, vmax=max(1, last_step))
+
+
+def step_bar(bar: Colorbar, last_step: int) -> None:
+    """Label a colour bar of `step_colors`: 0, the powers of ten and nothing between them."""
+    powers = [10**power for power in range(math.floor(math.log10(max(1, last_step))) + 1)]
+    bar.set_ticks([0, *powers], labels=[f"{step:,}" for step in (0, *powers)])
+    bar.ax.minorticks_off()
+    bar.ax.tick_params(labelsize=FONT)
+    bar.set_label(STEP, fontsize=FONT + 1)
+
+
+def cycle(count: int) -> list[str]:
+    """Colours for so many things without an order; from the seventh on those of viridis."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    if count <= 6:
+        return [BLUE, VERMILION, GREEN, PURPLE, ORANGE, BLACK][:count]
+    return [to_hex(colormaps["viridis"](0.9 * number / (count - 1))) for number in range(count)]
+
+
+def gapped_line(
+    axes: Axes,
+    steps: np.ndarray,
+    values: np.ndarray,
+    *,
+    color: str,
+    label: str,
+    linestyle: LineStyle = "-",
+    alpha: float = 1.0,
+) -> np.ndarray:
+    """A line with gaps where values are not finite; its finite values.
+
+    A value between two gaps has no line through it; a dot shows it.
+    """
+    import numpy as np
+
+    finite = np.isfinite(values)
+    alone = finite & ~np.append(False, finite[:-1]) & ~np.append(finite[1:], False)
+    axes.plot(
+        steps,
+        np.where(finite, values, np.nan),
+        color=color,
+        linestyle=linestyle,
+        linewidth=1.6,
+        marker="o",
+        markersize=4,
+        markevery=alone,
+        alpha=alpha,
+        label=label,
+    )
+    return values[finite]
+
+
 def log_values(axes: Axes) -> None:
     """A log y axis for the lines drawn so far, at least one decade long, so that its ticks are powers of ten."""
     axes.set_yscale("log")
@@ -44,7 +113,7 @@ def log_values(axes: Axes) -> None:
 
 def step_label(axes: Axes) -> None:
     """Label the step axis; only the lowest panel of a figure needs it."""
-    axes.set_xlabel("step (log scale from 1)", fontsize=FONT + 1)
+    axes.set_xlabel(STEP, fontsize=FONT + 1)
 
 
 def note(axes: Axes, text: str) -> None:

@@ -1,6 +1,7 @@
 """The record room: where a run's results go, and reading them back. It imports nothing of training."""
 
 from grokplane.record.checkpoints import Checkpoints, NoCheckpoint, Saved
+from grokplane.record.fetch import fetch
 from grokplane.record.load import find_runs, load, summaries
 from grokplane.record.lock import FolderBusy, FolderLock, is_locked
 from grokplane.record.options import Record
@@ -17,6 +18,7 @@ __all__ = [
     "Recorder",
     "Saved",
     "check_folder",
+    "fetch",
     "find_runs",
     "is_locked",
     "load",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from grokplane.optim import masks_over
+from grokplane.train.desk import Desk
 from grokplane.train.member import Member
 from grokplane.train.observe import Record, measure, observe
 from grokplane.train.stack import Stack
@@ -25,8 +27,9 @@ class Point:
 
     Attributes:
         step: number of updates done.
-        records: one flat record a member with its `step`, at a log point and where a member is lost; else empty. A
-            member that has nothing to tell has an empty record.
+        records: one flat record a member with its `step`, of a log point and where a member is lost; else empty. A
+            member that has nothing to tell has an empty record. What is estimated beside training comes with the
+            records some steps later, in their order; all of them before the next checkpoint.
         checkpoint: whether a checkpoint is due.
         finished: whether each member will be updated no more.
         interrupted: whether the caller asked to stop.
@@ -56,31 +59,38 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False) -> Iterator[Poin
     batch = None if stack.batches is not None else _whole(stack)
     told = [False] * len(stack.members)
     timer = _Timer()
-    while True:
-        last = stack.step == steps or not bool(stack.alive.any())
-        records = _records(stack, told, timer, last)
-        last = last or not bool(stack.alive.any())
-        told = [last or not alive for alive in stack.alive.tolist()]
-        yield Point(stack.step, records, last or _checkpoint_due(stack), told)
-        if last:
-            return
-        until = min(steps, member.log.next_after(stack.step), _next_checkpoint(stack), stack.step + CHUNK)
-        with timer:
-            timer.steps += _advance(stack, until, batch, stop)
-            bool(stack.alive.any())  # a device may still be at it: wait, so that the time is that of the steps
-        if stop() and stack.step < steps:
-            yield Point(stack.step, interrupted=True)
-            return
+    with stack.gauge or nullcontext():
+        desk = Desk()
+        while True:
+            last = stack.step == steps or not bool(stack.alive.any())
+            _log(stack, told, timer, last, desk)
+            last = last or not bool(stack.alive.any())
+            before, told = told, [last or not alive for alive in stack.alive.tolist()]
+            checkpoint = last or _checkpoint_due(stack)
+            *earlier, records = desk.take(wait=checkpoint or told != before) or [[]]
+            yield from (Point(stack.step, older) for older in earlier)
+            yield Point(stack.step, records, checkpoint, told)
+            if last:
+                return
+            until = min(steps, member.log.next_after(stack.step), _next_checkpoint(stack), stack.step + CHUNK)
+            with timer:
+                timer.steps += _advance(stack, until, batch, stop)
+                bool(stack.alive.any())  # a device may still be at it: wait, so that the time is that of the steps
+            if stop() and stack.step < steps:
+                yield from (Point(stack.step, older) for older in desk.take(wait=True))
+                yield Point(stack.step, interrupted=True)
+                return
 
 
-def _records(stack: Stack, told: Sequence[bool], timer: _Timer, last: bool) -> list[Record]:
-    """What this pause tells of each member: all at a log point, else those that diverged since the last pause."""
+def _log(stack: Stack, told: Sequence[bool], timer: _Timer, last: bool, desk: Desk) -> None:
+    """Measure what this pause tells of each member: all at a log point, else those that diverged since the last one."""
     log = stack.members[0].log
     due = last or log.due(stack.step)
     lost = [not done and step >= 0 for done, step in zip(told, stack.diverged.tolist(), strict=True)]
     if not (due or any(lost)):
-        return []
-    records = measure(stack, observe(stack, timer.seconds_per_step()))
+        return
+    seen = observe(stack, timer.seconds_per_step())
+    records = measure(stack, seen)
     if last:
         stack.mark_diverged(torch.tensor([not math.isfinite(record["Loss/train"]) for record in records]))
     _note_grokking(stack, records)
@@ -89,7 +99,9 @@ def _records(stack: Stack, told: Sequence[bool], timer: _Timer, last: bool) -> l
         not done and (not log.due(record["step"]) if gone else due)
         for done, gone, record in zip(told, lost, records, strict=True)
     ]
-    return [record if want else {} for record, want in zip(records, wanted, strict=True)]
+    numbers = [number for number, want in enumerate(wanted) if want]
+    estimates = None if stack.gauge is None else stack.gauge.estimate(seen, numbers)
+    desk.put([record if want else {} for record, want in zip(records, wanted, strict=True)], estimates)
 
 
 def _advance(stack: Stack, until: int, batch: _Batch | None, stop: Callable[[], bool]) -> int:

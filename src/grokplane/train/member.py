@@ -8,7 +8,7 @@ from typing import Any
 
 from grokplane.data import Task
 from grokplane.losses import Loss
-from grokplane.metrics import Metric
+from grokplane.metrics import InformationChoice, Metric, Off
 from grokplane.models import ModelChoice
 from grokplane.optim import OptimizerChoice, RuleChoice, Schedule, check_together
 from grokplane.options import ConfigError, option
@@ -29,6 +29,7 @@ class Member:
     seed: int = option(0, "decides initial weights, split, batch order and noise", at_least=0, stackable=True)
     rules: Mapping[str, RuleChoice] = field(default_factory=dict)
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    mi: InformationChoice = field(default_factory=Off)
     log: LogOptions = field(default_factory=LogOptions)
     grok: GrokOptions = field(default_factory=GrokOptions)
     train: TrainOptions = field(default_factory=TrainOptions)

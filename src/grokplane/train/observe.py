@@ -56,11 +56,19 @@ def measure(stack: Stack, seen: Observation) -> list[Record]:
 def _subset(stack: Stack, subset: StackedSubset) -> Subset:
     layers: dict[str, LayerOutput] = {}
 
-    def tap(name: str, logits: Tensor, activations: Tensor, exact_zeros: bool, noisy: Tensor | None = None, /) -> None:
+    def tap(
+        name: str,
+        logits: Tensor,
+        activations: Tensor,
+        exact_zeros: bool,
+        noisy: Tensor | None = None,
+        sigma: Tensor | None = None,
+        /,
+    ) -> None:
         before = logits.detach()
         after = before if activations is logits else activations.detach()
         seen = after if noisy is None or noisy is activations else noisy.detach()
-        layers[name] = LayerOutput(before, after, exact_zeros, seen)
+        layers[name] = LayerOutput(before, after, exact_zeros, seen, sigma)
 
     stack.network.pad(subset.mask, training=False)
     outputs = stack.network(stack.network.encode(subset.inputs()), tap)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from grokplane import data, models
 from grokplane.data import SAMPLERS, Batches, StackedExamples
+from grokplane.metrics import Inputs
 from grokplane.models import Signature
 from grokplane.optim import Context, freeze
 from grokplane.options import ConfigError
@@ -28,6 +29,7 @@ class Stack:
         network, optimizer, examples: their networks, optimizer and data, each with the member axis.
         buffers: what the network's forward pass changes in training and a checkpoint holds, [E, ...].
         rules: what is added to the plain update, by name, in the order of the config.
+        gauge: estimates mutual information at log points; None where nobody asked for it.
         alive: members that are still updated [E], bool, on the device.
         diverged: first step whose training loss was not finite [E] int64, -1 where none; on the device.
         marks: when each fitted and generalised.
@@ -62,6 +64,9 @@ class Stack:
             name: type(choice).stacked([member.rules[name] for member in members], context)
             for name, choice in members[0].rules.items()
         }
+        self.gauge = members[0].mi.gauge(_inputs(self.examples, seeds))
+        if self.gauge is not None and self.examples.vocabulary is not None:
+            _refuse_upstream_noise(members[0])
         self.alive = torch.ones(len(members), dtype=torch.bool, device=self.device)
         self.diverged = torch.full((len(members),), -1, device=self.device)
         self.marks = [GrokMarks() for _ in members]
@@ -160,6 +165,25 @@ def _refuse_labels(member: Member) -> None:
     if refused:
         named, rest = (",".join(names) for names in (member.metrics, [n for n in member.metrics if n not in refused]))
         raise ConfigError("metrics", f"[{named}]", f"{' and '.join(refused)} need {why}; write metrics=[{rest}]")
+
+
+def _inputs(examples: StackedExamples, seeds: Sequence[int]) -> Inputs:
+    discrete = examples.vocabulary is not None
+    places = [place for place in range(examples.inputs.shape[2:].numel()) if place not in examples.fixed]
+    return Inputs(
+        subsets={"train": examples.train.inputs, "eval": examples.test.inputs},
+        operands=places if discrete and len(places) == 2 else (),
+        discrete=discrete,
+        population=examples.population or (lambda: examples.inputs[0]),
+        seeds=seeds,
+    )
+
+
+def _refuse_upstream_noise(member: Member) -> None:
+    """Raise ConfigError where a layer is not a function of discrete input plus noise of its own alone."""
+    if getattr(member.model, "noise_flows", False):
+        allowed = "what layers tell of discrete input cannot be bracketed then; use measured, or mi=off"
+        raise ConfigError("model.noise_flow", "propagated", allowed)
 
 
 def _signature(examples: StackedExamples) -> Signature:

@@ -11,7 +11,7 @@ from torch.nn.functional import conv2d, conv_transpose2d, gelu
 
 from grokplane.mi.base import samples
 from grokplane.mi.compress.cache import content_key, load, save
-from grokplane.mi.compress.fitting import Code, Weights, descend, drawn
+from grokplane.mi.compress.fitting import Code, Progress, Weights, descend, drawn
 from grokplane.mi.compress.pca import PCA
 from grokplane.options import check_options, option
 
@@ -40,23 +40,24 @@ class ConvAutoencoder:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def fit(self, x: Tensor, cache: Path | None = None) -> Code:
+    def fit(self, x: Tensor, cache: Path | None = None, progress: Progress | None = None) -> Code:
         """Train on images, or take the weights of an earlier fit to the same images with the same settings.
 
         Args:
             x: [N, side, side] or [N, side^2].
             cache: folder for the weights, made if absent; the file's name is the SHA-256 of images and settings.
+            progress: told (done, steps) after every training step.
         """
         images = _images(x, least=2)
         path = None if cache is None else cache / f"{content_key(images, {**asdict(self), 'layout': LAYOUT})}.pt"
         if path is not None and path.exists():
             return self._code(load(path, images.device), torch.empty(0))
-        state, curve = self._train(images)
+        state, curve = self._train(images, progress)
         if path is not None:
             save(path, state)
         return self._code(state, curve)
 
-    def _train(self, images: Tensor) -> tuple[Weights, Tensor]:
+    def _train(self, images: Tensor, progress: Progress | None) -> tuple[Weights, Tensor]:
         """Weights, scale and errors as one dict of tensors, and the loss curve."""
         mean, spread = images.mean(), images.std(correction=0)
         spread = torch.where(spread > 0, spread, 1)
@@ -66,7 +67,7 @@ class ConvAutoencoder:
         def batched(weights: Weights, batch: Tensor) -> Tensor:
             return _reconstruct(weights, batch[0])[None]
 
-        curve = descend(weights, batched, small[None], self.batch_size, self.steps, self.lr, self.seed)
+        curve = descend(weights, batched, small[None], self.batch_size, self.steps, self.lr, self.seed, progress)
         losses = [(_reconstruct(weights, part) - part).double().square().sum() for part in small.split(1000)]
         error = torch.stack(losses).sum() / small.numel() * spread.square()
         pca_error = PCA(self.dim).fit(images.flatten(1)).error

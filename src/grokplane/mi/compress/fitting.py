@@ -12,6 +12,7 @@ from torch import Tensor
 from grokplane.random import generator
 
 Weights = dict[str, Tensor]
+Progress = Callable[[int, int], None]  # told the steps done and the steps in all
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,11 @@ def descend(
     steps: int,
     lr: float,
     seed: int,
+    progress: Progress | None = None,
 ) -> Tensor:
     """Train weights [B, ...] in place on rows x [B, N, ...]; each of the B alone sees the same as in a batch of them.
 
-    Adam (Kingma and Ba 2014) with a learning rate that falls as a cosine to 0.
+    Adam (Kingma and Ba 2014) with a learning rate that falls as a cosine to 0. `progress` is told after every step.
 
     Returns:
         the loss of each step [steps].
@@ -97,6 +99,8 @@ def descend(
         loss.backward()
         optimizer.step()
         losses.append(loss.detach())
+        if progress is not None:
+            progress(step + 1, steps)
     for value in parameters:
         value.requires_grad_(False)
     return torch.stack(losses)

@@ -1,0 +1,149 @@
+"""Estimates mutual information of a stack's layers at log points, beside training if asked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from grokplane.metrics.codes import Encoder, Progress, encoder
+from grokplane.metrics.layer_information import Measured, Questions, layer_information, scalars
+from grokplane.metrics.observation import LayerOutput, Observation
+from grokplane.random import generator
+
+if TYPE_CHECKING:
+    from grokplane.metrics.information import Information
+
+Values = dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What the networks of a stack are asked at every log point.
+
+    Attributes:
+        subsets: by name (train, eval) what gives the inputs [E, n, ...], padded as in `Subset`.
+        operands: places of the two tokens that are a task's operands; empty where it has not two.
+        discrete: whether inputs are tokens.
+        population: gives all inputs [N, ...] of the kind, to fit a code to; asked for continuous inputs only.
+        seeds: one a member.
+    """
+
+    subsets: Mapping[str, Callable[[], Tensor]]
+    operands: Sequence[int]
+    discrete: bool
+    population: Callable[[], Tensor]
+    seeds: Sequence[int]
+
+
+class Pending:
+    """The estimates of one log point while they are being made."""
+
+    def __init__(self, futures: Sequence[tuple[int, Future[Values]]], members: int) -> None:
+        self._futures, self._members = futures, members
+
+    def done(self) -> bool:
+        """Whether `result` returns at once."""
+        return all(future.done() for _, future in self._futures)
+
+    def result(self) -> list[Values]:
+        """The values of each member by metric name; waits for them. Members that were not asked for have none."""
+        found: list[Values] = [{} for _ in range(self._members)]
+        for member, future in self._futures:
+            found[member] |= future.result()
+        return found
+
+
+class Gauge:
+    """Estimates for one stack; use it in a `with` block, which ends its threads.
+
+    What does not change while a network trains (codes of the input, their entropies) is computed once.
+    """
+
+    def __init__(self, options: Information, inputs: Inputs) -> None:
+        self._options, self._inputs = options, inputs
+        self._questions: dict[tuple[str, int], Questions] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._encoder: Encoder | None = None
+
+    def __enter__(self) -> Gauge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Fit the code of continuous input; that of images may take a minute, of which `progress` is told."""
+        if self._encoder is None and not self._inputs.discrete:
+            options, population = self._options, self._inputs.population
+            kept = Path(options.cache)
+            self._encoder = encoder(options.code, options.code_dim, options.code_steps, kept, population, progress)
+
+    def _encode(self, x: Tensor) -> Tensor:
+        self.prepare()
+        assert self._encoder is not None
+        return self._encoder(x)
+
+    def estimate(self, seen: Observation, members: Sequence[int]) -> Pending:
+        """Begin to estimate for these members, all layers, both subsets."""
+        work: list[tuple[int, Callable[[], Values]]] = []
+        for member, (name, subset) in product(members, seen.subsets.items()):
+            questions = self._asked(name, member, subset.mask[member], subset.targets[member])
+            work.append((member, partial(scalars, questions, name)))
+            for layer, output in subset.layers.items():
+                work.append((member, partial(self._layer, questions, name, layer, output, member, seen.step)))
+        return Pending([(member, self._submit(task, seen)) for member, task in work], len(self._inputs.seeds))
+
+    def _submit(self, task: Callable[[], Values], seen: Observation) -> Future[Values]:
+        # On a GPU the estimates would only queue up behind the training.
+        if self._options.workers > 0 and seen.learning_rate.device.type == "cpu":
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._options.workers, "information")
+            return self._pool.submit(task)
+        future: Future[Values] = Future()
+        future.set_result(task())
+        return future
+
+    def _layer(
+        self, questions: Questions, subset: str, layer: str, output: LayerOutput, member: int, step: int
+    ) -> Values:
+        seed = self._inputs.seeds[member]
+        measured = _measured(output, member, questions.real, self._options.noise, seed, f"{subset}/{layer}", step)
+        found = layer_information(measured, questions, self._options)
+        return {f"{name}_{subset}/{layer}": value for name, value in found.items()}
+
+    def _asked(self, name: str, member: int, real: Tensor, targets: Tensor) -> Questions:
+        """Labels and codes of a member's subset; the same at every log point, so made once."""
+        key = name, member
+        if key not in self._questions:
+            x = self._inputs.subsets[name]()[member][real]
+            places = zip("ab", self._inputs.operands, strict=False)
+            operands = {operand: x[:, place] for operand, place in places}
+            code = None if self._inputs.discrete else self._encode(x)
+            self._questions[key] = Questions(real, targets[real], operands, code)
+        return self._questions[key]
+
+
+def _measured(
+    output: LayerOutput, member: int, real: Tensor, noise: float, seed: int, stream: str, step: int
+) -> Measured:
+    """One member's layer with its noise: its own, or else relative noise in numbers given by (seed, stream, step)."""
+    centres = output.activations[member][real].flatten(1).double()
+    if output.sigma is not None and float(output.sigma[member]) > 0:
+        noisy = output.noisy[member][real].flatten(1).double()
+        return Measured(centres, noisy, float(output.sigma[member]) ** 2)
+    sigma = noise * float(centres.std(correction=0))
+    if not math.isfinite(sigma):
+        return Measured(centres, centres, math.nan)
+    drawn = torch.randn(centres.shape, generator=generator(seed, f"mi/{stream}", step), dtype=torch.float64)
+    return Measured(centres, centres + sigma * drawn.to(centres.device), sigma**2)

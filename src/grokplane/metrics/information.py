@@ -1,0 +1,58 @@
+"""The config group `mi`: which mutual information is estimated at every log point, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from grokplane.metrics.codes import CODES
+from grokplane.metrics.gauge import Gauge, Inputs
+from grokplane.options import option
+
+
+class InformationChoice(Protocol):
+    """A choice of the config group `mi`."""
+
+    def gauge(self, inputs: Inputs) -> Gauge | None:
+        """What estimates for a stack that is asked these inputs; None: nothing does."""
+        ...
+
+
+@dataclass(frozen=True)
+class Information:
+    """I(X;L), I(L;Y) of every layer L on both subsets, and I(L;a), I(L;b) for tasks of two operands (docs/mi.md).
+
+    A layer is measured with the model's own noise where it has some at log points, else with Gaussian noise of `noise`
+    times the standard deviation of its values, added to the measured layer alone. Discrete input: I(X;L) is bracketed
+    by Kolchinsky and Tracey's pair of bounds and the layer is taken whole. Continuous input: X is a code of the input,
+    L the layer's first principal components, whitened.
+    """
+
+    input: Any = option(help="estimator of I(X;L) for continuous input; of I(L;Y) too where answers are numbers")
+    labels: Any = option(help="estimator of I(L;Y) for class labels, and of I(L;a), I(L;b)")
+    code: str = option("autoencoder", "how images become a few numbers", choices=CODES)
+    code_dim: int = option(4, "numbers in the code of an image", at_least=1)
+    code_steps: int = option(1000, "training steps of the autoencoder", at_least=1)
+    cache: str = option("outputs/codes", "folder that keeps trained autoencoders")
+    layer_dim: int = option(4, "principal components of a layer, for continuous input", at_least=1)
+    noise: float = option(
+        0.1, "noise of the measured layer, relative to its values, for models without noise of their own", above=0
+    )
+    workers: int = option(1, "threads that estimate while training goes on; 0: training waits", at_least=0)
+
+    def gauge(self, inputs: Inputs) -> Gauge:
+        """See `InformationChoice`."""
+        return Gauge(self, inputs)
+
+
+@dataclass(frozen=True)
+class Off:
+    """No mutual information."""
+
+    def gauge(self, inputs: Inputs) -> None:  # noqa: ARG002 (the signature of a choice)
+        """See `InformationChoice`."""
+        return None
+
+
+GROUP = "mi"
+CHOICES = {"information": Information, "off": Off}

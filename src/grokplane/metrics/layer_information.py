@@ -1,0 +1,132 @@
+"""What one layer of one member tells about the input, the answer and the operands."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from grokplane.mi import PCA, Estimate, Estimator, Ross, bracket, label_entropy, ross_all
+
+if TYPE_CHECKING:
+    from grokplane.metrics.information import Information
+
+log = logging.getLogger(__name__)
+
+Values = dict[str, float]
+Pair = tuple[float, float]  # an estimate and its standard error, or the middle and half the width of a bracket
+UNKNOWN: Pair = (math.nan, math.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A layer of one member on one subset, float64.
+
+    Attributes:
+        centres: its values without its own noise [n, F].
+        noisy: with it [n, F].
+        variance: of that noise.
+    """
+
+    centres: Tensor
+    noisy: Tensor
+    variance: float
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """What one member is asked on one subset, which stays the same while it trains.
+
+    Attributes:
+        real: which of the padded points are real.
+        targets: their answers, labels [n] or numbers [n, C].
+        operands: the operands' labels [n] by name; empty where a task has not two.
+        code: of the input [n, d], continuous input only.
+    """
+
+    real: Tensor
+    targets: Tensor
+    operands: Mapping[str, Tensor]
+    code: Tensor | None
+
+
+def scalars(questions: Questions, subset: str) -> Values:
+    """`ln n_<subset>`, which no information on n equally likely inputs exceeds, and `H(Y)_<subset>`, for labels."""
+    values = {f"ln n_{subset}": math.log(len(questions.targets))}
+    if not questions.targets.is_floating_point():
+        values[f"H(Y)_{subset}"] = float(label_entropy(questions.targets).value)
+    return values
+
+
+def layer_information(layer: Measured, questions: Questions, options: Information) -> Values:
+    """`MI(X;L)`, `MI(L;Y)` and, where there are operands, `MI(L;a)`, `MI(L;b)`, each with its `.._Errors`, in nats.
+
+    What cannot be estimated (values that are not finite, samples that an estimator refuses) is NaN; a warning says so
+    once for each reason.
+    """
+    names = ["X;L", "L;Y", *(f"L;{operand}" for operand in questions.operands)]
+    finite = bool(torch.isfinite(layer.noisy).all())
+    found = _estimates(layer, questions, options) if finite else [UNKNOWN] * len(names)
+    values: Values = {}
+    for name, (value, error) in zip(names, found, strict=True):
+        values |= {f"MI({name})": value, f"MI({name})_Errors": error}
+    return values
+
+
+def _estimates(layer: Measured, questions: Questions, options: Information) -> list[Pair]:
+    """Against the input, the answer and each operand."""
+    if questions.code is not None:
+        return _continuous(layer, questions.code, questions.targets, options)
+    labels = [questions.targets, *questions.operands.values()]
+    return [_tried(lambda: _bracket(layer)), *_against(layer.noisy, labels, options.labels)]
+
+
+def _bracket(layer: Measured) -> Estimate:
+    """The middle of the bracket and half its width, for input that takes n known values."""
+    if layer.variance == 0:  # relative noise of a layer that is constant
+        return Estimate(torch.zeros(()), torch.zeros(()))
+    lower, upper = bracket(layer.centres, layer.variance)
+    return Estimate((lower + upper) / 2, (upper - lower) / 2)
+
+
+def _against(noisy: Tensor, labels: Sequence[Tensor], estimator: Estimator) -> list[Pair]:
+    if isinstance(estimator, Ross):
+        with contextlib.suppress(ValueError):  # of one set of labels; they are tried one by one
+            return [_pair(found) for found in ross_all(noisy, labels, estimator.k)]
+    return [_tried(lambda y=y: estimator(noisy, y)) for y in labels]
+
+
+def _continuous(layer: Measured, code: Tensor, targets: Tensor, options: Information) -> list[Pair]:
+    """The layer's principal components against the input's code and the answer."""
+    pca = PCA(options.layer_dim, whiten=True, noise_variance=layer.variance)
+    try:
+        values = pca.fit(layer.noisy)(layer.noisy)
+    except ValueError as error:
+        _warn(str(error))
+        return [UNKNOWN, UNKNOWN]
+    of_answer: Estimator = options.input if targets.is_floating_point() else options.labels
+    return [_tried(lambda: options.input(code, values)), _tried(lambda: of_answer(values, targets))]
+
+
+def _tried(estimate: Callable[[], Estimate]) -> Pair:
+    try:
+        return _pair(estimate())
+    except ValueError as error:
+        _warn(str(error))
+        return UNKNOWN
+
+
+def _pair(found: Estimate) -> Pair:
+    return float(found.value), float(found.std_error)
+
+
+@cache
+def _warn(reason: str) -> None:
+    log.warning("some mutual information cannot be estimated and is null: %s", reason)

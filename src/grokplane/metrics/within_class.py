@@ -1,0 +1,52 @@
+"""How far each layer's classes have collapsed to points."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from grokplane.metrics.observation import Observation, Subset
+from grokplane.metrics.reduce import labels
+
+
+@dataclass(frozen=True)
+class WithinClass:
+    """`NC1_{train,eval}/<layer>`: variance within classes over variance between them, tr(S_W) / tr(S_B).
+
+    S_W is the mean over points of (h - m_y)(h - m_y)', S_B that of (m_y - m)(m_y - m)', h the activations before noise,
+    m_y the mean of the points of label y and m that of all. 0: every class is a point. The first of the measures of
+    neural collapse (Papyan, Han and Donoho 2020) in the form of Tirer, Huang and Niles-Weed 2023.
+    """
+
+    needs_labels: ClassVar[bool] = True
+
+    def __call__(self, seen: Observation) -> dict[str, Tensor]:
+        """Ratios [E] in float64 by subset and layer; null (NaN or infinite) where the class means coincide."""
+        found = {}
+        for name, subset in seen.subsets.items():
+            weights = _class_weights(subset)
+            for layer, output in subset.layers.items():
+                found[f"NC1_{name}/{layer}"] = _ratio(output.activations.flatten(2), subset, weights)
+        return found
+
+
+def _class_weights(subset: Subset) -> Tensor:
+    """Weight of each point in the mean of each class [E, n, C]; padding has none."""
+    member = torch.zeros_like(subset.outputs).scatter_(2, labels(subset)[..., None], 1) * subset.mask[..., None]
+    return member / member.sum(1, keepdim=True).clamp_min(1)
+
+
+def _ratio(values: Tensor, subset: Subset, weights: Tensor) -> Tensor:
+    """tr(S_W) / tr(S_B) [E] of values [E, n, F], from differences to the means: squares of large means cancel."""
+    values = torch.where(subset.mask[..., None], values, 0)
+    values = values - (values * subset.weights[..., None].to(values.dtype)).sum(1, keepdim=True)
+    means = weights.mT @ values
+    own = means.gather(1, labels(subset)[..., None].expand(-1, -1, values.shape[-1]))
+    within = torch.linalg.vector_norm(values - own, dim=2).double().square()
+    between = torch.linalg.vector_norm(own, dim=2).double().square()
+    return subset.mean(within) / subset.mean(between)
+
+
+GROUP = "metrics"
+CHOICES = {"within_class": WithinClass}

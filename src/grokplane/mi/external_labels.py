@@ -1,0 +1,56 @@
+"""Information about labels by the entropies of the `mutinfo` package (`grokplane.mi.external`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from grokplane.mi.base import Estimate, labels, over_batch, samples
+from grokplane.mi.external import estimate_of, package
+from grokplane.mi.ross import shared
+from grokplane.options import check_options, option
+
+
+@dataclass(frozen=True)
+class MutinfoLabels:
+    """h(X) - sum_y p(y) h(X|y) with `mutinfo.estimators.knn.WKL.entropy`; the package has no estimator for labels.
+
+    A class of k or fewer samples asks for as many neighbours as it has, one of a single sample is left out. Otherwise
+    as `Mutinfo`; like `ClassKL` it may exceed H(Y).
+
+    Standard error: the root of the sum of squares of the entropies' errors, which overlooks their covariance.
+    """
+
+    k: int = option(5, "neighbours", at_least=1)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        package()
+
+    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+        """Nats, for x [..., N, d] and labels y [..., N].
+
+        Raises:
+            ValueError: for k or fewer samples, no class of two, or a result that is not finite.
+        """
+        return over_batch(self._one, samples(x, least=self.k + 1), labels(y), events=(2, 1))
+
+    def _one(self, x: Tensor, y: Tensor) -> Estimate:
+        x, y = shared(x, y)
+        value, error = self._entropy(x)
+        square = error**2
+        for label in y.unique():
+            members = x[y == label]
+            share = len(members) / len(x)
+            inside, error = self._entropy(members)
+            value, square = value - share * inside, square + (share * error) ** 2
+        return estimate_of(x, value, square**0.5)
+
+    def _entropy(self, x: Tensor) -> tuple[float, float]:
+        estimator = package().WKL(k_neighbors=min(self.k, len(x) - 1))
+        return estimator.entropy(x.cpu().numpy(), std=True)
+
+
+GROUP = "mi/labels"
+CHOICES = {"mutinfo": MutinfoLabels}

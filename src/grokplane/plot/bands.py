@@ -1,0 +1,147 @@
+"""Several runs as one line: their mean, and the band from the smallest to the largest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from grokplane.plot import style
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH, PANEL_HEIGHT, MARGIN = 9.0, 2.9, 0.9  # inches
+
+
+@dataclass(frozen=True)
+class Band:
+    """A metric over the runs of a frame; all arrays are [points], by ascending step.
+
+    Attributes:
+        steps: updates done.
+        mean: over the runs that have a finite value there; NaN where none has.
+        low: the smallest of these values.
+        high: the largest.
+        runs: how many runs these are.
+    """
+
+    steps: np.ndarray
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    runs: np.ndarray
+
+    @property
+    def several(self) -> bool:
+        """Whether there is a point at which more than one run counts."""
+        return bool((self.runs > 1).any())
+
+    def made_of(self) -> str:
+        """What the line is, in words: of how many runs."""
+        counts = self.runs[self.runs > 0]
+        few, many = (int(counts.min()), int(counts.max())) if counts.size else (0, 0)
+        if many <= 1:
+            return f"{many} run{'s' * (many == 0)}"
+        return f"mean of {many} runs" if few == many else f"mean of {few} to {many} runs"
+
+
+def over_runs(rows: pd.DataFrame, metric: str) -> Band:
+    """The band of a metric over the frame's runs.
+
+    A step that a run passed by without logging it is left out, so that the mean does not jump between sets of runs that
+    log at different steps; a run that ended early (diverged, killed) counts up to its last row. What is not finite is
+    no value.
+
+    Args:
+        rows: columns `step`, `metric`, and `run` where there are several; rows in any order.
+        metric: the column.
+
+    Raises:
+        KeyError: if there is no such column.
+    """
+    import numpy as np
+
+    values = rows[metric].to_numpy(dtype=float, na_value=np.nan)
+    names = rows["run"].to_numpy(dtype=str) if "run" in rows else np.zeros(len(rows))
+    steps, row = np.unique(rows["step"].to_numpy(), return_inverse=True)
+    runs, column = np.unique(names, return_inverse=True)
+    table, there = np.full((len(steps), len(runs)), np.nan), np.zeros((len(steps), len(runs)), dtype=bool)
+    table[row, column], there[row, column] = np.where(np.isfinite(values), values, np.nan), True
+    ends = np.where(there, steps[:, None], -1).max(axis=0, initial=-1)
+    kept = (there | (steps[:, None] > ends)).all(axis=1)
+    return _band(steps[kept], table[kept])
+
+
+def _band(steps: np.ndarray, table: np.ndarray) -> Band:
+    """The band of values [points, runs]; NaN is no value."""
+    import numpy as np
+
+    count = np.isfinite(table).sum(axis=1)
+    mean = np.nansum(table, axis=1) / np.where(count > 0, count, np.nan)
+    low, high = (ends.reduce(table, axis=1, initial=np.nan) for ends in (np.fmin, np.fmax))
+    return Band(steps, mean, low, high, count)
+
+
+def line_with_band(axes: Axes, band: Band, *, color: str, label: str, linestyle: style.LineStyle = "-") -> None:
+    """Draw a band's mean as a line and, where there are several runs, the band as a light area."""
+    style.gapped_line(axes, band.steps, band.mean, color=color, linestyle=linestyle, label=label)
+    if band.several:
+        axes.fill_between(band.steps, band.low, band.high, color=color, alpha=0.2, linewidth=0)
+
+
+def mean_and_band(
+    frames: pd.DataFrame | Mapping[str, pd.DataFrame], metric: str | Sequence[str], *, title: str = ""
+) -> Figure:
+    """Metrics against the step (log), a panel each: the mean over runs and the band from the smallest to the largest.
+
+    Accuracies get an axis from 0 to 1, losses a log axis. See `over_runs` for runs that log at different steps or end
+    early.
+
+    Args:
+        frames: the runs (seeds) of one setting, column `run`; or several settings by the names that the legend gives
+            them.
+        metric: a column, or several.
+        title: stands above the panels, as it is.
+
+    Raises:
+        ValueError: if a setting has no such column.
+    """
+    from matplotlib.figure import Figure
+
+    metrics = [metric] if isinstance(metric, str) else list(metric)
+    settings = dict(frames) if isinstance(frames, Mapping) else {"": frames}
+    _check(settings, metrics)
+    figure = Figure(figsize=(WIDTH, MARGIN + PANEL_HEIGHT * len(metrics)), layout="constrained")
+    grid = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
+    style.step_axis(grid[0], max([1, *(step for rows in settings.values() for step in rows["step"])]))
+    for axes, name in zip(grid, metrics, strict=True):
+        _panel(axes, settings, name)
+    style.step_label(grid[-1])
+    figure.suptitle(title, fontsize=style.FONT + 2, parse_math=False)
+    return figure
+
+
+def _check(settings: Mapping[str, pd.DataFrame], metrics: Sequence[str]) -> None:
+    for name, rows in settings.items():
+        absent = [metric for metric in metrics if metric not in rows]
+        if absent:
+            raise ValueError(f"{', '.join(absent)}: not among the columns{' of ' * bool(name)}{name}")
+
+
+def _panel(axes: Axes, settings: Mapping[str, pd.DataFrame], metric: str) -> None:
+    bands = {name: over_runs(rows, metric) for name, rows in settings.items()}
+    for color, (name, band) in zip(style.cycle(len(bands)), bands.items(), strict=True):
+        label = f"{name}: {band.made_of()}" if name else band.made_of()
+        line_with_band(axes, band, color=color, label=label)
+    log = metric.startswith("Loss/") and any(bool((band.mean > 0).any()) for band in bands.values())
+    unit = " (nats)" if metric.startswith("MI(") else " (log scale)" if log else ""
+    style.plain(axes, f"{metric}{unit}")
+    if log:
+        style.log_values(axes)
+    elif metric.startswith("Acc/"):
+        axes.set_ylim(-0.04, 1.04)
+    style.legend_beside(axes)

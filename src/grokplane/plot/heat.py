@@ -1,0 +1,162 @@
+"""A heat map of cells over two parameters, in which cells without a value are named regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from grokplane.plot import style
+from grokplane.plot.cells import Cells, medians
+from grokplane.plot.regions import REGIONS, Outcome
+from grokplane.plot.scales import Scale, scale
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.collections import Collection
+    from matplotlib.colors import Colormap, Normalize
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT = 12.0, 5.6  # inches
+FULL = 0.5  # a grid with a smaller share of its cells is drawn as points
+POINT = 70  # area of a point, in points squared
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """Two parameters and which of their values each row has.
+
+    Attributes:
+        x: the horizontal axis.
+        y: the vertical one.
+        rows: the rows' values, [rows] for each axis: the number of the place.
+        full: whether the rows make up a grid; otherwise (a random search) they are points.
+    """
+
+    x: Scale
+    y: Scale
+    rows: tuple[np.ndarray, np.ndarray]
+    full: bool
+
+    def cells(self, outcome: Outcome) -> Cells:
+        """The medians of the cells; their keys are the numbers of their places on x and y."""
+        return medians(outcome, *self.rows)
+
+
+def plane(frame: pd.DataFrame, x: str, y: str) -> Plane:
+    """The plane of two parameters.
+
+    Args:
+        frame: a row for each run.
+        x: the column of the horizontal axis.
+        y: that of the vertical one.
+    """
+    scales = [scale(key, list(frame[key]), cells=True) for key in (x, y)]
+    rows = [one.number(list(frame[one.key])) for one in scales]
+    full = len(set(zip(*rows, strict=True))) >= FULL * len(scales[0].labels) * len(scales[1].labels)
+    if not full:
+        scales = [scale(key, list(frame[key])) for key in (x, y)]
+    return Plane(scales[0], scales[1], (rows[0], rows[1]), full)
+
+
+def panels(over: Plane, title: str) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with two panels side by side and the plane's axes on both."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    pair = figure.subplots(1, 2)
+    for axes in pair:
+        over.x.dress(axes, "x")
+        over.y.dress(axes, "y")
+        axes.tick_params(labelsize=style.FONT)
+        axes.spines[["top", "right"]].set_visible(False)
+    pair[1].set_ylabel("")
+    figure.suptitle(title, fontsize=style.FONT + 2, parse_math=False)
+    return figure, pair
+
+
+def paint(axes: Axes, over: Plane, cells: Cells, colors: tuple[Colormap, Normalize]) -> ScalarMappable:
+    """Colour every cell by its value, or as its region.
+
+    Args:
+        axes: a panel of `panels`.
+        over: the plane.
+        cells: of `Plane.cells`.
+        colors: of the values.
+
+    Returns:
+        What a colour bar needs.
+    """
+    import numpy as np
+
+    draw = _squares if over.full else _points
+    for name, region in REGIONS.items():
+        there = cells.keys[cells.region == name]
+        if len(there):
+            draw(axes, over, there, label=name, facecolor=region.color, hatch=region.hatch, edgecolor=region.lines)
+    known, (cmap, norm) = np.isfinite(cells.value), colors
+    mapped = draw(axes, over, cells.keys[known], label="values", edgecolor="white")
+    mapped.set(cmap=cmap, norm=norm, array=cells.value[known])
+    if over.full:
+        axes.set_xlim(*over.x.edges()[[0, -1]].tolist())
+        axes.set_ylim(*over.y.edges()[[0, -1]].tolist())
+    return mapped
+
+
+def bar(figure: Figure, mapped: ScalarMappable, axes: Axes) -> None:
+    """A colour bar beside a panel; none if the panel has no value."""
+    from matplotlib.colors import LogNorm
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    values = mapped.get_array()
+    if values is None or not values.size:
+        return
+    drawn = figure.colorbar(mapped, ax=axes, pad=0.02)
+    drawn.ax.tick_params(labelsize=style.FONT)
+    if isinstance(mapped.norm, LogNorm):
+        low, high = drawn.ax.get_ylim()
+        drawn.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        drawn.ax.yaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+        drawn.ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def legend(figure: Figure, shown: Iterable[str], title: str) -> None:
+    """The names of the regions that are there, below the panels."""
+    from matplotlib.patches import Patch
+
+    names = [name for name in REGIONS if name in set(shown)]
+    if not names and not title:
+        return
+    looks = {name: REGIONS[name] for name in names}
+    figure.legend(
+        handles=[
+            Patch(facecolor=look.color, hatch=look.hatch, edgecolor=look.lines, linewidth=0.6, label=name)
+            for name, look in looks.items()
+        ],
+        loc="outside lower center",
+        ncols=max(1, len(names)),
+        frameon=False,
+        fontsize=style.FONT,
+        title=title,
+        title_fontsize=style.FONT,
+    )
+
+
+def _squares(axes: Axes, over: Plane, keys: np.ndarray, **look: Any) -> Collection:
+    """A square for each cell, drawn in data coordinates."""
+    from matplotlib.collections import PolyCollection
+
+    x, y = over.x.edges(), over.y.edges()
+    corners = [[(x[i], y[j]), (x[i + 1], y[j]), (x[i + 1], y[j + 1]), (x[i], y[j + 1])] for i, j in keys]
+    squares = PolyCollection(corners, linewidth=0.5, **look)
+    axes.add_collection(squares, autolim=False)
+    return squares
+
+
+def _points(axes: Axes, over: Plane, keys: np.ndarray, **look: Any) -> Collection:
+    """A square mark for each cell, as large on every axis."""
+    x, y = over.x.places[keys[:, 0]], over.y.places[keys[:, 1]]
+    return axes.scatter(x, y, POINT, marker="s", linewidth=0.6, **look)

@@ -1,0 +1,39 @@
+"""Test and train error over two parameters: the loss landscape by weight norm and number of training points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grokplane.plot import heat, style
+from grokplane.plot.phase import share_colors
+from grokplane.plot.regions import final_error
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def landscape(frame: pd.DataFrame, x: str, y: str, *, title: str = "") -> Figure:
+    """Final test error and final train error, 1 - accuracy, over two parameters; log axes where they are geometric.
+
+    With the weights' norm held at alpha times the initial one on one axis and the number of training points on the
+    other, test error is U-shaped in alpha and train error L-shaped: Liu, Michaud and Tegmark 2023, "Omnigrok" (arXiv
+    2210.01117), section 2. A cell is the median over its seeds that finished, with those that diverged above all
+    others; one whose median diverged, failed or is unfinished is coloured as such.
+
+    Args:
+        frame: a row for each run; columns `status`, `last.Acc/test`, `last.Acc/train`, `x` and `y`.
+        x: the parameter of the horizontal axis.
+        y: that of the vertical axis.
+        title: stands above the panels, as it is.
+    """
+    over = heat.plane(frame, x, y)
+    figure, panels = heat.panels(over, title)
+    shown: set[str] = set()
+    for axes, subset in zip(panels, ("test", "train"), strict=True):
+        cells = over.cells(final_error(frame, subset))
+        heat.bar(figure, heat.paint(axes, over, cells, share_colors("Blues")), axes)
+        axes.set_title(f"final {subset} error (1 - accuracy)", fontsize=style.FONT + 1)
+        shown |= {*cells.region}
+    heat.legend(figure, shown, "")
+    return figure

@@ -1,0 +1,53 @@
+"""Weight norms against the step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from grokplane.plot import style
+from grokplane.plot.bands import line_with_band, over_runs
+from grokplane.plot.curves import norm_series
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+WIDTH, HEIGHT = 9.0, 4.2  # inches
+
+
+def weight_norms(rows: pd.DataFrame, *, marks: Mapping[str, int | None] | None = None, title: str = "") -> Figure:
+    """The L2 norm of every layer, their sum and the norm of all parameters against the step, both axes logarithmic.
+
+    With several runs: means over them, and bands from the smallest to the largest. What is not finite is a gap.
+
+    Args:
+        rows: a row for each log point, in any order. Columns `step`, `run` where there are several, and any of
+            `WN/<layer>`, `WN/total`, `WN/global`.
+        marks: as for `curves`.
+        title: stands above the panel, as it is.
+
+    Raises:
+        ValueError: if there is no such column.
+    """
+    from matplotlib.figure import Figure
+
+    series = [one for one in norm_series(list(rows.columns)) if one.column in rows]
+    if not series:
+        raise ValueError("no weight norms were recorded (columns WN/<layer>)")
+    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    axes = figure.subplots()
+    style.step_axis(axes, max([1, *rows["step"]]))
+    bands = [over_runs(rows, one.column) for one in series]
+    for one, band in zip(series, bands, strict=True):
+        line_with_band(axes, band, color=one.color, label=one.label, linestyle=one.linestyle)
+    log = any(bool((band.mean > 0).any()) for band in bands)
+    style.plain(axes, "L2 norm (log scale)" if log else "L2 norm")
+    if log:
+        style.log_values(axes)
+    style.mark_lines(axes, marks or {})
+    style.mark_labels(axes, marks or {})
+    style.step_label(axes)
+    style.legend_beside(axes)
+    figure.suptitle(title, fontsize=style.FONT + 2, parse_math=False)
+    return figure

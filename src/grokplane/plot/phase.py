@@ -1,0 +1,87 @@
+"""Phase diagrams: what becomes of a network over two hyperparameters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from grokplane.plot import heat, style
+from grokplane.plot.cells import Cells
+from grokplane.plot.regions import THRESHOLD, final_error, steps_to_generalise
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap, Normalize
+    from matplotlib.figure import Figure
+
+
+def phase(frame: pd.DataFrame, x: str, y: str, *, threshold: float = THRESHOLD, title: str = "") -> Figure:
+    """Steps to generalise and final test accuracy over two parameters.
+
+    A cell whose median over the seeds never generalised is coloured by its region (`regions.classify`). Where seeds
+    disagree, the cell says how many of how many generalised. On the right stands the median of the runs that finished,
+    with those that diverged below all others.
+
+    Args:
+        frame: a row for each run, with the columns `regions.COLUMNS`, `x` and `y`.
+        x: the parameter of the horizontal axis; log where it is spaced geometrically.
+        y: that of the vertical axis.
+        threshold: the accuracy that counted as fitted and generalised.
+        title: stands above the panels, as it is.
+    """
+    over = heat.plane(frame, x, y)
+    figure, (left, right) = heat.panels(over, title)
+    steps = over.cells(steps_to_generalise(frame, threshold))
+    heat.bar(figure, heat.paint(left, over, steps, step_colors(steps.value)), left)
+    left.set_title(f"steps until test accuracy reaches {threshold:g} (log scale)", fontsize=style.FONT + 1)
+    errors = over.cells(final_error(frame, "test"))
+    accuracy = replace(errors, value=1 - errors.value)
+    heat.bar(figure, heat.paint(right, over, accuracy, share_colors("Blues")), right)
+    right.set_title("final test accuracy", fontsize=style.FONT + 1)
+    heat.legend(figure, {*steps.region, *accuracy.region}, _counts(left, over, steps))
+    return figure
+
+
+def step_colors(steps: np.ndarray) -> tuple[Colormap, Normalize]:
+    """Log colours over the finite ones of these steps, from dark (few) to light; step 0 counts as 1."""
+    import numpy as np
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap, LogNorm
+
+    known = np.maximum(steps[np.isfinite(steps)], 1)
+    low, high = (known.min(), known.max()) if known.size else (1, 10)
+    # The last tenth of viridis is too close to the regions' orange.
+    cmap = ListedColormap(list(colormaps["viridis"]([0.9 * place / 255 for place in range(256)])), "steps")
+    return cmap, LogNorm(low, max(high, 1.5 * low), clip=True)
+
+
+def share_colors(name: str) -> tuple[Colormap, Normalize]:
+    """Colours for shares from 0 to 1; 0 is not as white as the paper."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap, Normalize
+
+    return ListedColormap(list(colormaps[name]([0.08 + 0.92 * place / 255 for place in range(256)])), name), Normalize(
+        0, 1
+    )
+
+
+def _counts(axes: Axes, over: heat.Plane, steps: Cells) -> str:
+    """Write into cells whose seeds disagree how many generalised; what is to be said about seeds."""
+    mixed = (steps.reached > 0) & (steps.reached < steps.runs)
+    for (i, j), reached, runs in zip(steps.keys[mixed], steps.reached[mixed], steps.runs[mixed], strict=True):
+        _write(axes, float(over.x.places[i]), float(over.y.places[j]), f"{reached}/{runs}")
+    few, many = steps.runs.min(), steps.runs.max()
+    if many == 1:
+        return ""
+    seeds = f"{few}" if few == many else f"{few} to {many}"
+    return f"median of {seeds} runs a cell" + "; k/n: only k of its n generalised" * bool(mixed.any())
+
+
+def _write(axes: Axes, x: float, y: float, words: str) -> None:
+    """Small text in the middle of a cell, readable on dark and light."""
+    from matplotlib.patheffects import withStroke
+
+    drawn = axes.text(x, y, words, ha="center", va="center", fontsize=style.FONT - 2)
+    drawn.set_path_effects([withStroke(linewidth=2, foreground="white")])

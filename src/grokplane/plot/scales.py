@@ -1,0 +1,133 @@
+"""Where the values of a swept parameter stand on an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from grokplane.plot import style
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+
+LINEAR, LOG, PLACES = "linear", "log", "places"
+DECADE = 10  # a log axis spans one at least, unless its values are exactly geometric
+EVEN = 0.05  # largest coefficient of variation of distances that count as equal
+TICKED = 10  # up to so many numbers each has its tick
+NAMED, WIDE = 24, 40  # names on an axis; letters that stand side by side without touching
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """The axis of one parameter.
+
+    Attributes:
+        key: the parameter's config key, which labels the axis.
+        labels: its values in the order of the axis, as text.
+        places: [values], where they stand: the values themselves, or 0, 1, ... where `kind` is `places`.
+        kind: `log` for what is spaced geometrically, `linear`, or `places`: names, and numbers spaced in neither way.
+        ordered: whether the values are numbers.
+    """
+
+    key: str
+    labels: tuple[str, ...]
+    places: np.ndarray
+    kind: str
+    ordered: bool
+
+    def edges(self) -> np.ndarray:
+        """The borders [values + 1] of cells around the places: halfway between them, geometrically on a log axis."""
+        import numpy as np
+
+        at = np.log(self.places) if self.kind == LOG else self.places
+        gaps = np.diff(at) / 2 if len(at) > 1 else np.array([0.5])
+        edges = np.concatenate([[at[0] - gaps[0]], at[:-1] + gaps[: len(at) - 1], [at[-1] + gaps[-1]]])
+        return np.exp(edges) if self.kind == LOG else edges
+
+    def number(self, values: Iterable[Any]) -> np.ndarray:
+        """Which of the values [rows] each row has."""
+        import numpy as np
+
+        known = {label: number for number, label in enumerate(self.labels)}
+        return np.array([known[text(value)] for value in values], dtype=int)
+
+    def dress(self, axes: Axes, side: Literal["x", "y"]) -> None:
+        """Scale, ticks and label of an axis of a panel."""
+        (axes.set_xscale if side == "x" else axes.set_yscale)(LOG if self.kind == LOG else LINEAR)
+        axis = axes.xaxis if side == "x" else axes.yaxis
+        axis.set_label_text(f"{self.key} (log scale)" if self.kind == LOG else self.key, {"fontsize": style.FONT + 1})
+        if self.kind == PLACES or len(self.labels) <= TICKED:
+            every = -(-len(self.labels) // NAMED)
+            shown = self.labels[::every]
+            axis.set_ticks(self.places[::every], shown)
+            axis.set_ticks([], minor=True)
+            if side == "x" and sum(map(len, shown)) > WIDE:
+                axes.tick_params("x", labelrotation=30)
+                axis.set_tick_params(labelrotation_mode="xtick")
+        elif self.kind == LOG:
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
+
+
+def scale(key: str, column: Iterable[Any], *, cells: bool = False) -> Scale:
+    """The scale that fits a parameter's values; numbers ascend, names keep the order in which they come.
+
+    Args:
+        key: the parameter's config key.
+        column: its values; any of them may come more than once.
+        cells: numbers are to be cells of equal size: those spaced neither evenly nor geometrically get places.
+    """
+    import numpy as np
+
+    values = {text(value): value for value in column}
+    ordered = all(_is_number(value) for value in values.values())
+    if not ordered:
+        return Scale(key, tuple(values), np.arange(len(values), dtype=float), PLACES, ordered)
+    labels = sorted(values, key=lambda label: float(values[label]))
+    numbers = np.array([float(values[label]) for label in labels])
+    kind = _kind(numbers, cells=cells)
+    places = np.arange(len(numbers), dtype=float) if kind == PLACES else numbers
+    return Scale(key, tuple(labels), places, kind, ordered)
+
+
+def text(value: Any) -> str:
+    """A parameter's value as its label, numbers to six digits; None and NaN are `null`."""
+    if value is None or value != value:
+        return "null"
+    if not _is_number(value):
+        return str(value)
+    return f"{value:.6g}"
+
+
+def _is_number(value: Any) -> bool:
+    from numbers import Real
+
+    return isinstance(value, Real) and not isinstance(value, bool) and value == value
+
+
+def _kind(numbers: np.ndarray, *, cells: bool) -> str:
+    import numpy as np
+
+    if _geometric(numbers):
+        return LOG
+    even = len(numbers) < 3 or _variation(np.diff(numbers)) < EVEN
+    with_zero = numbers[0] == 0 and _geometric(numbers[1:])
+    return PLACES if with_zero or (cells and not even) else LINEAR
+
+
+def _geometric(numbers: np.ndarray) -> bool:
+    """Positive, and spaced more evenly by their logarithms, over a decade at least or exactly."""
+    import numpy as np
+
+    if len(numbers) < 2 or numbers[0] <= 0:
+        return False
+    by_ratio, by_distance = _variation(np.diff(np.log(numbers))), _variation(np.diff(numbers))
+    if numbers[-1] >= DECADE * numbers[0]:
+        return by_ratio <= by_distance
+    return len(numbers) > 2 and by_ratio < 0.01
+
+
+def _variation(distances: np.ndarray) -> float:
+    """Coefficient of variation: standard deviation over mean."""
+    return float(distances.std() / distances.mean())

@@ -1,0 +1,57 @@
+"""The figure of a sweep, by the shape of its grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from grokplane.plot.landscape import landscape
+from grokplane.plot.phase import phase
+from grokplane.plot.regions import COLUMNS, THRESHOLD, classify
+from grokplane.plot.scales import text
+from grokplane.plot.spread import spread
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+__all__ = ["classify", "landscape", "phase", "spread", "sweep_figure"]
+
+SEED, HELD_NORM = "seed", "rules.constant_norm.alpha"
+TRAIN_SIZES = ("data.train_points", "data.train_fraction")
+
+
+def sweep_figure(
+    frame: pd.DataFrame, parameters: Sequence[str], *, threshold: float = THRESHOLD, title: str = ""
+) -> Figure:
+    """The figure that fits a sweep: over the parameters besides `seed` that take more than one value.
+
+    - two: the phase diagram (`phase`), the first on the horizontal axis; for a held norm and a number of training
+      points Omnigrok's landscape (`landscape`), the norm on the horizontal axis;
+    - one: its curve over numbers, its strips over names (`spread`).
+
+    Args:
+        frame: a row for each cell, with the parameters by their config keys, `status`, `grok.train_step`,
+            `grok.test_step` (NaN or None: never), `last.Acc/train` and `last.Acc/test`; other columns are passed over.
+        parameters: the swept keys.
+        threshold: the accuracy that counted as fitted and generalised (`grok.threshold`).
+        title: stands above the panels, as it is.
+
+    Raises:
+        ValueError: if a column is absent, there is no row, or no or more than two parameters besides the seed vary.
+    """
+    absent = [name for name in (*parameters, *COLUMNS) if name not in frame]
+    if absent or not len(frame):
+        raise ValueError(f"no figure of this sweep: {'no column ' + ', '.join(absent) if absent else 'no cells'}")
+    varied = [key for key in parameters if key != SEED and len({text(value) for value in frame[key]}) > 1]
+    if len(varied) == 1:
+        return spread(frame, varied[0], threshold=threshold, title=title)
+    if len(varied) != 2:
+        named = f" ({', '.join(varied)})" if varied else ""
+        raise ValueError(
+            f"no figure of this sweep: {len(varied)} parameters vary besides {SEED}{named}, allowed: 1 or 2"
+        )
+    if HELD_NORM in varied and set(varied) & set(TRAIN_SIZES):
+        varied.remove(HELD_NORM)
+        return landscape(frame, HELD_NORM, varied[0], title=title)
+    return phase(frame, varied[0], varied[1], threshold=threshold, title=title)

@@ -1,0 +1,309 @@
+"""sweep.py through the real command line: a grid, again, killed, stopped, with bad cells, and refused calls."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from command import (
+    Call,
+    _started,
+    assert_same_state,
+    background,
+    call,
+    digest,
+    finished,
+    last_checkpoint,
+    last_step,
+    refusal,
+    rows,
+    state,
+    summary,
+)
+from idx_files import write_images
+from omegaconf import OmegaConf
+from sweeping import COMMAND, FIXED, OFF, SWEEP, assert_close_rows, assert_close_weights, cells, sweep_file, table
+
+from grokplane.sweep.command import main
+
+SHIPPED = Path(__file__).parents[1] / "sweeps"
+LONG = ("train.steps=600", "train.checkpoint_every=50", "log.every=10", "--max-members", "2", "seed=0,1", OFF)
+GOOD, BAD = "data.operation=add,optimizer.lr=0.001,data.train_fraction=0.5", "data.operation=div,optimizer.lr=0.001"
+# Four cells that train, one of them to nowhere; one that cannot be built and two that cannot even be composed.
+CELLS = {
+    "data.operation": {"values": ["add", "div"]},
+    "optimizer.lr": {"values": [0.001, 1000000.0]},
+    "data.train_fraction": {"values": [0.5, 2]},
+    "seed": {"values": [0, 1]},
+}
+Submit = Callable[..., Future[Any]]
+Inside = Callable[..., Call]
+
+
+@pytest.fixture(scope="module")
+def submit() -> Iterator[Submit]:
+    with background() as submit:
+        yield submit
+
+
+@pytest.fixture(scope="module", autouse=True)
+def grid(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Future[Path]:
+    """A folder in which the tiny sweep has run."""
+    return submit(_grid, tmp_path_factory.mktemp("grid"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def alone(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Future[Path]:
+    """One cell of the tiny sweep as a run by itself."""
+    return submit(_alone, tmp_path_factory.mktemp("alone"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def undisturbed(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Future[Path]:
+    return submit(_long, tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def killed(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Future[Path]:
+    """The long sweep, killed while its second stack trained."""
+    return submit(_struck, tmp_path_factory.mktemp("killed"), signal.SIGKILL, -signal.SIGKILL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stopped(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Future[Path]:
+    """The long sweep, stopped with Ctrl-C while its second stack trained."""
+    return submit(_struck, tmp_path_factory.mktemp("stopped"), signal.SIGINT, 130)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def with_bad_cells(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Future[tuple[Path, Call]]:
+    return submit(_with_bad_cells, tmp_path_factory.mktemp("bad"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def landscape(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Future[Path]:
+    return submit(_landscape, tmp_path_factory.mktemp("landscape"))
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Inside]:
+    """A call in this process, which need not import torch again."""
+    earlier = signal.getsignal(signal.SIGTERM)
+
+    def call_inside(cwd: Path, *arguments: str) -> Call:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr("sys.argv", [SWEEP, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return Call(list(arguments), ended.value.code, *capsys.readouterr())
+
+    yield call_inside
+    signal.signal(signal.SIGTERM, earlier)
+
+
+def _grid(cwd: Path) -> Path:
+    sweep_file(cwd)
+    finished("tiny.yaml", cwd=cwd, program=SWEEP)
+    return cwd
+
+
+def _alone(cwd: Path) -> Path:
+    finished(*FIXED, "optimizer.weight_decay=1", "seed=2", "hydra.run.dir=run", cwd=cwd)
+    return cwd / "run"
+
+
+def _long(cwd: Path) -> Path:
+    sweep_file(cwd)
+    finished("tiny.yaml", *LONG, cwd=cwd, program=SWEEP)
+    return cwd / "outputs/sweeps/tiny"
+
+
+def _struck(cwd: Path, number: signal.Signals, code: int) -> Path:
+    """A signal for the long sweep as soon as a cell of its second stack has trained 100 steps."""
+    sweep_file(cwd)
+    folder = cwd / "outputs/sweeps/tiny"
+    with _started(("tiny.yaml", *LONG), cwd, SWEEP) as process:
+        while last_step(folder / "optimizer.weight_decay=1,seed=0") < 100:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    return folder
+
+
+def _with_bad_cells(cwd: Path) -> tuple[Path, Call]:
+    command = [part for part in COMMAND if not part.startswith("data.train_fraction")]
+    sweep_file(cwd, parameters=CELLS, command=command)
+    fixed = (OFF, "data.p=8", "optimizer.weight_decay=1")
+    done = call("tiny.yaml", *fixed, cwd=cwd, program=SWEEP)
+    good = ("data.operation=add", "optimizer.lr=0.001", "data.train_fraction=0.5")
+    finished("tiny.yaml", *fixed, *good, "hydra.sweep.dir=good", cwd=cwd, program=SWEEP)
+    return cwd, done
+
+
+def _landscape(cwd: Path) -> Path:
+    """The shipped landscape, reduced to 6 x 6 cells of a few steps on small images."""
+    write_images(cwd / "data/MNIST/raw", train=300, test=40)
+    small = ("train.steps=3", "train.threads=1", "model.hidden=[8,8]", "train.batch_size=20", "record.wandb=disabled")
+    axes = ("data.train_points=20,30,50,90,160,280", "rules.constant_norm.alpha=0.1,0.3,1,2,4,10")
+    finished(str(SHIPPED / "omnigrok_landscape.yaml"), *small, *axes, cwd=cwd, program=SWEEP)
+    return cwd / "outputs/sweeps/omnigrok_landscape"
+
+
+def test_a_grid_leaves_a_folder_a_cell_and_the_table(grid: Future[Path]) -> None:
+    folder = grid.result() / "outputs/sweeps/tiny"
+    names = {f"optimizer.weight_decay={decay},seed={seed}" for decay in ("0.1", "1") for seed in range(3)}
+    assert {cell.name for cell in cells(folder)} == names
+    found = table(folder)
+    assert found.keys() == names
+    for name, row in found.items():
+        told = summary(folder / name)
+        assert told["status"] == row["status"] == "finished"
+        assert told["members"] == 6
+        assert OmegaConf.load(folder / name / ".hydra/config.yaml").seed == int(row["seed"])
+        assert float(row["last.Acc/test"]) == told["last"]["Acc/test"]
+        assert float(row["best.Loss/test"]) == told["best"]["Loss/test"]["value"]
+        assert len(list((folder / name / "wandb").glob("offline-run-*"))) == 1
+    assert (folder / "sweep.png").stat().st_size > 1000
+
+
+def test_a_cell_is_the_run_that_its_command_line_makes(grid: Future[Path], alone: Future[Path]) -> None:
+    cell = grid.result() / "outputs/sweeps/tiny/optimizer.weight_decay=1,seed=2"
+    ours, theirs = (torch.load(last_checkpoint(run), weights_only=True) for run in (cell, alone.result()))
+    assert ours["config"] == theirs["config"]
+    assert summary(cell)["config_hash"] == summary(alone.result())["config_hash"]
+    assert_close_weights(cell, alone.result())
+    assert_close_rows(rows(cell), rows(alone.result()))
+    overrides = OmegaConf.to_container(OmegaConf.load(cell / ".hydra/overrides.yaml"))
+    assert overrides == [*FIXED, "optimizer.weight_decay=1", "seed=2"]
+
+
+def test_again_trains_nothing(grid: Future[Path], inside: Inside) -> None:
+    cwd = grid.result()
+    before = {cell.name: digest(cell) for cell in cells(cwd / "outputs/sweeps/tiny")}
+    again = finished("tiny.yaml", cwd=cwd, program=SWEEP)
+    assert again.stdout.startswith("6 cells: 6 finished\n")
+    assert "6 cells, 0 to train in 0 stacks" in inside(cwd, "tiny.yaml", "--dry-run").stdout
+    assert inside(cwd, "tiny.yaml", "--status").stdout.count(" finished ") == 6
+    assert {cell.name: digest(cell) for cell in cells(cwd / "outputs/sweeps/tiny")} == before
+
+
+def test_a_folder_with_other_cells_is_refused(grid: Future[Path], inside: Inside) -> None:
+    cwd = grid.result()
+    line = refusal(inside(cwd, "tiny.yaml", "data.p=11"))
+    assert line.startswith(
+        "outputs/sweeps/tiny holds cells of another sweep: optimizer.weight_decay=0.1,seed=0: data.p=11"
+    )
+    assert line.endswith("and 3 more: name another folder with hydra.sweep.dir=FOLDER, or delete these")
+    line = refusal(inside(cwd, "tiny.yaml", "train.steps=50", "seed=0"))
+    assert line == "train.steps=50: only upward when resuming: the run has 60"
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path, inside: Inside) -> None:
+    sweep_file(tmp_path)
+    before = digest(tmp_path)
+    done = inside(tmp_path, "tiny.yaml", "optimizer=adamw,sgd", "seed=0,1", "--dry-run", "--max-members=2")
+    assert digest(tmp_path) == before
+    assert "8 cells, 8 to train in 4 stacks" in done.stdout
+    assert "stack 4: 2 cells, 60 steps, " in done.stdout
+    for word in (" a member, ", " a member-step, ", "memory: ", "time: about "):
+        assert word in done.stdout
+
+
+def _assert_ends_as_undisturbed(folder: Path, undisturbed: Path) -> None:
+    done = {cell: digest(cell) for cell in cells(folder) if summary(cell)["status"] == "finished"}
+    assert len(done) == 2
+    finished("tiny.yaml", *LONG, cwd=folder.parents[2], program=SWEEP)
+    assert {cell: digest(cell) for cell in done} == done
+    assert table(folder).keys() == {cell.name for cell in cells(undisturbed)}
+    for cell in cells(undisturbed):
+        assert table(folder)[cell.name]["status"] == "finished"
+        assert_same_state(state(folder / cell.name), state(cell))
+        assert rows(folder / cell.name) == rows(cell)
+
+
+def test_a_killed_sweep_goes_on_where_it_was(killed: Future[Path], undisturbed: Future[Path], tmp_path: Path) -> None:
+    folder = killed.result()
+    shutil.copytree(folder / "optimizer.weight_decay=1,seed=1", tmp_path / "cell")
+    assert summary(tmp_path / "cell")["status"] == "running"
+    _assert_ends_as_undisturbed(folder, undisturbed.result())
+    finished("train.resume=true", "hydra.run.dir=cell", cwd=tmp_path)
+    assert_close_weights(tmp_path / "cell", folder / "optimizer.weight_decay=1,seed=1")
+
+
+def test_a_stopped_sweep_says_where_it_stands_and_goes_on(stopped: Future[Path], undisturbed: Future[Path]) -> None:
+    folder = stopped.result()
+    statuses = [row["status"] for row in table(folder).values()]
+    assert statuses == ["finished", "finished", "interrupted", "interrupted"]
+    assert not (folder / "sweep.png").exists()
+    _assert_ends_as_undisturbed(folder, undisturbed.result())
+
+
+def test_bad_cells_are_named_and_leave_the_others_untouched(with_bad_cells: Future[tuple[Path, Call]]) -> None:
+    cwd, done = with_bad_cells.result()
+    folder = cwd / "outputs/sweeps/tiny"
+    assert done.returncode == 1
+    assert "16 cells: 2 finished, 12 failed, 2 diverged" in done.stdout
+    found = table(folder)
+    assert len(found) == 16
+    for seed in (0, 1):
+        good, lost = f"{GOOD},seed={seed}", f"{GOOD},seed={seed}".replace("0.001", "1000000.0")
+        unbuilt, uncomposed = f"{BAD},data.train_fraction=0.5,seed={seed}", f"{BAD},data.train_fraction=2,seed={seed}"
+        assert found[good]["status"] == "finished"
+        assert_close_weights(folder / good, cwd / "good" / good)
+        assert found[lost]["status"] == "diverged"
+        assert found[lost]["diverged"] == str(summary(folder / lost)["diverged"])
+        assert found[unbuilt]["error"] == "data.operation=div: needs a prime data.p, not 8"
+        assert found[uncomposed]["error"].startswith("data.train_fraction=2")
+        for name in (lost, unbuilt, uncomposed):
+            assert f"  {name}: {found[name]['status']}, " in done.stdout
+            assert (folder / name / ".hydra/overrides.yaml").exists()
+        assert summary(folder / unbuilt)["status"] == summary(folder / uncomposed)["status"] == "failed"
+
+
+def test_the_landscape_runs_small(landscape: Future[Path]) -> None:
+    folder = landscape.result()
+    found = table(folder)
+    assert len(found) == 36
+    assert {row["status"] for row in found.values()} == {"finished"}
+    assert len({row["last.Loss/test"] for row in found.values()}) == 36
+    assert (folder / "sweep.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "line"),
+    {
+        "no file": (("seed=1",), "FILE: missing; allowed: python sweep.py FILE [key=value ...]"),
+        "not there": (("nowhere.yaml",), "nowhere.yaml: cannot be read (No such file or directory)"),
+        "flag": (("tiny.yaml", "--dryrun"), "--dryrun: did you mean --dry-run?"),
+        "executor": (
+            ("tiny.yaml", "--executor", "slurm"),
+            "hydra.launcher.executor=slurm: allowed: local, submitit, ray",
+        ),
+        "members": (("tiny.yaml", "--max-members=0"), "hydra.launcher.max_members=0: must be at least 1"),
+        "typo": (
+            ("tiny.yaml", "optimizer.lrr=1"),
+            "tiny.yaml: optimizer.lrr=1: unknown key; did you mean optimizer.lr",
+        ),
+        "hydra": (("tiny.yaml", "hydra.run.dir=x"), "hydra.run.dir=x: of Hydra's keys hydra.sweep.dir and"),
+        "resume": (("tiny.yaml", "train.resume=true"), "train.resume=true: a sweep resumes by itself"),
+        "nothing to build": (("tiny.yaml", "data.operation=div", "data.p=8"), "data.operation=div: needs a prime"),
+    }.values(),
+)
+def test_refused_calls_say_one_line_and_write_nothing(
+    typed: tuple[str, ...], line: str, inside: Inside, tmp_path: Path
+) -> None:
+    sweep_file(tmp_path)
+    before = digest(tmp_path)
+    assert refusal(inside(tmp_path, *typed)).startswith(line)
+    assert digest(tmp_path) == before

@@ -4,7 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: train test lint bench clean
+# The folder that holds MNIST/raw/, for what trains on it.
+MNIST ?= data
+
+.PHONY: train test lint bench results clean
 
 .venv/installed: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -26,6 +29,18 @@ bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .[bench]
 	$(BIN)/python benchmarks/step.py $(ARGS)
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/mi.py
+	$(BIN)/python benchmarks/mnist_run.py data.root=$(MNIST)
+
+results: .venv/installed
+	$(BIN)/python train_mnist.py data.root=$(MNIST)
+	$(BIN)/python benchmarks/seeds.py --seeds 8
+	for name in enerrio label_holdout power_division omnigrok_modular teacher_student; do \
+		$(BIN)/python train.py experiment=$$name || exit; \
+	done
+	$(BIN)/python benchmarks/seeds.py --seeds 3 experiment=nanda grok.stop_after=1000
+	$(BIN)/python sweep.py sweeps/weight_decay_x_seed.yaml
+	$(BIN)/jupyter-execute --inplace plot.ipynb
 
 clean:
 	rm -rf .venv outputs

@@ -103,7 +103,7 @@ def test_images_have_codes_of_both_sides(model: Any, tmp_path: Path) -> None:
         inputs, targets = own_points(stack, subset, 0)
         noisy, sigma = output.noisy[0].flatten(1).double(), 0.05
         if output.sigma is None:
-            sigma = 0.1 * float(noisy.std(correction=0))
+            sigma = 0.5 * float(noisy.std(correction=0))
             stream = generator(0, f"mi/{subset}/{layer}", stack.step)
             noisy = noisy + sigma * torch.randn(noisy.shape, generator=stream, dtype=torch.float64)
         values = PCA(2, whiten=True, noise_variance=sigma**2).fit(noisy)(noisy)

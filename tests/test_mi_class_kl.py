@@ -123,11 +123,26 @@ def test_ksg_over_some_rows_has_a_larger_error():
 
 def test_the_larger_of_two():
     x, y = pairs(0.9, 3, 300, lead=(2,))
-    joint, counted = JointKL(k=1, shuffles=1)(x, y), KSG(rows=100)(x, y)
+    y[1] = normal(300, 3, seed=6)
+    joint = JointKL(k=1, shuffles=1)(x, y)
+
+    def unit(side: Tensor) -> Tensor:
+        return side / np.median(np.abs(side - np.median(side, 0)))
+
+    counted = [KSG(rows=100)(unit(x[i]), unit(y[i])) for i in range(2)]
     found = Larger(rows=100)(x, y)
-    expected = [max(pair) for pair in zip(joint.value.tolist(), counted.value.tolist(), strict=True)]
-    assert found.value.tolist() == expected
-    assert float(found.std_error[0]) in (float(joint.std_error[0]), float(counted.std_error[0]))
+    for i in range(2):
+        wanted = counted[i] if counted[i].value > joint.value[i] else (joint.value[i], joint.std_error[i])
+        assert found.value[i].item() == pytest.approx(float(wanted[0]), abs=1e-9)
+        assert found.std_error[i].item() == pytest.approx(float(wanted[1]), abs=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1e12])
+def test_the_scale_of_a_side_does_not_matter_to_the_larger_of_two(scale: float):
+    label = classes(400, of=8)
+    x, y = 20 * label[:, None] + normal(400, 3), 30 * label[:, None] + normal(400, 3, seed=9)
+    assert KSG(rows=400)(x, y).value > JointKL(k=1)(x, y).value
+    assert Larger()(x * scale, y).value.item() == pytest.approx(Larger()(x, y).value.item(), abs=1e-8)
 
 
 def test_the_larger_of_two_in_clusters_that_depend_linearly():

@@ -75,6 +75,7 @@ def test_the_bracket_is_both_bounds_of_kde(dims: int, sigma: float) -> None:
 def test_the_bracket_over_many_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pairs, "ROWS", 8)
     monkeypatch.setattr(pairs, "COLUMNS", 24)
+    monkeypatch.setattr(pair_sums, "TOGETHER", 500)
     for share in (0.0, 1.0):  # all pairs of a tile, and only those that weigh
         monkeypatch.setattr(pair_sums, "SPARSE", share)
         for count in (2, 7, 8, 9, 63, 64, 100):

@@ -36,7 +36,7 @@ class Information:
     cache: str = option("outputs/codes", "folder that keeps trained autoencoders")
     layer_dim: int = option(4, "principal components of a layer, for continuous input", at_least=1)
     noise: float = option(
-        0.1, "noise of the measured layer, relative to its values, for models without noise of their own", above=0
+        0.5, "noise of the measured layer, relative to its values, for models without noise of their own", above=0
     )
     workers: int = option(1, "threads that estimate while training goes on; 0: training waits", at_least=0)
 

@@ -11,6 +11,7 @@ from grokplane.mi.pairs import EPS, Tile, centred, factors, squared_gaps, tiles
 NEGLIGIBLE = 46.0  # exponent beyond which a pair is left out: exp(-46) is 1e-20
 ERROR = 1e-9  # of a mean log density, that matrix products may cause
 SPARSE = 0.1  # share of pairs of a tile that weigh, up to which they are singled out
+TOGETHER = 2**14  # such pairs, from which on they are summed
 
 
 def merged(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,7 +35,7 @@ def densities(x: Tensor, weight: Tensor, scale: float) -> Tensor:
     sums = _Sums(x, weight, scale, middle.square().sum(1) * scale, len(left))
     for tile in tiles(left, right):
         sums.add(tile)
-    single, fourth = sums.total[:, : len(x)].clamp(1, float(weight.sum()))
+    single, fourth = sums.total()[:, : len(x)].clamp(1, float(weight.sum()))
     return torch.stack([single, torch.minimum(single, fourth)])  # equal but for round-off where the rows are
 
 
@@ -47,7 +48,8 @@ class _Sums:
         self._certain = 8 * error * float(norm.amax()) <= 1  # which pairs weigh
         self._x, self._scale = x, scale
         self._weight = torch.nn.functional.pad(weight, (0, padded - len(x)))
-        self.total = x.new_zeros(2, padded)
+        self._total = x.new_zeros(2, padded)
+        self._few: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def add(self, tile: Tile) -> None:
         """Take the pairs of a tile, whose values are -scale |x_i - x_j|^2, and spoil it."""
@@ -57,13 +59,19 @@ class _Sums:
         tile.values[:own, :own].fill_diagonal_(0)
         heavy = self._heavy(tile.values)
         if heavy is not None:
-            self._add_some(tile, heavy)
+            self._put_by(tile, heavy)
             return
         if self._certain and not self._exact:
             self._by_differences(tile)
         kernel = _exp_(tile.values)
-        self._collect(tile, kernel, self.total[0])
-        self._collect(tile, kernel.square_().square_(), self.total[1])
+        self._collect(tile, kernel, self._total[0])
+        self._collect(tile, kernel.square_().square_(), self._total[1])
+
+    def total(self) -> Tensor:
+        """Both densities of each padded row [2, M], after the last tile."""
+        if self._few:
+            self._add_few()
+        return self._total
 
     def _collect(self, tile: Tile, kernel: Tensor, total: Tensor) -> None:
         total[tile.rows] += kernel @ self._weight[tile.columns]
@@ -85,16 +93,23 @@ class _Sums:
         places = (8 * words[:, None] + np.arange(8))[mask.reshape(-1, 8)[words]]
         return torch.from_numpy(places)
 
-    def _add_some(self, tile: Tile, heavy: Tensor) -> None:
-        row, column = heavy // tile.values.shape[1], heavy % tile.values.shape[1]
-        values = tile.values.view(-1)[heavy]
-        mirrored = column >= tile.own
-        row, column = row + tile.rows.start, column + tile.columns.start
+    def _put_by(self, tile: Tile, heavy: Tensor) -> None:
+        width = tile.values.shape[1]
+        row, column = heavy // width + tile.rows.start, heavy % width + tile.columns.start
+        self._few.append((row, column, tile.values.view(-1)[heavy]))
+        if sum(len(part[0]) for part in self._few) > TOGETHER:
+            self._add_few()
+
+    def _add_few(self) -> None:
+        """Take the pairs put by: those of one tile are too few to be worth the calls."""
+        row, column, values = map(torch.cat, zip(*self._few, strict=True))
+        self._few.clear()
+        once, mirrored = column >= row, column > row
         if not self._exact:
             values = (self._x[row] - self._x[column]).square_().sum(1) * -self._scale
-        for power, total in ((1, self.total[0]), (4, self.total[1])):
+        for power, total in ((1, self._total[0]), (4, self._total[1])):
             kernel = (power * values).exp_()
-            total.index_add_(0, row, kernel * self._weight[column])
+            total.index_add_(0, row[once], (kernel * self._weight[column])[once])
             total.index_add_(0, column[mirrored], (kernel * self._weight[row])[mirrored])
 
 

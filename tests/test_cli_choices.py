@@ -64,7 +64,10 @@ def experiments(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> dic
         if name.endswith("_mnist"):
             write_images(folders[name] / "data" / "MNIST" / "raw", train=1_200, test=50)
     return {
-        name: (cwd, submit(finished, f"experiment={name}", "debug=default", "train.steps=5", cwd=cwd))
+        name: (
+            cwd,
+            submit(finished, f"experiment={name}", "debug=default", "train.steps=5", "mi.code_steps=20", cwd=cwd),
+        )
         for name, cwd in folders.items()
     }
 

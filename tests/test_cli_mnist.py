@@ -15,7 +15,7 @@ from idx_files import GENUINE, write_images
 from grokplane import config
 
 PROGRAM = "train_mnist.py"
-SHORT = ("train.threads=1", "log.dense_steps=2", "log.every=100")
+SHORT = ("train.threads=1", "log.dense_steps=2", "log.every=100", "mi.code_steps=20")
 IMAGES = Path("MNIST/raw/train-images-idx3-ubyte.gz")
 # What is done to the folder of files, what is typed, the beginning and a part of the line.
 BAD: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str, str]] = {
@@ -92,6 +92,17 @@ def test_digits_need_no_file(tmp_path: Path) -> None:
     assert summary(tmp_path / "run")["status"] == "finished"
     assert (tmp_path / "run" / "figures" / "curves.png").exists()
     assert {f"num_dead_nrns_eval/layer {number}" for number in (1, 2)} < last.keys()
+    for number in (1, 2, 3):
+        assert 0 < last[f"MI(X;L)_eval/layer {number}"] < last["ln n_eval"]
+        assert -0.1 < last[f"MI(L;Y)_eval/layer {number}"] < last["H(Y)_eval"] + 0.05
+    assert {path.name for path in (tmp_path / "run" / "figures").iterdir()} == {
+        "curves.png",
+        "information_accuracy.png",
+        "information_plane.gif",
+        "information_plane.png",
+        "weight_norms.png",
+    }
+    assert len(list((tmp_path / "outputs" / "codes").iterdir())) == 1
 
 
 def test_mnist_trains_from_the_genuine_files_where_they_are_there(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import groupby
@@ -13,6 +15,22 @@ from torch import Tensor, nn
 from grokplane.optim.base import MemberState, Parameters, StackedOptimizer
 
 Kernel = Callable[..., Any]
+
+
+def _spare_the_compiler() -> None:
+    """Let `torch.optim` keep house without importing torch's compiler, a second of every start that nobody uses here.
+
+    These methods are wrapped to be left out of compiled graphs; the wrapper imports `torch._dynamo` on its first call,
+    unless it finds what it would get there. A torch without such wrappers is left as it is. `step` is wrapped in
+    another way, and called without its wrappers, which profile and switch gradients off.
+    """
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+        method = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
+        if method is not None and "torch._dynamo" not in sys.modules:
+            setattr(method, "__dynamo_disable", method)
+
+
+_spare_the_compiler()
 
 
 @dataclass(frozen=True)
@@ -73,6 +91,7 @@ class TorchGroups(StackedOptimizer):
         ]
         kind = type(choices[0])
         self._optimizer = kind.algorithm([run.group for run in self._runs], **kind.fixed)  # type: ignore[call-arg]
+        self._bare_step = inspect.unwrap(kind.algorithm.step)  # see _spare_the_compiler
         self._kernel = kind.kernel
         self._moments: list[_Moments] = []
 
@@ -95,7 +114,8 @@ class TorchGroups(StackedOptimizer):
         if self._kernel is not None and self._moments:
             self._call_kernel(self._kernel)
         else:
-            self._optimizer.step()
+            with torch.no_grad():
+                self._bare_step(self._optimizer)
             self._share_steps()
 
     @torch.no_grad()

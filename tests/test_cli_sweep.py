@@ -103,7 +103,8 @@ def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         with pytest.raises(SystemExit) as ended:
             main()
         assert isinstance(ended.value.code, int)
-        return Call(list(arguments), ended.value.code, *capsys.readouterr())
+        out, err = capsys.readouterr()
+        return Call(list(arguments), ended.value.code, str(out), str(err))
 
     yield call_inside
     signal.signal(signal.SIGTERM, earlier)
@@ -215,8 +216,8 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, inside: Inside) -> None:
     done = inside(tmp_path, "tiny.yaml", "optimizer=adamw,sgd", "seed=0,1", "--dry-run", "--max-members=2")
     assert digest(tmp_path) == before
     assert "8 cells, 8 to train in 4 stacks" in done.stdout
-    assert "stack 4: 2 cells, 60 steps, " in done.stdout
-    for word in (" a member, ", " a member-step, ", "memory: ", "time: about "):
+    assert "stack 4: 2 members, 60 steps, " in done.stdout
+    for word in (" each, ", " a member-step, ", "memory: ", "time: about "):
         assert word in done.stdout
 
 

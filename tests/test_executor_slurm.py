@@ -72,7 +72,7 @@ def test_a_job_at_its_time_limit_goes_on_where_it_was(tmp_path: Path):
     at_step(5, tmp_path / "limited", lambda: os.kill(worker(tmp_path / "limited"), notice_signal()))
     ((_, result),) = Slurm(cluster="local").run([limited])
     assert result.exit_code == 0
-    assert "Requeued" in next((tmp_path / "limited" / ".submitit").glob("*.out")).read_text()
+    assert "Requeued" in next((tmp_path / "limited" / ".submitit").glob("*/*.out")).read_text()
     assert_same_state(state(tmp_path / "limited" / "0"), state(tmp_path / "alone" / "0"))
     assert rows(tmp_path / "limited" / "0") == rows(tmp_path / "alone" / "0")
 
@@ -87,7 +87,7 @@ def test_slurm_jobs_ask_for_what_the_options_say_and_ctrl_c_cancels_them(slurm: 
     assert [(position, result.exit_code) for position, result in results] == [(0, 0), (1, 143), (2, 143)]
     statuses = [[summary and summary["status"] for summary in result.summaries] for _, result in results]
     assert statuses == [["finished"], ["interrupted"], [None]]
-    asked = sorted(path.read_text() for path in (tmp_path / ".submitit").glob("*_submission.sh"))
+    asked = sorted(path.read_text() for path in (tmp_path / ".submitit").glob("*/*_submission.sh"))
     assert len(asked) == 2
     wanted = ("partition=gpu", "account=us", "gpus-per-node=1", "mem=2GB", "cpus-per-task=3", "time=9")
     assert all(f"#SBATCH --{line}\n" in text for text in asked for line in wanted)

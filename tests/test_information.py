@@ -22,6 +22,7 @@ from grokplane.metrics import Information, Pending
 from grokplane.mi import KDE, KSG, PCA, ClassKL, ConvAutoencoder, Ross, label_entropy
 from grokplane.models.conv import Conv
 from grokplane.models.mlp import MLP
+from grokplane.models.transformer import Transformer
 from grokplane.optim import AdamW
 from grokplane.options import ConfigError
 from grokplane.random import generator
@@ -111,6 +112,20 @@ def test_images_have_codes_of_both_sides(model: Any, tmp_path: Path) -> None:
         assert found[f"MI(X;L)_{subset}/{layer}"] == pytest.approx(float(expected.value), abs=1e-6)
         assert found[f"MI(X;L)_Errors_{subset}/{layer}"] == pytest.approx(float(expected.std_error), abs=1e-6)
         assert found[f"MI(L;Y)_{subset}/{layer}"] == pytest.approx(float(Ross()(values, targets).value), abs=1e-6)
+
+
+def test_a_wide_layer_of_tokens_is_taken_in_its_principal_components() -> None:
+    wide = Transformer(layers=1, width=8, heads=2, mlp_width=16)
+    one = member(model=wide, data=task(layout="equation"), mi=information(token_layer_dim=5), metrics={})
+    stack = trained(one)
+    (found,), seen = looked_at(stack), observe(stack, None)
+    for layer, output in seen.train.layers.items():
+        values = output.activations[0].flatten(1).double()
+        variance = (0.5 * float(values.std(correction=0))) ** 2
+        bounds = [float(KDE(variance, bound)(PCA(5).fit(values)(values)).value) for bound in ("lower", "upper")]
+        assert found[f"MI(X;L)_train/{layer}"] == pytest.approx(sum(bounds) / 2, abs=1e-6)
+        assert found[f"MI(X;L)_Errors_train/{layer}"] == pytest.approx((bounds[1] - bounds[0]) / 2, abs=1e-6)
+    assert {"layer 1 attention", "layer 1 mlp", "layer 1", "layer 2"} == set(seen.train.layers)
 
 
 def test_numbers_as_answers_are_estimated_as_the_input_is() -> None:

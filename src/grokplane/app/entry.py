@@ -18,13 +18,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from grokplane import config
-from grokplane.app.errors import REFUSALS, Refused, one_line
+from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
 from grokplane.app.jobs import known_keys, refused_for, single, swept
 from grokplane.app.report import report
 from grokplane.app.resume import is_over, resumed_config
 from grokplane.app.session import execute
 from grokplane.app.usage import usage
 
+FAILED = 1
 REFUSED = 2
 SIGNALLED = 128
 HELP = ("-h", "--help")
@@ -43,6 +44,9 @@ def main(config_name: str) -> None:
     except REFUSALS as error:
         print(one_line(error, overrides, known_keys(config_name)), file=sys.stderr)
         code = REFUSED
+    except Failed as error:
+        print(error, file=sys.stderr)
+        code = FAILED
     except KeyboardInterrupt:  # a second Ctrl-C, which does not wait for the step
         code = SIGNALLED + signal.SIGINT
     sys.exit(code)
@@ -77,21 +81,37 @@ def _train(config_name: str, arguments: Sequence[str], overrides: Sequence[str],
     return _hydra(config_name, [*arguments, *(["hydra.output_subdir=null"] if resumed else [])])
 
 
+class Jobs:
+    """What Hydra calls for every job of a call.
+
+    A launcher that trains the jobs by itself adds their exit codes in place of calling.
+
+    Attributes:
+        codes: the jobs' exit codes.
+        refusals: what came up since the check; Hydra would print lines of its own.
+    """
+
+    def __init__(self, config_name: str) -> None:
+        self._config_name = config_name
+        self.codes: list[int] = []
+        self.refusals: list[Exception] = []
+
+    def __call__(self, asked: DictConfig) -> None:
+        """Train one job."""
+        try:
+            self.codes.append(_job(asked, self._config_name))
+        except REFUSALS as error:
+            self.refusals.append(error)
+
+
 def _hydra(config_name: str, arguments: Sequence[str]) -> int:
     """Hand over to Hydra, which calls back for every job; the highest exit code."""
-    codes, refusals = [0], []
-
-    def job(asked: DictConfig) -> None:
-        try:
-            codes.append(_job(asked, config_name))
-        except REFUSALS as error:  # what came up since the check; Hydra would print a line of its own
-            refusals.append(error)
-
+    jobs = Jobs(config_name)
     sys.argv[1:] = arguments
-    hydra.main(version_base="1.3", config_path=str(config.CONFIGS), config_name=config_name)(job)()
-    for error in refusals:
+    hydra.main(version_base="1.3", config_path=str(config.CONFIGS), config_name=config_name)(jobs)()
+    for error in jobs.refusals:
         raise error
-    return max(codes)
+    return max(jobs.codes, default=0)
 
 
 def _job(asked: DictConfig, config_name: str) -> int:

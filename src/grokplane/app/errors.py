@@ -17,6 +17,10 @@ class Refused(Exception):  # noqa: N818 (reads as what happened)
     """A call that is refused with this very line."""
 
 
+class Failed(Exception):  # noqa: N818 (reads as what happened)
+    """A job that failed on its way, told in this very line."""
+
+
 REFUSALS = (Refused, ConfigError, HydraException, OmegaConfBaseException)
 
 _UNKNOWN = re.compile(r"Could not override '(?P<key>[^']+)'|Key '(?P<short>[^']+)' is not in struct")

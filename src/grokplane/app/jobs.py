@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.resume import Over, is_over, resumed_config
-from grokplane.options import ConfigError
+from grokplane.options import ConfigError, check_options
 from grokplane.record import check_folder
 from grokplane.train import Stack
 
@@ -71,6 +73,7 @@ def swept(overrides: Sequence[str], config_name: str) -> list[Job]:
     for number, typed in enumerate(_product(overrides)):
         with refused_for(typed, config_name):
             asked = config.compose([*typed, f"hydra.job.num={number}", f"hydra.job.id={number}"], config_name, True)
+            check_launcher(asked)
             sweep = asked.hydra.sweep
             named = _named(typed, "hydra.sweep.dir")
             jobs.append(Job(typed, asked, Path(sweep.dir, sweep.subdir), named))
@@ -78,6 +81,19 @@ def swept(overrides: Sequence[str], config_name: str) -> list[Job]:
             raise ConfigError("hydra.sweep.subdir", sweep.subdir, "must give every job its own folder")
         seen.add(sweep.subdir)
     return jobs
+
+
+def check_launcher(asked: DictConfig) -> None:
+    """Raise ConfigError for the first key of a launcher of ours that is out of bounds; reads Hydra's node."""
+    for prefix, node in config.nodes(asked.hydra.launcher, "hydra.launcher."):
+        schema = OmegaConf.get_type(node)
+        if is_dataclass(schema):
+            check_options(_values(node, schema), prefix)
+
+
+def _values(node: DictConfig, schema: Any) -> SimpleNamespace:
+    values = {spec.name: node[spec.name] for spec in fields(schema)}
+    return SimpleNamespace(__dataclass_fields__=schema.__dataclass_fields__, **values)
 
 
 class refused_for:  # noqa: N801 (used like contextlib's)

@@ -13,12 +13,26 @@ SECONDS_BETWEEN_LINES = 10.0
 _SHOWN = (("loss", "Loss/train", "Loss/test"), ("accuracy", "Acc/train", "Acc/test"))
 
 
+def bar(label: str, start: int, total: int, unit: str) -> tqdm:
+    """A bar below those that stand already; none where standard error is not a terminal."""
+    on_terminal = sys.stderr.isatty()
+    return tqdm(
+        desc=label or None,
+        initial=start,
+        total=total,
+        unit=unit,
+        leave=None,
+        disable=not on_terminal,
+        dynamic_ncols=True,
+    )
+
+
 class Progress:
     """Steps done, steps a second, time left, and the latest losses and accuracies (means over a stack)."""
 
-    def __init__(self, start: int, steps: int) -> None:
-        on_terminal = sys.stderr.isatty()
-        self._bar = tqdm(initial=start, total=steps, unit=" steps", disable=not on_terminal, dynamic_ncols=True)
+    def __init__(self, start: int, steps: int, label: str = "") -> None:
+        self._bar = bar(label, start, steps, " steps")
+        self._label = f"{label}: " if label else ""
         self._start, self._steps, self._text = start, steps, ""
         self._began = time.monotonic()
         self._last_line = self._began
@@ -39,8 +53,8 @@ class Progress:
             return
         self._last_line = now
         rate = (step - self._start) / max(now - self._began, 1e-9)
-        pace = f", {rate:,.0f} steps/s, {_clock((self._steps - step) / rate)} left" if rate > 0 else ""
-        print(f"step {step:,}/{self._steps:,}: {self._text}{pace}", file=sys.stderr, flush=True)
+        pace = f", {rate:,.0f} steps/s, {clock((self._steps - step) / rate)} left" if rate > 0 else ""
+        print(f"{self._label}step {step:,}/{self._steps:,}: {self._text}{pace}", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Progress:
         return self
@@ -56,7 +70,8 @@ def _pair(name: str, records: Sequence[Mapping[str, float]], keys: Sequence[str]
     return f"{name} train {means[0]:.3g} test {means[1]:.3g}"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Minutes and seconds, hours where there are any."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -44,6 +44,22 @@ def run_config(folder: Path) -> dict[str, Any] | None:
     return last.state["config"] if last is not None else stored_config(folder) or None
 
 
+def disagreements(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
+    """The keys in which a complete config is not the one that a run was begun with, but for what a resume may change.
+
+    Args:
+        asked: the config, nested, see `grokplane.app.session.plain`.
+        stored: the run's, see `run_config`.
+    """
+    ours, theirs = config.flat(asked), config.flat(stored)
+    wrong = [key for key in ours | theirs if not key.startswith(FREE) and _differ(ours, theirs, key)]
+    return [f"{key}={shown(ours.get(key))} (there: {shown(theirs.get(key))})" for key in wrong]
+
+
+def _differ(ours: Mapping[str, Any], theirs: Mapping[str, Any], key: str) -> bool:
+    return (key in ours) != (key in theirs) or ours[key] != theirs[key]
+
+
 def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], config_name: str) -> DictConfig:
     """The config with which the run in a folder goes on: its own, with what this call may change of it.
 
@@ -72,7 +88,7 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
             OmegaConf.update(merged, key, ours[key])
     OmegaConf.update(merged, "train.resume", True)
     OmegaConf.update(merged, "train.overwrite", False)
-    _check_length(merged, stored)
+    check_length(merged, stored)
     return merged
 
 
@@ -85,7 +101,8 @@ def _other_lists(asked: DictConfig, stored: Mapping[str, Any], overrides: Sequen
             yield f"{group}=[{','.join(map(str, ours))}] (the run: [{','.join(theirs)}])"
 
 
-def _check_length(merged: DictConfig, stored: Mapping[str, Any]) -> None:
+def check_length(merged: DictConfig, stored: Mapping[str, Any]) -> None:
+    """Raise ConfigError where a run cannot go on to the `train.steps` of the merged config."""
     before, after = stored["train"]["steps"], merged.train.steps
     if after < before:
         raise ConfigError("train.steps", after, f"only upward when resuming: the run has {before}")

@@ -45,10 +45,15 @@ class Outcome:
         return 3 if any(summary["status"] == "diverged" for summary in self.summaries) else 0
 
 
-def execute(configs: Sequence[DictConfig], folders: Sequence[Path]) -> Outcome:
+def execute(configs: Sequence[DictConfig], folders: Sequence[Path], label: str = "") -> Outcome:
     """Train the members that the configs describe as one stack, each into its own folder.
 
     With `train.resume=true` each goes on from the checkpoint in its folder (from step 0 where there is none).
+
+    Args:
+        configs: one a member.
+        folders: one a member.
+        label: what progress calls this stack.
 
     Raises:
         ConfigError: members that cannot be trained together, folders that are taken or in use.
@@ -60,20 +65,24 @@ def execute(configs: Sequence[DictConfig], folders: Sequence[Path]) -> Outcome:
         options = stack.members[0].train
         if options.resume:
             _go_on(stack, folders)
+            saved.cache_clear()  # the states are large
         log.info("step %d of %d on %s, %d threads", stack.step, options.steps, stack.device, torch.get_num_threads())
         pairs = list(zip(configs, folders, strict=True))
         recorders = [
             exits.enter_context(_recorder(one, folder, stack, number)) for number, (one, folder) in enumerate(pairs)
         ]
         scribes = [Scribe(stack, number, recorder, plain(configs[number])) for number, recorder in enumerate(recorders)]
-        with Progress(stack.step, options.steps) as progress:
+        if stack.gauge is not None:
+            stack.gauge.prepare()
+        with Progress(stack.step, options.steps, label) as progress:
             for point in run(stack, stop):
                 for scribe in scribes:
                     scribe.take(point)
                 progress.show(point.step, point.records)
         summaries = [scribe.close() for scribe in scribes]
-    for summary in summaries:
-        log.info("%s at step %d: %s", summary["status"], summary["steps"], summary["grok"])
+    for folder, summary in zip(folders, summaries, strict=True):
+        told = (summary["status"], summary["steps"], summary["grok"])
+        log.info("%s at step %d: %s", *told, extra={"folder": folder})
     return Outcome(summaries, stop.signal)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,13 +10,12 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from grokplane.metrics.codes import Encoder, Progress, encoder
-from grokplane.metrics.layer_information import Measured, Questions, layer_information, scalars
+from grokplane.metrics.layer_information import Questions, layer_information, scalars
+from grokplane.metrics.measured import measured
 from grokplane.metrics.observation import LayerOutput, Observation
-from grokplane.random import generator
 
 if TYPE_CHECKING:
     from grokplane.metrics.information import Information
@@ -117,9 +115,11 @@ class Gauge:
     def _layer(
         self, questions: Questions, subset: str, layer: str, output: LayerOutput, member: int, step: int
     ) -> Values:
-        seed = self._inputs.seeds[member]
-        measured = _measured(output, member, questions.real, self._options.noise, seed, f"{subset}/{layer}", step)
-        found = layer_information(measured, questions, self._options)
+        options, stream = self._options, (self._inputs.seeds[member], f"{subset}/{layer}", step)
+        most = options.token_layer_dim if self._inputs.discrete else None
+        found = layer_information(
+            measured(output, member, questions.real, options.noise, most, stream), questions, options
+        )
         return {f"{name}_{subset}/{layer}": value for name, value in found.items()}
 
     def _asked(self, name: str, member: int, real: Tensor, targets: Tensor) -> Questions:
@@ -132,18 +132,3 @@ class Gauge:
             code = None if self._inputs.discrete else self._encode(x)
             self._questions[key] = Questions(real, targets[real], operands, code)
         return self._questions[key]
-
-
-def _measured(
-    output: LayerOutput, member: int, real: Tensor, noise: float, seed: int, stream: str, step: int
-) -> Measured:
-    """One member's layer with its noise: its own, or else relative noise in numbers given by (seed, stream, step)."""
-    centres = output.activations[member][real].flatten(1).double()
-    if output.sigma is not None and float(output.sigma[member]) > 0:
-        noisy = output.noisy[member][real].flatten(1).double()
-        return Measured(centres, noisy, float(output.sigma[member]) ** 2)
-    sigma = noise * float(centres.std(correction=0))
-    if not math.isfinite(sigma):
-        return Measured(centres, centres, math.nan)
-    drawn = torch.randn(centres.shape, generator=generator(seed, f"mi/{stream}", step), dtype=torch.float64)
-    return Measured(centres, centres + sigma * drawn.to(centres.device), sigma**2)

@@ -24,8 +24,9 @@ class Information:
 
     A layer is measured with the model's own noise where it has some at log points, else with Gaussian noise of `noise`
     times the standard deviation of its values, added to the measured layer alone. Discrete input: I(X;L) is bracketed
-    by Kolchinsky and Tracey's pair of bounds and the layer is taken whole. Continuous input: X is a code of the input,
-    L the layer's first principal components, whitened.
+    by Kolchinsky and Tracey's pair of bounds, and the layer is taken whole if it has at most `token_layer_dim` values,
+    else in so many principal components. Continuous input: X is a code of the input, L the layer's first `layer_dim`
+    principal components, whitened.
     """
 
     input: Any = option(help="estimator of I(X;L) for continuous input; of I(L;Y) too where answers are numbers")
@@ -35,6 +36,7 @@ class Information:
     code_steps: int = option(1000, "training steps of the autoencoder", at_least=1)
     cache: str = option("outputs/codes", "folder that keeps trained autoencoders")
     layer_dim: int = option(4, "principal components of a layer, for continuous input", at_least=1)
+    token_layer_dim: int = option(64, "principal components of a wider layer, for tokens", at_least=1)
     noise: float = option(
         0.5, "noise of the measured layer, relative to its values, for models without noise of their own", above=0
     )

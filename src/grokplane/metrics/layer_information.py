@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from grokplane.metrics.measured import Measured
 from grokplane.mi import PCA, Estimate, Estimator, Ross, bracket, label_entropy, ross_all
 
 if TYPE_CHECKING:
@@ -23,21 +24,6 @@ log = logging.getLogger(__name__)
 Values = dict[str, float]
 Pair = tuple[float, float]  # an estimate and its standard error, or the middle and half the width of a bracket
 UNKNOWN: Pair = (math.nan, math.nan)
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """A layer of one member on one subset, float64.
-
-    Attributes:
-        centres: its values without its own noise [n, F].
-        noisy: with it [n, F].
-        variance: of that noise.
-    """
-
-    centres: Tensor
-    noisy: Tensor
-    variance: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +58,7 @@ def layer_information(layer: Measured, questions: Questions, options: Informatio
     once for each reason.
     """
     names = ["X;L", "L;Y", *(f"L;{operand}" for operand in questions.operands)]
-    finite = bool(torch.isfinite(layer.noisy).all())
+    finite = math.isfinite(layer.variance)
     found = _estimates(layer, questions, options) if finite else [UNKNOWN] * len(names)
     values: Values = {}
     for name, (value, error) in zip(names, found, strict=True):

@@ -1,0 +1,77 @@
+"""A layer as its information is measured: with noise, and in few enough directions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grokplane.metrics.observation import LayerOutput
+from grokplane.random import generator
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A layer of one member on one subset, float64.
+
+    Attributes:
+        centres: its values without its own noise [n, d].
+        noisy: with it [n, d].
+        variance: of that noise; NaN where the values are not finite.
+    """
+
+    centres: Tensor
+    noisy: Tensor
+    variance: float
+
+
+def measured(
+    output: LayerOutput, member: int, real: Tensor, noise: float, most: int | None, stream: tuple[int, str, int]
+) -> Measured:
+    """One member's layer with its noise: its own, or else relative noise that is added here.
+
+    Args:
+        output: the layer of the whole stack.
+        member: which member.
+        real: its points that are not padding [n].
+        noise: standard deviation of what is added, relative to that of the layer's values.
+        most: of a wider layer so many leading principal components are taken (before noise is added, which is the same
+            in all directions); None takes it whole.
+        stream: (seed, name, step) that give the added numbers.
+    """
+    values = output.activations[member][real].flatten(1)
+    own = output.sigma is not None and float(output.sigma[member]) > 0
+    noisy = output.noisy[member][real].flatten(1) if own else values
+    sigma = float(output.sigma[member]) if own and output.sigma is not None else noise * _deviation(values)
+    if not (math.isfinite(sigma) and bool(torch.isfinite(noisy).all())):
+        return Measured(values.double(), noisy.double(), math.nan)
+    if most is not None and values.shape[1] > most:
+        mean, directions = leading(values, most)
+        values, noisy = ((part.double() - mean) @ directions for part in (values, noisy))
+    centres, noisy = values.double(), noisy.double()
+    if own:
+        return Measured(centres, noisy, sigma**2)
+    seed, name, step = stream
+    drawn = torch.randn(centres.shape, generator=generator(seed, f"mi/{name}", step), dtype=torch.float64)
+    return Measured(centres, centres + sigma * drawn.to(centres.device), sigma**2)
+
+
+def leading(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """The mean [F] of rows x [n, F] and their `dim` leading principal directions [F, dim], both float64.
+
+    By the randomised method of Halko, Martinsson and Tropp 2011 (SIAM Review 53), seeded: the exact one would cost more
+    than the estimates do.
+    """
+    from sklearn.utils.extmath import randomized_svd
+
+    mean = x.mean(0, dtype=torch.float64)
+    centred = (x - mean.to(x.dtype)).cpu().numpy()
+    _, _, directions = randomized_svd(centred, dim, random_state=0)
+    orthogonal, _ = torch.linalg.qr(torch.from_numpy(directions.T.copy()).double())
+    return mean, orthogonal.to(x.device)
+
+
+def _deviation(values: Tensor) -> float:
+    return float(values.double().std(correction=0))

@@ -1,0 +1,1 @@
+"""Grids of runs: sweep files and multiruns as stacks, and the executors that train them."""

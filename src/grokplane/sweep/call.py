@@ -1,0 +1,108 @@
+"""What was typed after `python sweep.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from grokplane.app.errors import Refused
+from grokplane.options import one_of
+
+USAGE = """python sweep.py FILE [key=value ...] [--dry-run | --status] [--executor NAME] [--max-members N] [--seed N]
+
+Trains every cell of a sweep file (W&B's format, method grid or random) as stacks, with no server.
+
+  key=value              a key that is the same for all cells; wins over the file's command, fixes a parameter
+  key=a,b                values of a parameter, in place of the file's or besides them
+  hydra.sweep.dir=DIR    where everything lands: a folder a cell, sweep.csv, sweep.png [outputs/sweeps/FILE]
+  hydra.launcher.KEY=V   options of the stacks and the executor, listed below
+  --dry-run              print cells, stacks, memory and an estimate of the time; nothing is written
+  --status               print the table of the cells as they are
+  --executor NAME        where stacks are trained: {executors} [local]
+  --max-members N        members of a stack [what half of the free memory holds, by a measurement]
+  --seed N               of method random [0]
+  --help                 this
+
+The same call again skips finished cells, resumes interrupted ones and retries failed ones. Exit code: 0 when every cell
+finished, 1 when one failed or diverged, 2 for a call that is refused, 130 or 143 when stopped by a signal.
+"""
+_SWITCHES = ("--dry-run", "--status", "--help", "-h")
+_VALUES = {"--executor": "hydra.launcher.executor", "--max-members": "hydra.launcher.max_members", "--seed": ""}
+_HYDRA = ("hydra.sweep.dir", "hydra.launcher.")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call.
+
+    Attributes:
+        file: the sweep file.
+        typed: overrides of the cells.
+        hydra: overrides of Hydra's own keys.
+        folder: where everything lands.
+        seed: of random draws.
+        dry_run, status: whether only to print.
+    """
+
+    file: Path
+    typed: tuple[str, ...]
+    hydra: tuple[str, ...]
+    folder: Path
+    seed: int
+    dry_run: bool
+    status: bool
+
+
+def parse_call(arguments: Sequence[str]) -> Call | None:
+    """The call that these arguments make; None if it asks for help.
+
+    Raises:
+        Refused: no file, unknown flags, keys of Hydra's that mean nothing here.
+    """
+    switches, values, rest = _sorted(arguments)
+    if {"--help", "-h"} & switches:
+        return None
+    if not rest or "=" in rest[0]:
+        raise Refused("FILE: missing; allowed: python sweep.py FILE [key=value ...]")
+    file, overrides = Path(rest[0]), rest[1:]
+    hydra = [line for line in overrides if line.lstrip("+~").startswith("hydra")]
+    hydra += [f"{_VALUES[flag]}={value}" for flag, value in values.items() if _VALUES[flag]]
+    for line in overrides:
+        if "=" not in line and not line.startswith("~"):
+            raise Refused(f"{line}: one FILE is allowed, and key=value")
+    for line in hydra:
+        if not line.startswith(_HYDRA):
+            raise Refused(f"{line}: of Hydra's keys {' and '.join(_HYDRA)}* are allowed here")
+    seed = values.get("--seed", "0")
+    if not seed.isdecimal():
+        raise Refused(f"--seed {seed}: must be a whole number, at least 0")
+    named = [line.partition("=")[2] for line in hydra if line.startswith("hydra.sweep.dir=")]
+    folder = Path(named[-1]) if named else Path("outputs", "sweeps", file.stem)
+    return Call(
+        file,
+        tuple(line for line in overrides if line not in hydra),
+        tuple(line for line in hydra if line.startswith("hydra.launcher.")),
+        folder,
+        int(seed),
+        "--dry-run" in switches,
+        "--status" in switches,
+    )
+
+
+def _sorted(arguments: Sequence[str]) -> tuple[set[str], dict[str, str], list[str]]:
+    """Flags without a value, flags with one, and what is no flag."""
+    switches, values, rest = set[str](), dict[str, str](), list[str]()
+    left = list(arguments)
+    while left:
+        flag, equals, value = left.pop(0).partition("=")
+        if not flag.startswith("-"):
+            rest.append(f"{flag}{equals}{value}")
+        elif flag in _SWITCHES and not equals:
+            switches.add(flag)
+        elif flag in _VALUES and (equals or left):
+            values[flag] = value if equals else left.pop(0)
+        else:
+            allowed = one_of(flag, [*_SWITCHES, *(f"{name} VALUE" for name in _VALUES)])
+            raise Refused(f"{flag}{equals}{value}: {allowed}")
+    return switches, values, rest

@@ -1,0 +1,112 @@
+"""The cells of a sweep: each one's values, overrides, folder and config."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from grokplane.app.composing import Composer
+from grokplane.app.errors import REFUSALS, Refused, one_line
+from grokplane.app.jobs import known_keys
+from grokplane.sweep.said import Parameter
+from grokplane.sweep.sweepfile import SweepFile
+
+LONGEST_NAME = 120
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep.
+
+    Attributes:
+        values: its parameters' values by config key.
+        overrides: the command line that trains it alone.
+        folder: where it lands.
+        config: what the overrides compose to; None where they do not.
+        error: one line that says why they do not.
+    """
+
+    values: Mapping[str, Any]
+    overrides: tuple[str, ...]
+    folder: Path
+    config: DictConfig | None
+    error: str | None = None
+
+
+def changed(sweep: SweepFile, typed: Sequence[str], composer: Composer) -> SweepFile:
+    """The sweep with what was typed on the command line.
+
+    `key=a,b` gives the key these values, in the grid or as an equal choice; `key=value` fixes a key of the file's
+    command, or a parameter, at one value.
+
+    Raises:
+        Refused: what only a run by itself may be told.
+    """
+    parameters, fixed = dict(sweep.parameters), dict(sweep.fixed)
+    for one in composer.read(typed):
+        line, key = str(one.input_line), one.get_key_element()
+        if key.startswith("train.re") or key == "train.overwrite":
+            raise Refused(f"{line}: a sweep resumes by itself; to start a cell anew, delete its folder")
+        if one.is_sweep_override() and not one.is_discrete_sweep():
+            raise Refused(f"{line}: cannot be swept; allowed: values with commas, choice(), range(), glob()")
+        if one.is_sweep_override():
+            fixed.pop(key, None)
+            parameters[key] = Parameter("categorical", {"values": [str(text) for text in one.sweep_string_iterator()]})
+        elif key in parameters:
+            parameters[key] = Parameter("constant", {"value": line.partition("=")[2]})
+        else:
+            fixed[key] = line
+    return SweepFile(sweep.path, sweep.config_name, sweep.method, parameters, fixed, sweep.run_cap)
+
+
+def make_cells(sweep: SweepFile, folder: Path, seed: int, composer: Composer) -> list[Cell]:
+    """Compose every cell of a sweep; one that cannot be composed says why.
+
+    Raises:
+        Refused: the line on the first cell, where none can be composed.
+    """
+    cells = [_cell(sweep, values, folder, composer) for values in sweep.cells(seed)]
+    if all(cell.config is None for cell in cells):
+        raise Refused(f"{sweep.path}: {cells[0].error}")
+    return cells
+
+
+def cell_name(values: Mapping[str, Any]) -> str:
+    """The folder name of a cell: its key=value pairs, in characters that every file system takes.
+
+    A name that had to be changed or cut ends in a hash of the whole.
+    """
+    whole = ",".join(f"{key}={text_of(value)}" for key, value in values.items())
+    name = re.sub(r"[^\w.=,+\[\]-]", "_", whole, flags=re.ASCII)
+    if name == whole and len(name) <= LONGEST_NAME:
+        return name
+    return f"{name[:LONGEST_NAME]}~{hashlib.sha256(whole.encode()).hexdigest()[:8]}"
+
+
+def text_of(value: Any) -> str:
+    """A value as it stands on the command line, as W&B's agent would write it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "[" + ",".join(map(text_of, value)) + "]" if isinstance(value, list | tuple) else str(value)
+
+
+def _cell(sweep: SweepFile, values: Mapping[str, Any], folder: Path, composer: Composer) -> Cell:
+    lines = [f"{key}={text_of(value)}" for key, value in values.items()]
+    overrides = (*sweep.fixed.values(), *lines)
+    place = folder / cell_name(values)
+    try:
+        read = composer.read(lines)
+        for one in read:
+            if one.is_sweep_override():
+                raise Refused(f"{one.input_line}: one value is allowed; [a,b] is a list of them")
+        told = {key: one.value() for key, one in zip(values, read, strict=True)}
+        return Cell(told, overrides, place, composer.compose(overrides))
+    except REFUSALS as error:
+        line = one_line(error, overrides, known_keys(sweep.config_name))
+        return Cell(dict(values), overrides, place, None, line)

@@ -1,0 +1,198 @@
+"""`python sweep.py FILE`: a sweep file from reading to the table, with no server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from grokplane import config
+from grokplane.app.composing import Composer
+from grokplane.app.entry import FAILED, REFUSED, SIGNALLED
+from grokplane.app.errors import REFUSALS, one_line
+from grokplane.app.jobs import check_launcher, known_keys
+from grokplane.app.progress import clock
+from grokplane.record import FolderLock, is_locked, status
+from grokplane.record.atomic import write_text
+from grokplane.resources import human
+from grokplane.sweep.call import USAGE, Call, parse_call
+from grokplane.sweep.cells import Cell, changed, make_cells
+from grokplane.sweep.cost import free_bytes, pace
+from grokplane.sweep.executors import EXECUTORS, Executor
+from grokplane.sweep.options import launcher_keys
+from grokplane.sweep.plan import Stacked, Task, described, left_to_do, stacks
+from grokplane.sweep.progress import SweepProgress
+from grokplane.sweep.stack_job import write_failure
+from grokplane.sweep.sweepfile import SweepFile, read_sweep
+from grokplane.sweep.table import TABLE, aligned, counted, table, write_table
+from grokplane.train import Stack
+
+log = logging.getLogger(__name__)
+
+FIGURE = "sweep.png"
+OVER = ("finished", "diverged", "failed")
+
+
+def main() -> None:
+    """Run `sweep.py`; ends the process with its exit code."""
+    arguments = sys.argv[1:]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises in place of printing several lines
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        code = _main(arguments)
+    except REFUSALS as error:
+        print(one_line(error, arguments, known_keys("train")), file=sys.stderr)
+        code = REFUSED
+    except KeyboardInterrupt:  # between two stacks, or a second one that does not wait for the step
+        code = SIGNALLED + signal.SIGINT
+    sys.exit(code)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the signature of a handler)
+    sys.exit(SIGNALLED + number)
+
+
+def _main(arguments: Sequence[str]) -> int:
+    call = parse_call(arguments)
+    if call is None:
+        print(USAGE.format(executors=", ".join(EXECUTORS)), *launcher_keys(), sep="\n")
+        return 0
+    sweep = read_sweep(call.file)
+    composer = Composer(sweep.config_name)
+    sweep = changed(sweep, call.typed, composer)
+    launcher = _launcher(call, sweep)
+    cells = make_cells(sweep, call.folder, call.seed, composer)
+    if call.status:
+        rows = table(cells, call.folder)
+        print(aligned(rows, list(sweep.parameters)), counted(rows), sep="\n")
+        return 0
+    tasks = left_to_do(cells)
+    _refuse_hopeless(cells, tasks)
+    planned = stacks(tasks, launcher.max_members, measure=call.dry_run)
+    if call.dry_run:
+        _print_plan(cells, planned)
+        return 0
+    lock = FolderLock(call.folder)
+    try:
+        return _run(call.folder, sweep, cells, planned, instantiate(launcher[launcher.executor]))
+    finally:
+        lock.release()
+
+
+def _launcher(call: Call, sweep: SweepFile) -> DictConfig:
+    """The options of the stacks, checked."""
+    asked = config.compose(["hydra/launcher=stacked", *call.hydra], sweep.config_name, with_hydra=True)
+    check_launcher(asked)
+    return asked.hydra.launcher
+
+
+def _refuse_hopeless(cells: Sequence[Cell], tasks: Sequence[Task]) -> None:
+    """Refuse a sweep that has not begun and of which no cell can be built, before anything is written."""
+    first: Exception | None = None
+    if any(cell.folder.exists() for cell in cells):
+        return
+    for task in tasks:
+        try:
+            Stack([config.member(task.config)])
+            return
+        except REFUSALS as error:
+            first = first or error
+    if first is not None:
+        raise first
+
+
+def _print_plan(cells: Sequence[Cell], planned: Sequence[Stacked]) -> None:
+    """What would be done, and about how long it would take here, one stack after the other."""
+    left = sum(len(stack.tasks) for stack in planned)
+    bad = [cell for cell in cells if cell.config is None]
+    print(f"{len(cells)} cells, {left} to train in {len(planned)} stacks")
+    seconds, known = 0.0, dict[tuple[int, int], Any]()
+    for number, stack in enumerate(planned, 1):
+        member, size = stack.member(), len(stack.tasks)
+        key = (id(stack.memory), size)  # stacks of one group and size cost the same
+        if key not in known:
+            known[key] = pace([member] * size)
+        own = known[key].seconds(max(0, stack.tasks[0].step), member.train.steps, member.log)
+        seconds += own
+        per = f"{known[key].step / size * 1e3:.3g} ms a member-step, {known[key].point / size * 1e3:.3g} ms a log point"
+        print(f"stack {number}: {described(stack)}; {per}; about {clock(own)}")
+    for cell in bad:
+        print(f"{cell.folder.name}: cannot be built: {cell.error}")
+    device = planned[0].tasks[0].config.train.device if planned else "cpu"
+    most = max((stack.memory.of(len(stack.tasks)) for stack in planned if stack.memory), default=0)
+    print(f"memory: {human(most)} at most, {human(free_bytes(device))} free")
+    print(f"time: about {clock(seconds)} here, one stack after the other, without figures and uploads")
+
+
+def _run(folder: Path, sweep: SweepFile, cells: Sequence[Cell], planned: Sequence[Stacked], executor: Executor) -> int:
+    """Train what is planned and write the table; the exit code."""
+    for cell in cells:
+        if cell.config is None and cell.error is not None:
+            (cell.folder / ".hydra").mkdir(parents=True, exist_ok=True)
+            write_text(cell.folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(list(cell.overrides)))
+            write_failure(cell.folder, cell.error)
+    code = _train(cells, planned, executor)
+    rows = table(cells, folder)
+    write_table(rows, folder / TABLE)
+    print(counted(rows))
+    for row in rows:
+        if row["status"] != "finished":
+            why = row["error"] or (
+                f"at step {row['diverged']}" if row["status"] == "diverged" else "run again to go on"
+            )
+            print(f"  {row['folder']}: {row['status']}, {why}")
+    print(f"table   {folder / TABLE}")
+    if not all(row["status"] in OVER for row in rows):
+        return code or FAILED
+    threshold = next(cell.config.grok.threshold for cell in cells if cell.config is not None)
+    if _draw(rows, list(sweep.parameters), threshold, folder / FIGURE):
+        print(f"figure  {folder / FIGURE}")
+    return FAILED if any(row["status"] != "finished" for row in rows) else 0
+
+
+def _train(cells: Sequence[Cell], planned: Sequence[Stacked], executor: Executor) -> int:
+    """Train the stacks; 128 + the signal that stopped the sweep, else 0."""
+    code, count = 0, len(planned)
+    jobs = [stack.job(f"stack {place} of {count}") for place, stack in enumerate(planned, 1)]
+    with SweepProgress(len(cells), len(cells) - sum(len(stack.tasks) for stack in planned)) as progress:
+        progress.plan([f"stack {place} of {count}: {described(stack)}" for place, stack in enumerate(planned, 1)])
+        for position, result in executor.run(jobs):
+            code = max(code, result.exit_code) if result.exit_code >= SIGNALLED else code
+            for task, summary, error in zip(planned[position].tasks, result.summaries, result.errors, strict=True):
+                if summary is None and error is not None:
+                    _note_lost(task.folder, error)
+            progress.ended(result)
+    return code
+
+
+def _note_lost(folder: Path, error: str) -> None:
+    """Write down why a run ended whose worker could not say so itself."""
+    if not is_locked(folder) and status(folder) not in ("finished", "diverged"):
+        write_failure(folder, error)
+
+
+def _draw(rows: Sequence[dict[str, Any]], parameters: Sequence[str], threshold: float, path: Path) -> bool:
+    """Draw the figure that fits the grid's shape; a picture that fails must not fail the sweep."""
+    import pandas
+
+    try:
+        from grokplane import plot
+        from grokplane.plot.sweeps import sweep_figure
+
+        figure = sweep_figure(pandas.DataFrame(rows), parameters, threshold=threshold, title=path.parent.name)
+        plot.save(figure, path)
+    except ValueError as error:
+        print(f"figure  none: {error}")
+        return False
+    except Exception:
+        log.warning("%s could not be drawn", path, exc_info=True)
+        return False
+    return True

@@ -1,0 +1,120 @@
+"""What a stack costs, by a short measurement: bytes a member, seconds a step and a log point."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from grokplane.metrics.information import Information
+from grokplane.resources import available_bytes
+from grokplane.train import LogOptions, Member, Stack, run
+
+# Of the memory that is free, what a stack may take: other programs need some, and so does the record of each member.
+SHARE = 0.5
+ALWAYS, NEVER = LogOptions(dense_steps=1 << 62), LogOptions(dense_steps=0, every=1 << 62)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak memory of a stack's tensors: `fixed + members * each` bytes."""
+
+    fixed: int
+    each: int
+
+    def of(self, members: int) -> int:
+        """Bytes of a stack with that many members."""
+        return self.fixed + members * self.each
+
+    def fitting(self, free: int) -> int:
+        """How many members a stack may have where so many bytes are free; at least one."""
+        return max(1, int(SHARE * free - self.fixed) // max(1, self.each))
+
+
+def memory(member: Member) -> Memory:
+    """Measure the peak memory of stacks of one and of two such members, each over two updates and two log points.
+
+    Parameters, gradients, optimizer state, data and activations all have the member axis, so what the second member
+    adds every further one adds too.
+    """
+    one, two = (_peak([_cheap(member)] * count) for count in (1, 2))
+    return Memory(max(0, 2 * one - two), max(1, two - one))
+
+
+def free_bytes(device: str) -> int:
+    """Memory that a stack on this device could still get."""
+    return torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else available_bytes()
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds that a stack takes for one step, and for one log point besides."""
+
+    step: float
+    point: float
+
+    def seconds(self, start: int, steps: int, log: LogOptions) -> float:
+        """Seconds from step `start` to step `steps`; drawing and uploading at the end left out."""
+        points, at = 1, start
+        while (at := log.next_after(at)) < steps:
+            points += 1
+        return (steps - start) * self.step + (points + 1) * self.point
+
+
+def pace(members: Sequence[Member], seconds: float = 1.0) -> Pace:
+    """Time a stack for about so many seconds without building it: without log points, then with one at every step."""
+    members = [_cheap(member) for member in members]
+    plain = _seconds_a_step(members, NEVER, seconds / 2)
+    return Pace(plain, max(0.0, _seconds_a_step(members, ALWAYS, seconds / 2) - plain))
+
+
+def _cheap(member: Member) -> Member:
+    """The member without what is done once and kept on disk, and with all it does in this thread."""
+    if not isinstance(member.mi, Information):
+        return member
+    return replace(member, mi=replace(member.mi, code="pca", workers=0))
+
+
+def _seconds_a_step(members: Sequence[Member], log: LogOptions, seconds: float, warm_up: int = 2) -> float:
+    stack = Stack([replace(member, log=log) for member in members])
+    began: list[float] = []
+
+    def stop() -> bool:
+        if stack.step == warm_up:
+            began.append(time.perf_counter())
+        return stack.step > warm_up and time.perf_counter() - began[0] > seconds
+
+    for _ in run(stack, stop):
+        pass
+    return (time.perf_counter() - began[0]) / (stack.step - warm_up) if stack.step > warm_up else 0.0
+
+
+def _peak(members: Sequence[Member]) -> int:
+    """Most bytes that a stack's tensors held at a time, over two updates with log points before and between."""
+    if members[0].train.device.startswith("cuda"):
+        before = torch.cuda.memory_allocated(members[0].train.device)
+        torch.cuda.reset_peak_memory_stats(members[0].train.device)
+        _try_out(members)
+        return torch.cuda.max_memory_allocated(members[0].train.device) - before
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler would write to standard error
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        _try_out(members)
+    assert profiled.profiler is not None
+    results = profiled.profiler.kineto_results
+    assert results is not None
+    events: list[Any] = sorted(results.events(), key=lambda event: event.start_ns())
+    changes = (event.nbytes() for event in events if event.name() == "[memory]")
+    return max(itertools.accumulate(changes, initial=0))
+
+
+def _try_out(members: Sequence[Member]) -> None:
+    stack = Stack([replace(member, log=ALWAYS) for member in members])
+    for _ in run(stack, lambda: stack.step >= 2):
+        pass

@@ -1,0 +1,97 @@
+"""How a parameter of a sweep file takes its values: W&B's forms, listed for a grid or drawn at random.
+
+Names and meaning are those of W&B's sweep configuration; `min` and `max` of `log_uniform` are natural logarithms there,
+those of `log_uniform_values` are the values themselves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Draw = Callable[[np.random.Generator, Mapping[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One of W&B's distributions.
+
+    Attributes:
+        needs: keys that must be given.
+        draw: a value, before it is quantised.
+        takes: keys that may be given, with their defaults.
+        quantised: whether values are rounded to multiples of `q`.
+    """
+
+    needs: tuple[str, ...]
+    draw: Draw
+    takes: Mapping[str, Any]
+    quantised: bool = False
+
+    def __call__(self, generator: np.random.Generator, keys: Mapping[str, Any]) -> Any:
+        """A value drawn with these keys."""
+        value = self.draw(generator, {**self.takes, **keys})
+        if not self.quantised:
+            return value
+        q = keys.get("q", 1)
+        # As the decimal that is meant: 3 * 0.1 is 0.30000000000000004.
+        quantum = float(f"{round(value / q) * q:.12g}")
+        return int(quantum) if isinstance(q, int) else quantum
+
+
+def _choice(generator: np.random.Generator, keys: Mapping[str, Any]) -> Any:
+    return keys["values"][int(generator.choice(len(keys["values"]), p=keys.get("probabilities")))]
+
+
+def _uniform(generator: np.random.Generator, keys: Mapping[str, Any]) -> float:
+    return float(generator.uniform(keys["min"], keys["max"]))
+
+
+def _log_uniform_values(generator: np.random.Generator, keys: Mapping[str, Any]) -> float:
+    return math.exp(generator.uniform(math.log(keys["min"]), math.log(keys["max"])))
+
+
+def _normal(generator: np.random.Generator, keys: Mapping[str, Any]) -> float:
+    return float(generator.normal(keys["mu"], keys["sigma"]))
+
+
+_RANGE, _NORMAL = ("min", "max"), {"mu": 0.0, "sigma": 1.0}
+_CONTINUOUS: dict[str, tuple[tuple[str, ...], Draw, Mapping[str, Any]]] = {
+    "uniform": (_RANGE, _uniform, {}),
+    "log_uniform": (_RANGE, lambda generator, keys: math.exp(_uniform(generator, keys)), {}),
+    "log_uniform_values": (_RANGE, _log_uniform_values, {}),
+    # log(1/x) uniform between the limits; between values that is the same as log(x) uniform.
+    "inv_log_uniform": (_RANGE, lambda generator, keys: math.exp(-_uniform(generator, keys)), {}),
+    "inv_log_uniform_values": (_RANGE, _log_uniform_values, {}),
+    "normal": ((), _normal, _NORMAL),
+    "log_normal": ((), lambda generator, keys: math.exp(_normal(generator, keys)), _NORMAL),
+    "beta": (("a", "b"), lambda generator, keys: float(generator.beta(keys["a"], keys["b"])), {}),
+}
+DISTRIBUTIONS = {
+    "constant": Distribution(("value",), lambda generator, keys: keys["value"], {}),  # noqa: ARG005
+    "categorical": Distribution(("values",), _choice, {}),
+    "categorical_w_probabilities": Distribution(("values", "probabilities"), _choice, {}),
+    "int_uniform": Distribution(
+        _RANGE, lambda generator, keys: int(generator.integers(keys["min"], keys["max"], endpoint=True)), {}
+    ),
+    **{name: Distribution(*parts) for name, parts in _CONTINUOUS.items()},
+    **{f"q_{n}": Distribution(*parts, quantised=True) for n, parts in _CONTINUOUS.items() if not n.startswith("inv_")},
+}
+# Those that can be listed one after the other.
+COUNTABLE = ("constant", "categorical", "int_uniform", "q_uniform")
+
+
+def listed(name: str, keys: Mapping[str, Any]) -> Sequence[Any]:
+    """Every value of a countable distribution, for a grid."""
+    if name == "constant":
+        return [keys["value"]]
+    if name == "categorical":
+        return keys["values"]
+    q = keys.get("q", 1)
+    low, high = math.ceil(keys["min"] / q - 1e-9), math.floor(keys["max"] / q + 1e-9)
+    values = [float(f"{number * q:.12g}") for number in range(low, high + 1)]
+    return [int(value) for value in values] if isinstance(q, int) else values

@@ -1,0 +1,23 @@
+"""This process, one stack after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from grokplane.sweep.stack_job import StackJob, StackResult, run_stack
+
+SIGNALLED = 128
+
+
+@dataclass(frozen=True)
+class Local:
+    """The executor `local`; it has no options."""
+
+    def run(self, jobs: Sequence[StackJob]) -> Iterator[tuple[int, StackResult]]:
+        """Train the stacks in order; none is begun after one that a signal ended."""
+        for position, job in enumerate(jobs):
+            result = run_stack(job)
+            yield position, result
+            if result.exit_code >= SIGNALLED:
+                return

@@ -1,0 +1,65 @@
+"""Many open folders in one process: how many files it may open, and one log for all of them."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+TRAIN_LOG = "train.log"
+_OWN = 200  # files that the process has open besides
+
+
+def allow_files(count: int) -> None:
+    """Raise the limit on open files to `count` and some, as far as the system lets a process do so itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + _OWN if hard == resource.RLIM_INFINITY else min(count + _OWN, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+@contextmanager
+def logs_in(folders: Sequence[Path]) -> Iterator[None]:
+    """Within the block what grokplane logs goes into every folder's `train.log`, warnings to standard error too."""
+    logger = logging.getLogger("grokplane")
+    level, propagate = logger.level, logger.propagate
+    console = logging.StreamHandler(sys.stderr)
+    console.setLevel(logging.WARNING)
+    handlers = (console, _FolderLogs(folders))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.propagate = propagate
+        for handler in handlers:
+            logger.removeHandler(handler)
+
+
+class _FolderLogs(logging.Handler):
+    """Appends each record to a file in every folder, or in the record's own; opened for the line alone.
+
+    A stack may have a thousand folders. What concerns one member has that member's `folder` in its `extra`.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        super().__init__()
+        self._folders = list(folders)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+            own = getattr(record, "folder", None)
+            for folder in self._folders if own is None else [own]:
+                folder.mkdir(parents=True, exist_ok=True)
+                with open(folder / TRAIN_LOG, "a") as file:
+                    file.write(f"{line}\n")
+        except OSError:
+            self.handleError(record)

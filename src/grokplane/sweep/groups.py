@@ -1,0 +1,66 @@
+"""Which members can be trained together: those that differ in stackable keys alone and stand at the same step."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+from hydra.utils import get_class
+
+from grokplane import config
+from grokplane.train import Member
+
+
+def signature(settings: Mapping[str, Any]) -> Hashable:
+    """What two members must have in common to be one stack: equal where `train.check_stackable` lets them through.
+
+    Args:
+        settings: a member's config as plain dicts, see `grokplane.app.session.plain`.
+    """
+    shared = [key for key in config.MEMBER_KEYS if not _stackable(Member)[key]]
+    return tuple(_fixed(settings[key]) for key in shared)
+
+
+def grouped(signatures: Sequence[Hashable], at_most: Callable[[list[int]], int]) -> list[list[int]]:
+    """Positions of members by signature, in the order in which they first come, in even parts.
+
+    Args:
+        signatures: one a member.
+        at_most: how many of a group's members one stack may have.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for position, one in enumerate(signatures):
+        groups.setdefault(one, []).append(position)
+    return [part for group in groups.values() for part in evenly(group, at_most(group))]
+
+
+def evenly(group: list[int], at_most: int) -> list[list[int]]:
+    """As few parts as possible, none with more than `at_most`, their sizes equal or one apart."""
+    count = -(-len(group) // max(1, at_most))
+    bounds = [len(group) * number // count for number in range(count + 1)]
+    return [group[start:stop] for start, stop in itertools.pairwise(bounds)]
+
+
+def _fixed(value: Any) -> Hashable:
+    """A config value without its stackable keys, in a form that can be hashed; the order of a mapping counts."""
+    if isinstance(value, Mapping):
+        stackable = _stackable(get_class(value["_target_"])) if _is_choice(value) else {}
+        kept = {key: part for key, part in value.items() if not stackable.get(key, False)}
+        return tuple((key, _fixed(part)) for key, part in kept.items())
+    if isinstance(value, list | tuple):
+        return tuple(_fixed(part) for part in value)
+    return type(value).__name__, value
+
+
+def _is_choice(value: Mapping[str, Any]) -> bool:
+    return str(value.get("_target_", "")).startswith("grokplane.")
+
+
+@cache
+def _stackable(choice: type) -> dict[str, bool]:
+    """Each key of a choice: whether members of one stack may differ in it."""
+    found = getattr(choice, "__dataclass_fields__", {})
+    return {spec.name: spec.metadata.get("stackable", False) for spec in (fields(choice) if found else ())}

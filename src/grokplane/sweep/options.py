@@ -1,0 +1,52 @@
+"""The options of `hydra/launcher=stacked`, which `sweep.py` shares: the config keys `hydra.launcher.*`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, make_dataclass
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from grokplane import config
+from grokplane.options import option, shown
+from grokplane.sweep.executors import EXECUTORS, executor_class
+
+NAME = "stacked"
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What decides how jobs become stacks, and where these are trained."""
+
+    executor: str = option("local", "where stacks are trained", choices=EXECUTORS)
+    max_members: int | None = option(None, "members of a stack; null: what half the free memory holds", at_least=1)
+
+
+def register(target: str) -> None:
+    """Put the launcher's typed config into Hydra's store as `hydra/launcher=stacked`.
+
+    Args:
+        target: the launcher's class, dotted. It is called with the keys of StackOptions, and each executor by its name.
+    """
+    executors: list[tuple[str, type, Any]] = [
+        (name, schema, field(default_factory=schema)) for name, schema in _executor_schemas().items()
+    ]
+    schema = config._schema(StackOptions)
+    launcher = make_dataclass(
+        "StackedLauncher", [*executors, ("_target_", str, field(default=target))], bases=(schema,)
+    )
+    ConfigStore.instance().store(group="hydra/launcher", name=NAME, node=launcher, provider="grokplane")
+
+
+def launcher_keys() -> list[str]:
+    """A line for each key of the launcher with its default, for `--help`."""
+    groups = {"": StackOptions} | {f"{name}.": executor_class(name) for name in EXECUTORS}
+    return [
+        f"  {f'hydra.launcher.{prefix}{spec.name}={shown(spec.default)}':<44} {spec.metadata['help']}"
+        for prefix, choice in groups.items()
+        for spec in fields(choice)
+    ]
+
+
+def _executor_schemas() -> dict[str, type]:
+    return {name: config._schema(executor_class(name)) for name in EXECUTORS}

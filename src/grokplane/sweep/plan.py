@@ -1,0 +1,140 @@
+"""What is left to do in the cells' folders, and in which stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from omegaconf import DictConfig, OmegaConf
+
+from grokplane import config
+from grokplane.app.errors import Refused
+from grokplane.app.resume import check_length, disagreements, is_over, run_config, saved
+from grokplane.app.session import plain
+from grokplane.record import check_folder
+from grokplane.record.rows import METRICS
+from grokplane.resources import human
+from grokplane.sweep.cells import Cell
+from grokplane.sweep.cost import Memory, free_bytes, memory
+from grokplane.sweep.groups import grouped, signature
+from grokplane.sweep.stack_job import StackJob
+from grokplane.train import Member
+
+SHOWN = 3
+
+
+class Task(NamedTuple):
+    """A run that has something left to do.
+
+    Attributes:
+        config: its config, Hydra's node left out.
+        folder: where it lands.
+        step: that of its last checkpoint, -1 for none.
+        notes: see `StackJob`.
+    """
+
+    config: DictConfig
+    folder: Path
+    step: int
+    notes: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Stacked:
+    """Tasks that are trained as one stack.
+
+    Attributes:
+        tasks: its members.
+        memory: what it takes; None where nothing had to be measured.
+    """
+
+    tasks: Sequence[Task]
+    memory: Memory | None
+
+    def member(self) -> Member:
+        """The first of its members."""
+        return config.member(self.tasks[0].config)
+
+    def job(self, label: str) -> StackJob:
+        """The stack as a unit of work."""
+        return StackJob(
+            tuple(OmegaConf.to_yaml(task.config, resolve=True) for task in self.tasks),
+            tuple(str(task.folder.absolute()) for task in self.tasks),
+            tuple(task.notes for task in self.tasks),
+            label,
+        )
+
+
+def stacks(tasks: Sequence[Task], max_members: int | None, measure: bool = False) -> list[Stacked]:
+    """Tasks as the stacks in which they are trained: those that differ in stackable keys alone, from one step on.
+
+    Args:
+        tasks: in any order.
+        max_members: of a stack; None: as many as half of the free memory holds, by a measurement.
+        measure: measure where it is not needed for that, too.
+    """
+    signatures = [(signature(plain(task.config)), task.config.train.resume, task.step) for task in tasks]
+    measured: dict[int, Memory] = {}
+
+    def at_most(group: list[int]) -> int:
+        first = tasks[group[0]].config
+        if measure or (max_members is None and len(group) > 1):
+            measured[group[0]] = memory(config.member(first))
+        if max_members is not None or group[0] not in measured:
+            return max_members or 1
+        return measured[group[0]].fitting(free_bytes(first.train.device))
+
+    parts = grouped(signatures, at_most)
+    by_signature = {signatures[number]: found for number, found in measured.items()}
+    return [Stacked([tasks[number] for number in part], by_signature.get(signatures[part[0]])) for part in parts]
+
+
+def left_to_do(cells: Sequence[Cell]) -> list[Task]:
+    """The cells that are not over, as tasks that go on from their last checkpoints; reads only.
+
+    Raises:
+        Refused: folders that hold runs with another config, by name.
+        FolderBusy: another process writes in one.
+    """
+    wrong, tasks = [], []
+    for cell in cells:
+        check_folder(cell.folder, resume=True)
+        if cell.config is None:
+            continue
+        stored = run_config(cell.folder) if (cell.folder / METRICS).exists() else None
+        if stored is not None and (found := disagreements(plain(cell.config), stored)):
+            wrong.append(f"{cell.folder.name}: {', '.join(found[:SHOWN])}")
+            continue
+        task = _task(cell, stored)
+        tasks += [] if task is None else [task]
+        saved.cache_clear()  # the states are large
+    if wrong:
+        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        allowed = "name another folder with hydra.sweep.dir=FOLDER, or delete these"
+        raise Refused(
+            f"{cells[0].folder.parent} holds cells of another sweep: {'; '.join(wrong[:SHOWN])}{more}: {allowed}"
+        )
+    return tasks
+
+
+def _task(cell: Cell, stored: Mapping[str, Any] | None) -> Task | None:
+    assert cell.config is not None
+    if stored is not None:
+        check_length(cell.config, stored)
+    if is_over(cell.folder, cell.config) is not None:
+        return None
+    last = saved(cell.folder.absolute())
+    going_on = OmegaConf.merge(cell.config, {"train": {"resume": True}})
+    assert isinstance(going_on, DictConfig)
+    notes = {"overrides.yaml": OmegaConf.to_yaml(list(cell.overrides))}
+    return Task(going_on, cell.folder, -1 if last is None else last.step, notes)
+
+
+def described(stack: Stacked) -> str:
+    """A stack's size in a few words."""
+    found = stack.memory
+    size = f", {human(found.each)} each, {human(found.of(len(stack.tasks)))} in all" if found else ""
+    begun = f" from step {stack.tasks[0].step:,}" if stack.tasks[0].step > 0 else ""
+    return f"{len(stack.tasks)} members, {stack.tasks[0].config.train.steps:,} steps{begun}{size}"

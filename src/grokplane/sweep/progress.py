@@ -1,0 +1,59 @@
+"""How far a sweep is, over its cells; a stack's own progress over steps stands below."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from types import TracebackType
+
+from grokplane.app.progress import bar, clock
+from grokplane.sweep.stack_job import StackResult
+
+
+class SweepProgress:
+    """A bar over cells on a terminal; elsewhere a line for each stack that ends.
+
+    Args:
+        cells: of the sweep.
+        over: how many of them were over before.
+    """
+
+    def __init__(self, cells: int, over: int) -> None:
+        self._bar = bar("cells", over, cells, " cells")
+        self._cells, self._done, self._began = cells, over, time.monotonic()
+        self._counts: Counter[str] = Counter()
+
+    def plan(self, lines: Sequence[str]) -> None:
+        """Tell what is going to be trained."""
+        if self._done:
+            self._say(f"{self._done} of {self._cells} cells are over")
+        for line in lines:
+            self._say(line)
+
+    def ended(self, result: StackResult) -> None:
+        """Note a stack that ended."""
+        pairs = zip(result.summaries, result.errors, strict=True)
+        self._counts.update("failed" if error else "lost" if told is None else told["status"] for told, error in pairs)
+        self._done += len(result.summaries)
+        told = ", ".join(f"{count} {name}" for name, count in self._counts.items())
+        self._bar.set_postfix_str(told, refresh=False)
+        self._bar.update(len(result.summaries))
+        if self._bar.disable:
+            took = clock(time.monotonic() - self._began)
+            self._say(f"cells {self._done}/{self._cells}: {told}; {took} gone")
+
+    def _say(self, line: str) -> None:
+        if self._bar.disable:
+            print(line, file=sys.stderr, flush=True)
+        else:
+            self._bar.write(line, file=sys.stderr)
+
+    def __enter__(self) -> SweepProgress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()

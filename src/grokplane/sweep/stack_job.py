@@ -1,0 +1,221 @@
+"""One stack as a unit of work: plain data in, plain data out, so that any process on any machine can train it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from grokplane import config
+from grokplane.app.errors import REFUSALS, one_line
+from grokplane.app.resume import is_over, saved
+from grokplane.app.session import execute, plain
+from grokplane.record import FolderBusy, FolderLock, FolderTaken, check_folder, read_summary
+from grokplane.record.atomic import write_text
+from grokplane.record.recorder import delete_run
+from grokplane.record.rows import METRICS
+from grokplane.record.summary import write_summary
+from grokplane.sweep.files import allow_files, logs_in
+from grokplane.train import Stack
+
+log = logging.getLogger(__name__)
+
+FAILED, DIVERGED, SIGNALLED = 1, 3, 128
+# Open at a time: metrics, lock, and W&B's own.
+FILES_A_MEMBER = 8
+
+
+@dataclass(frozen=True)
+class StackJob:
+    """Members to train as one stack; picklable.
+
+    Attributes:
+        configs: each member's complete, resolved config as YAML text, without Hydra's node. With `train.resume=true` a
+            member goes on from its folder's last checkpoint, which must be of the same step for all.
+        folders: each member's folder, absolute.
+        notes: what goes into each folder's `.hydra/` beside `config.yaml`: file name to text.
+        label: what progress calls this stack.
+    """
+
+    configs: tuple[str, ...]
+    folders: tuple[str, ...]
+    notes: tuple[Mapping[str, str], ...] = ()
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class StackResult:
+    """What became of a stack; picklable.
+
+    Attributes:
+        exit_code: 0 when all finished, 3 when one diverged, 1 when one failed, 128 + the signal that asked to stop.
+        summaries: each member's `summary.json`; None where it could not be trained.
+        errors: one line for each member that failed; None for the others.
+    """
+
+    exit_code: int
+    summaries: tuple[Mapping[str, Any] | None, ...]
+    errors: tuple[str | None, ...]
+
+
+def run_stack(job: StackJob) -> StackResult:
+    """Train a stack to its end; never raises for what a member does.
+
+    When the stack cannot be trained, the members that cannot even be built alone are left out; when it fails on the way
+    it goes on in halves from the last checkpoints, so that in the end only those members fail that fail alone. Each of
+    these gets a `summary.json` with status `failed` and its `error`.
+    """
+    config.register_schemas()
+    allow_files(FILES_A_MEMBER * len(job.folders))
+    work = _Work(job)
+    with logs_in([member.folder for member in work.members]):
+        work.run()
+    return work.result()
+
+
+class _Member:
+    """One member of a job: its config, its folder and what became of it.
+
+    In its own folder a fresh run is one that resumes from nothing, so every member resumes: what was begun before a
+    failure is gone on with, whatever the call asked for.
+    """
+
+    def __init__(self, text: str, folder: str, notes: Mapping[str, str]) -> None:
+        made = OmegaConf.create(text)
+        assert isinstance(made, DictConfig)
+        self.config, self.folder, self.notes = made, Path(folder), notes
+        self.summary: Mapping[str, Any] | None = None
+        self.error: str | None = None
+
+    def open(self) -> None:
+        """Make the folder ready: delete the run that is to be overwritten, fill `.hydra/`.
+
+        Raises:
+            FolderBusy, FolderTaken: see `grokplane.record.check_folder`.
+        """
+        options = self.config.train
+        check_folder(self.folder, overwrite=options.overwrite, resume=options.resume)
+        if options.overwrite:
+            delete_run(self.folder)
+        options.resume, options.overwrite = True, False
+        if (self.folder / METRICS).exists():
+            return
+        place = self.folder / ".hydra"
+        place.mkdir(parents=True, exist_ok=True)
+        shown = OmegaConf.to_yaml(OmegaConf.create(plain(self.config)))
+        for name, content in ({"config.yaml": shown} | dict(self.notes)).items():
+            write_text(place / name, content)
+
+    def tried(self, attempt: Callable[[], object]) -> bool:
+        """Whether an attempt goes well; notes why not."""
+        try:
+            attempt()
+        except Exception as error:
+            self.fail(error)
+            return False
+        return True
+
+    def build(self) -> None:
+        """Build it alone; raises what is wrong with it."""
+        Stack([config.member(self.config)])
+
+    def over(self) -> bool:
+        """Whether an earlier attempt brought it to its end."""
+        over = is_over(self.folder, self.config) is not None
+        if over:
+            self.summary = read_summary(self.folder)
+        return over
+
+    def step(self) -> int:
+        """The step of its last checkpoint, -1 for none."""
+        last = saved(self.folder.absolute())
+        return -1 if last is None else last.step
+
+    def fail(self, error: Exception) -> None:
+        """Note an error that is this member's own."""
+        self.error = failure_line(error)
+        trace = None if isinstance(error, REFUSALS) else error
+        log.warning("%s failed: %s", self.folder, self.error, exc_info=trace, extra={"folder": self.folder})
+        if not isinstance(error, FolderBusy | FolderTaken):  # somebody else's run lies there
+            self.summary = write_failure(self.folder, self.error)
+
+
+class _Work:
+    """A job on its way."""
+
+    def __init__(self, job: StackJob) -> None:
+        notes = job.notes or ({},) * len(job.configs)
+        self.members = [_Member(*parts) for parts in zip(job.configs, job.folders, notes, strict=True)]
+        self.label, self.signal = job.label, 0
+
+    def run(self) -> None:
+        """Train all that can be trained."""
+        opened = [position for position, member in enumerate(self.members) if member.tried(member.open)]
+        if opened:
+            self._train(opened)
+
+    def _train(self, positions: Sequence[int]) -> None:
+        """Train these members as one stack, or in parts if that fails."""
+        members = [self.members[position] for position in positions]
+        try:
+            outcome = execute([one.config for one in members], [one.folder for one in members], self.label)
+        except Exception as error:  # whatever it is, it must not take the other members with it
+            self._take_apart(positions, error)
+            return
+        self.signal = outcome.signal or 0
+        for member, summary in zip(members, outcome.summaries, strict=True):
+            member.summary = summary
+
+    def _take_apart(self, positions: Sequence[int], error: Exception) -> None:
+        if len(positions) == 1:
+            self.members[positions[0]].fail(error)
+            return
+        log.warning("a stack of %d is taken apart: %s", len(positions), failure_line(error))
+        steps: dict[int, list[int]] = {}
+        for position in positions:
+            member = self.members[position]
+            if not member.over() and member.tried(member.build):
+                steps.setdefault(member.step(), []).append(position)
+        saved.cache_clear()  # the states are large, and the sessions to come write others
+        for part in _smaller(list(steps.values()), len(positions)):
+            if not self.signal:
+                self._train(part)
+
+    def result(self) -> StackResult:
+        """What became of it all."""
+        summaries = tuple(member.summary for member in self.members)
+        errors = tuple(member.error for member in self.members)
+        statuses = {summary["status"] for summary in summaries if summary is not None}
+        code = DIVERGED if "diverged" in statuses else 0
+        code = FAILED if any(errors) else code
+        return StackResult(SIGNALLED + self.signal if self.signal else code, summaries, errors)
+
+
+def _smaller(parts: list[list[int]], whole: int) -> list[list[int]]:
+    """The parts, or halves of the one that is as large as the stack that failed."""
+    if len(parts) == 1 and len(parts[0]) == whole:
+        return [parts[0][: whole // 2], parts[0][whole // 2 :]]
+    return parts
+
+
+def failure_line(error: Exception) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, REFUSALS):
+        return one_line(error, [], [])
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def write_failure(folder: Path, line: str) -> dict[str, Any]:
+    """Say in the folder's `summary.json` that the run failed and why; what it says besides is kept."""
+    lock = FolderLock(folder)
+    try:
+        never = {"steps": 0, "grok": None, "diverged": None, "last": {}, "best": {}}
+        summary = never | read_summary(folder) | {"status": "failed", "error": line}
+        write_summary(folder, summary)
+    finally:
+        lock.release()
+    return summary

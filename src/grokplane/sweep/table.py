@@ -1,0 +1,75 @@
+"""The table of a sweep: one row a cell, on the terminal and in `sweep.csv`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from grokplane.record import read_summary, status
+from grokplane.record.atomic import write_text
+from grokplane.sweep.cells import Cell
+
+TABLE = "sweep.csv"
+MARKS = ("train_step", "test_step", "delay")
+SHOWN = ("Acc/train", "Acc/test", "Loss/train", "Loss/test")
+
+
+def table(cells: Sequence[Cell], root: Path) -> list[dict[str, Any]]:
+    """A row for each cell.
+
+    Its parameters by config key; `status` (`grokplane.record.status`; `pending` for a cell without a folder), `steps`,
+    `grok.*`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, and its `folder` below the root.
+    """
+    return [dict(cell.values) | _outcome(cell, root) for cell in cells]
+
+
+def counted(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many cells there are of each status: "32 cells: 31 finished, 1 diverged"."""
+    counts = Counter(row["status"] for row in rows)
+    return f"{len(rows)} cells: {', '.join(f'{count} {name}' for name, count in counts.items())}"
+
+
+def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write `sweep.csv` atomically; what there is no value for is empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def aligned(rows: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -> str:
+    """The table for a terminal: parameters, status, steps, accuracies, grok steps, the error if there is one."""
+    columns = [*parameters, "status", "steps", "last.Acc/train", "last.Acc/test", "grok.train_step", "grok.test_step"]
+    lines = [columns, *([_shown(row[column]) for column in columns] for row in rows)]
+    widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
+    texts = ["  ".join(part.rjust(width) for part, width in zip(line, widths, strict=True)) for line in lines]
+    errors = ["", *(f"  {row['error']}" if row["error"] else "" for row in rows)]
+    return "\n".join(f"{text}{error}" for text, error in zip(texts, errors, strict=True))
+
+
+def _outcome(cell: Cell, root: Path) -> dict[str, Any]:
+    summary = read_summary(cell.folder)
+    grok, last, best = (summary.get(part) or {} for part in ("grok", "last", "best"))
+    now = status(cell.folder)
+    return {
+        "status": "pending" if now == "empty" else now,
+        "steps": summary.get("steps"),
+        **{f"grok.{name}": grok.get(name) for name in MARKS},
+        "diverged": summary.get("diverged"),
+        **{f"last.{name}": last.get(name) for name in SHOWN},
+        **{f"best.{name}": best.get(name, {}).get("value") for name in SHOWN},
+        "error": summary.get("error"),
+        "folder": os.path.relpath(cell.folder, root),
+    }
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,6 @@
+"""Run a sweep file with no server: `python sweep.py sweeps/NAME.yaml [key=value ...]`; `--help` lists the flags."""
+
+from grokplane.sweep.command import main
+
+if __name__ == "__main__":
+    main()

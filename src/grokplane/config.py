@@ -53,10 +53,10 @@ def register_schemas() -> None:
     store = ConfigStore.instance()
     store.store(name="schema", node=_root())
     for group, name, choice in choices():
-        store.store(group=f"{group}/schema", name=name, node=_schema(choice))
+        store.store(group=f"{group}/schema", name=name, node=schema(choice))
 
 
-def _schema(choice: type) -> type:
+def schema(choice: type) -> type:
     """The typed config node of a choice: its fields, and the `_target_` that makes the choice from them."""
     hints = get_type_hints(choice)
     target = ("_target_", str, field(default=f"{choice.__module__}.{choice.__qualname__}"))

@@ -35,21 +35,21 @@ class Progress:
         self._label = f"{label}: " if label else ""
         self._start, self._steps, self._text = start, steps, ""
         self._began = time.monotonic()
-        self._last_line = self._began
+        self._last_line: float | None = None
 
     def show(self, step: int, records: Sequence[Mapping[str, float]]) -> None:
-        """Note that `step` updates are done; `records` are those of a log point, if this is one."""
+        """Note that `step` updates are done; `records` are those of a log point, this one or one shortly before."""
         records = [record for record in records if record]
         if records:
             self._text = ", ".join(_pair(name, records, keys) for name, *keys in _SHOWN if keys[0] in records[0])
             self._bar.set_postfix_str(self._text, refresh=False)
         self._bar.update(step - self._bar.n)
-        if self._bar.disable:
-            self._plain(step)
+        if self._bar.disable and self._text:
+            self._plain(int(records[0]["step"]) if records else step)
 
     def _plain(self, step: int) -> None:
         now = time.monotonic()
-        if step not in (self._start, self._steps) and now - self._last_line < SECONDS_BETWEEN_LINES:
+        if not (step == self._steps or self._last_line is None or now - self._last_line >= SECONDS_BETWEEN_LINES):
             return
         self._last_line = now
         rate = (step - self._start) / max(now - self._began, 1e-9)
@@ -57,6 +57,29 @@ class Progress:
         print(f"{self._label}step {step:,}/{self._steps:,}: {self._text}{pace}", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+
+class Preparation:
+    """A bar, or a line every so often, for what is done once before the first step."""
+
+    def __init__(self, label: str) -> None:
+        self._label, self._bar, self._last_line = label, bar(label, 0, 0, " steps"), time.monotonic()
+
+    def show(self, done: int, total: int) -> None:
+        """Note that so many of all steps are done."""
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+        if self._bar.disable and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            print(f"{self._label}: step {done:,}/{total:,}", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Preparation:
         return self
 
     def __exit__(

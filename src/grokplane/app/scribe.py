@@ -60,7 +60,9 @@ class Scribe:
             self._finish("interrupted" if point.interrupted else "finished")
 
     def close(self) -> dict[str, Any]:
-        """The summary as it was written."""
+        """The summary as it was written; a member that did not get to its end is interrupted."""
+        if not self._done:
+            self._finish("interrupted")
         return self._recorder.finish("interrupted")
 
     def _finish(self, status: str) -> None:

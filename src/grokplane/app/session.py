@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
-from grokplane.app.progress import Progress
+from grokplane.app.progress import Preparation, Progress
 from grokplane.app.resume import saved
 from grokplane.app.scribe import Scribe, grok_summary
 from grokplane.app.signals import StopRequest
@@ -23,6 +23,10 @@ from grokplane.record.atomic import write_text
 from grokplane.train import Stack, run
 
 log = logging.getLogger(__name__)
+
+
+class _StoppedError(Exception):
+    """Somebody asked to stop before the first step."""
 
 
 @dataclass(frozen=True)
@@ -72,18 +76,35 @@ def execute(configs: Sequence[DictConfig], folders: Sequence[Path], label: str =
             exits.enter_context(_recorder(one, folder, stack, number)) for number, (one, folder) in enumerate(pairs)
         ]
         scribes = [Scribe(stack, number, recorder, plain(configs[number])) for number, recorder in enumerate(recorders)]
-        if stack.gauge is not None:
-            stack.gauge.prepare()
-        with Progress(stack.step, options.steps, label) as progress:
-            for point in run(stack, stop):
-                for scribe in scribes:
-                    scribe.take(point)
-                progress.show(point.step, point.records)
+        if _prepared(stack, stop):
+            with Progress(stack.step, options.steps, label) as progress:
+                for point in run(stack, stop):
+                    for scribe in scribes:
+                        scribe.take(point)
+                    progress.show(point.step, point.records)
         summaries = [scribe.close() for scribe in scribes]
     for folder, summary in zip(folders, summaries, strict=True):
         told = (summary["status"], summary["steps"], summary["grok"])
         log.info("%s at step %d: %s", *told, extra={"folder": folder})
     return Outcome(summaries, stop.signal)
+
+
+def _prepared(stack: Stack, stop: StopRequest) -> bool:
+    """Do what estimates need once, before the first step; False if somebody asked to stop meanwhile."""
+    if stack.gauge is None:
+        return True
+    with Preparation("fitting the code of the images") as preparation:
+
+        def show(done: int, total: int) -> None:
+            preparation.show(done, total)
+            if stop():
+                raise _StoppedError
+
+        try:
+            stack.gauge.prepare(show)
+        except _StoppedError:
+            return False
+    return True
 
 
 def _go_on(stack: Stack, folders: Sequence[Path]) -> None:

@@ -26,7 +26,7 @@ class ClassKL:
 
     The radii within a class are larger than those in all, so the two biases do not cancel: it overshoots H(Y) where
     classes are small or thin, by far (3.1 nats measured where H(Y) is 2.3). `Ross` is the better choice; this one is
-    for comparison with published curves.
+    for comparison with published curves; `rescale` makes it worse in classes of several clusters (2.8 nats above H(Y)).
 
     Degenerate input: constant and linearly dependent columns are left out; a row that repeats one of its class is left
     out, and each entropy is taken over distinct rows; a class of k or fewer rows uses all it has; a class of one

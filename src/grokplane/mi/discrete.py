@@ -54,7 +54,7 @@ def label_entropy(y: Tensor, miller_madow: bool = False) -> Estimate:
         found = mean_of(surprise)
         return Estimate(found.value + (some - 1) / (2 * len(y)) * miller_madow, found.std_error)
 
-    y = labels(y)
+    y = labels(y, least=1)
     return over_batch(lambda y: one(y.squeeze(-1)), y.unsqueeze(-1))
 
 

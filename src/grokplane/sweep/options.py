@@ -31,7 +31,7 @@ def register(target: str) -> None:
     executors: list[tuple[str, type, Any]] = [
         (name, schema, field(default_factory=schema)) for name, schema in _executor_schemas().items()
     ]
-    schema = config._schema(StackOptions)
+    schema = config.schema(StackOptions)
     launcher = make_dataclass(
         "StackedLauncher", [*executors, ("_target_", str, field(default=target))], bases=(schema,)
     )
@@ -49,4 +49,4 @@ def launcher_keys() -> list[str]:
 
 
 def _executor_schemas() -> dict[str, type]:
-    return {name: config._schema(executor_class(name)) for name in EXECUTORS}
+    return {name: config.schema(executor_class(name)) for name in EXECUTORS}

@@ -56,7 +56,9 @@ def _differences(one: Any, other: Any, prefix: str) -> Iterator[tuple[str, objec
     """The keys in which two choices differ: (key, the other's value, whether it is stackable)."""
     for spec in fields(one):
         a, b, key = getattr(one, spec.name), getattr(other, spec.name), prefix + spec.name
-        if isinstance(a, Mapping) and list(a) == list(b):
+        if isinstance(a, Mapping) and list(a) != list(b):  # equal mappings may differ in order, which counts
+            yield key, list(b), False
+        elif isinstance(a, Mapping):
             for name in a:
                 yield from _differing(a[name], b[name], f"{key}.{name}", stackable=False)
         else:

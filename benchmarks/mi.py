@@ -24,7 +24,7 @@ from torch import Tensor
 
 from grokplane.mi import ClassKL, Estimator, Ross, WeightedKL
 from grokplane.mi.entropy import forget, neighbour_weights
-from grokplane.mi.larger import Larger
+from grokplane.mi.local_kl import LocalKL
 from grokplane.random import generator
 
 SIZES = (10_000, 1_000)
@@ -106,7 +106,7 @@ def first(estimate: Callable[[list[Sample]], list[float]]) -> Callable[[list[Sam
 def contenders() -> dict[str, Callable[[list[Sample]], list[float]]]:
     """What is timed, by name; the first one is what the others are compared with."""
     published = by(WeightedKL(K), ClassKL(K, weighted=True, rescale=True))
-    chosen = by(Larger(), Ross())
+    chosen = by(LocalKL(), Ross())
     found = {
         "BallTree": by_ball_trees,
         "infoplane, first log point": first(published),

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from mi_cases import Case, labelled, pairs
+from mi_cases import Case, pairs
+from mi_label_cases import labelled
 from torch import Tensor
 from tqdm import tqdm
 
 from grokplane.mi import KSG, ClassKL, Estimator, JointKL, Ross, WeightedKL, label_entropy
 from grokplane.mi.degenerate import whiten
-from grokplane.mi.larger import Larger
+from grokplane.mi.local_kl import LocalKL
 from grokplane.random import generator
 
 PAGE = Path(__file__).parent.parent / "docs" / "mi.md"
@@ -46,11 +47,13 @@ PAIRED: dict[str, Value] = {
     "JointKL(3), 1 shuffle": by(JointKL(shuffles=1)),
     "JointKL(1), 1 shuffle": by(JointKL(k=1, shuffles=1)),
     "mean of JointKL(1) and WeightedKL(20)": joint_and_weighted,
-    "Larger (default)": by(Larger()),
+    "LocalKL(1), 1 shuffle (default)": by(LocalKL()),
 }
 SHUFFLED: dict[str, Value] = {
     "JointKL(3), 2 shuffles": by(JointKL(shuffles=2)),
     "JointKL(3), 8 shuffles": by(JointKL(shuffles=8)),
+    "LocalKL(1), 4 shuffles": by(LocalKL(shuffles=4)),
+    "LocalKL(3), 1 shuffle": by(LocalKL(k=3)),
 }
 LABELLED: dict[str, Value] = {
     "Ross(3) (default)": by(Ross()),
@@ -130,12 +133,12 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def quick() -> dict[str, str]:
-    """A few cases of every kind at n = 200."""
-    some = [case for case in pairs() if case.truth == 1.0]
-    classes = [case for case in labelled() if case.family in ("normal", "far apart")]
+    """A case of every family at n = 200."""
+    some = {case.family: case for case in pairs() if case.truth > 0}
+    classes = {case.family: case for case in labelled()}
     return {
-        "pairs 200": table(measure(some, PAIRED, 200, 2)),
-        "labels 200": table(measure(classes, LABELLED, 200, 2)),
+        "pairs 200": table(measure(some.values(), PAIRED, 200, 2)),
+        "labels 200": table(measure(classes.values(), LABELLED, 200, 2)),
     }
 
 

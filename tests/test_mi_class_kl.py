@@ -1,4 +1,4 @@
-"""ClassKL in the Information-v3 form, KSG on some rows, and the larger of two estimates."""
+"""ClassKL in the Information-v3 form, and KSG on some rows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from test_mi_knn import information_v3, pairs
 from test_mi_labels import classes, normal
 from torch import Tensor
 
-from grokplane.mi import KSG, ClassKL, JointKL, WeightedEntropy, WeightedKL
+from grokplane.mi import KSG, ClassKL, WeightedEntropy, WeightedKL
 from grokplane.mi.entropy import kl_terms
-from grokplane.mi.larger import Larger
 
 PUBLISHED = ClassKL(k=20, weighted=True, rescale=True)
 
@@ -119,42 +118,3 @@ def test_ksg_over_some_rows_has_a_larger_error():
     whole, part = KSG()(x, y), KSG(rows=200)(x, y)
     assert abs(float((whole.value - part.value).mean())) < 0.05
     assert float((part.std_error / whole.std_error).mean()) == pytest.approx(2, rel=0.2)
-
-
-def test_the_larger_of_two():
-    x, y = pairs(0.9, 3, 300, lead=(2,))
-    y[1] = normal(300, 3, seed=6)
-    joint = JointKL(k=1, shuffles=1)(x, y)
-
-    def unit(side: Tensor) -> Tensor:
-        return side / np.median(np.abs(side - np.median(side, 0)))
-
-    counted = [KSG(rows=100)(unit(x[i]), unit(y[i])) for i in range(2)]
-    found = Larger(rows=100)(x, y)
-    for i in range(2):
-        wanted = counted[i] if counted[i].value > joint.value[i] else (joint.value[i], joint.std_error[i])
-        assert found.value[i].item() == pytest.approx(float(wanted[0]), abs=1e-9)
-        assert found.std_error[i].item() == pytest.approx(float(wanted[1]), abs=1e-9)
-
-
-@pytest.mark.parametrize("scale", [1e-12, 1e12])
-def test_the_scale_of_a_side_does_not_matter_to_the_larger_of_two(scale: float):
-    label = classes(400, of=8)
-    x, y = 20 * label[:, None] + normal(400, 3), 30 * label[:, None] + normal(400, 3, seed=9)
-    assert KSG(rows=400)(x, y).value > JointKL(k=1)(x, y).value
-    assert Larger()(x * scale, y).value.item() == pytest.approx(Larger()(x, y).value.item(), abs=1e-8)
-
-
-def test_the_larger_of_two_in_clusters_that_depend_linearly():
-    """There JointKL loses nats, for the covariance of (X, Y) is that of the clusters' places."""
-    label = classes(1000, of=10)
-    places = 30 * normal(10, 4, seed=4)[label]
-    x, y = places + normal(1000, 4), places + normal(1000, 4, seed=9)
-    assert JointKL(k=1, shuffles=1)(x, y).value.item() < 0
-    assert abs(Larger()(x, y).value.item() - math.log(10)) < 0.15
-
-
-def test_the_larger_of_two_is_near_zero_at_independence():
-    values = Larger(rows=100)(normal(12, 300, 2), normal(12, 300, 2, seed=1)).value
-    assert float(values.min()) > -0.1
-    assert abs(float(values.mean())) < 0.08

@@ -32,7 +32,7 @@ from grokplane.mi import (
     WeightedKL,
     label_entropy,
 )
-from grokplane.mi.larger import Larger
+from grokplane.mi.local_kl import LocalKL
 
 Pair = Callable[[Tensor, Tensor], Estimate]
 NOISE = 1e-3
@@ -43,7 +43,7 @@ VECTORS: dict[str, Pair] = {
     "weighted": WeightedKL(k=12),
     "weighted raw": WeightedKL(k=12, rescale=False),
     "joint": JointKL(shuffles=2),
-    "larger": Larger(rows=7),
+    "local": LocalKL(),
     "binning": Binning(),
     "sliced": Sliced(projections=4),
     "sliced plane": Sliced(projections=2, slice_dim=2),

@@ -13,15 +13,23 @@ from command import QUIET, TINY, finished
 from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).parents[1] / "plot.ipynb"
+SWEEP = """program: train.py
+method: grid
+parameters:
+  model.init_scale: {values: [0.5, 1]}
+  optimizer.weight_decay: {values: [0.1, 1]}
+"""
 # Pictures that each cell shows.
-SHOWN = {"curves": 1, "plane": 1, "planes": 1, "film": 1, "accuracy": 1, "norms": 1, "seeds": 4, "wandb": 2}
+SHOWN = {"curves": 1, "plane": 1, "planes": 1, "film": 1, "accuracy": 1, "norms": 1, "seeds": 4, "sweep": 1, "wandb": 2}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a multirun of two seeds, and one of its runs as `fetch` keeps those of W&B."""
+    """A folder with a multirun of two seeds, one of its runs as `fetch` keeps those of W&B, and a sweep."""
     place = tmp_path_factory.mktemp("notebook")
     finished("-m", "seed=0,1", "train.steps=30", "log.every=10", *TINY, *QUIET, cwd=place)
+    (place / "wide.yaml").write_text(SWEEP)
+    finished("wide.yaml", "train.steps=30", *TINY, *QUIET, cwd=place, program="sweep.py")
     shutil.copytree(newest(place) / "0", place / "outputs" / "wandb_cache" / "me" / "grok" / "abc")
     return place
 
@@ -35,7 +43,7 @@ def executed(
     place: Path, monkeypatch: pytest.MonkeyPatch, cells: Container[str] | None = None, **names: str
 ) -> nbformat.NotebookNode:
     """The notebook, or those of its cells, after a run from top to bottom in a folder; errors in it are raised."""
-    for name in ("RUN", "SEEDS", "WANDB_RUN"):
+    for name in ("RUN", "SEEDS", "SWEEP", "WANDB_RUN"):
         monkeypatch.delenv(f"GROKPLANE_{name}", raising=False)
     for name, value in names.items():
         monkeypatch.setenv(f"GROKPLANE_{name}", value)
@@ -68,10 +76,11 @@ def test_it_draws_everything(place: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_it_says_what_it_has_not(place: Path, monkeypatch: pytest.MonkeyPatch):
-    cells = ("paths", "load", "seeds", "wandb")
-    notebook = executed(place, monkeypatch, cells, RUN="outputs/multirun", SEEDS="outputs/none/*")
-    said = {cell.id: cell.outputs[0].text for cell in notebook.cells if cell.id in ("seeds", "wandb")}
+    cells = ("paths", "load", "seeds", "sweep", "wandb")
+    notebook = executed(place, monkeypatch, cells, RUN="outputs/multirun", SEEDS="outputs/none/*", SWEEP="none.csv")
+    said = {cell.id: cell.outputs[0].text for cell in notebook.cells if cell.id in ("seeds", "sweep", "wandb")}
     assert said == {
+        "sweep": "no table none.csv: python sweep.py sweeps/weight_decay_x_seed.yaml makes one\n",
         "seeds": "no folder outputs/none/*: python train.py -m seed=0,1,2 makes one\n",
         "wandb": "WANDB_RUN is empty: no run from W&B\n",
     }

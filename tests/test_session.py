@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 
 from grokplane import config
 from grokplane.app import execute
+from grokplane.app.progress import Preparation
 from grokplane.app.resume import resumed_config
 from grokplane.options import ConfigError
 from grokplane.record import Checkpoints, read_summary
@@ -133,3 +136,19 @@ def test_a_resume_with_other_rules_or_another_order_is_refused(tmp_path: Path, t
     assert f"rules={typed} (the run: [sam,update_noise,constant_norm])" in str(found.value)
     same = ["train.resume=true", "rules=[sam,update_noise,constant_norm]"]
     assert list(resumed_config(folder, config.compose(same), same, "train").rules) == list(config.compose(same).rules)
+
+
+def test_a_stop_while_the_code_of_images_is_fitted_leaves_a_run_that_can_be_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    typed = ["train.steps=3", "train.threads=1", "mi.code_steps=20", f"mi.cache={tmp_path}/codes", "log.dense_steps=1"]
+    images = ["data=digits", "data.train_points=60", "data.test_points=40", "train.batch_size=20", *typed]
+    quiet = ["record.wandb=disabled", "record.figures=false"]
+    with monkeypatch.context() as patched:
+        patched.setattr(Preparation, "show", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        outcome = execute([config.compose([*images, *quiet], "train_mnist")], [tmp_path / "run"])
+    assert outcome.exit_code == 128 + signal.SIGTERM
+    assert (outcome.summaries[0]["status"], outcome.summaries[0]["steps"]) == ("interrupted", 0)
+    resumed = execute([config.compose([*images, *quiet, "train.resume=true"], "train_mnist")], [tmp_path / "run"])
+    assert (resumed.exit_code, resumed.summaries[0]["status"]) == (0, "finished")
+    assert [row["step"] for row in rows(tmp_path / "run")] == [0, 3]

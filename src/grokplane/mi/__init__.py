@@ -15,12 +15,15 @@ from grokplane.mi.compress import (
 )
 from grokplane.mi.discrete import Discrete, label_entropy
 from grokplane.mi.entropy import KozachenkoLeonenko, WeightedEntropy
+from grokplane.mi.external import Mutinfo
+from grokplane.mi.external_labels import MutinfoLabels
 from grokplane.mi.info_nce import InfoNCE
 from grokplane.mi.joint_kl import JointKL
 from grokplane.mi.kde_bounds import KDE, Bracket, bracket
 from grokplane.mi.kde_entropy import KDEEntropy
 from grokplane.mi.known_noise import KnownNoise
 from grokplane.mi.ksg import KSG
+from grokplane.mi.local_kl import LocalKL
 from grokplane.mi.neighbours import counts, distances, nearest
 from grokplane.mi.ross import Ross, ross_all
 from grokplane.mi.ross_pairs import Classes, classes
@@ -51,6 +54,9 @@ __all__ = [
     "KnownNoise",
     "KozachenkoLeonenko",
     "LinearCode",
+    "LocalKL",
+    "Mutinfo",
+    "MutinfoLabels",
     "Ross",
     "Sliced",
     "WeightedEntropy",

@@ -31,6 +31,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/mi.py
 	$(BIN)/python benchmarks/mnist_run.py data.root=$(MNIST)
+	$(BIN)/python benchmarks/sweep.py
 
 results: .venv/installed
 	$(BIN)/python train_mnist.py data.root=$(MNIST)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import is_dataclass
 from pathlib import Path
 
@@ -51,8 +50,9 @@ def information(seen: Observation) -> dict[str, float]:
     tokens = {name: torch.arange(2 * part.mask.shape[1]).view(1, -1, 2) % 5 for name, part in seen.subsets.items()}
     asked = {name: (lambda x=x: x.expand(MEMBERS, -1, -1)) for name, x in tokens.items()}
     inputs = Inputs(asked, operands=(0, 1), discrete=True, population=lambda: tokens["train"], seeds=range(MEMBERS))
-    chosen = config.member(config.compose()).mi
-    with chosen.gauge(inputs) or nullcontext() as gauge:
+    gauge = config.member(config.compose()).mi.gauge(inputs)
+    assert gauge is not None
+    with gauge:
         return gauge.estimate(seen, [0]).result()[0]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from grokplane.options import ConfigError
 
 # Numbers of glibc's mallopt.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def check_fits(key: str, value: object, units: int, unit_bytes: int, what: str = "a table of {} rows") -> None:
@@ -69,5 +69,6 @@ def keep_freed_memory() -> None:
     """
     change = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if change is not None:
+        change(_M_ARENA_MAX, 1)  # what one thread frees another may use
         change(_M_MMAP_MAX, 0)
         change(_M_TRIM_THRESHOLD, -1)

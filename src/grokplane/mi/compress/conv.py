@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d, gelu
 
-from grokplane.mi.base import samples
+from grokplane.mi.base import check_count, samples
 from grokplane.mi.compress.cache import content_key, load, save
 from grokplane.mi.compress.fitting import Code, Progress, Weights, descend, drawn
-from grokplane.mi.compress.pca import PCA
 from grokplane.options import check_options, option
 
+PART = 1000  # images at a time
 LAYOUT = 1  # part of the cache's key: another layout of the weights is another file
 
 
@@ -59,19 +60,21 @@ class ConvAutoencoder:
 
     def _train(self, images: Tensor, progress: Progress | None) -> tuple[Weights, Tensor]:
         """Weights, scale and errors as one dict of tensors, and the loss curve."""
-        mean, spread = images.mean(), images.std(correction=0)
+        mean = images.mean(dtype=torch.float64)
+        squares = torch.stack([(part - mean).square().sum() for part in _parts(images)])
+        spread = (squares.sum() / images.numel()).sqrt()
         spread = torch.where(spread > 0, spread, 1)
-        small = ((images - mean) / spread).float()
+        small = torch.cat([((part - mean) / spread).float() for part in _parts(images)])
         weights = {name: value.to(images.device) for name, value in self._weights(images.shape[-1]).items()}
 
         def batched(weights: Weights, batch: Tensor) -> Tensor:
             return _reconstruct(weights, batch[0])[None]
 
         curve = descend(weights, batched, small[None], self.batch_size, self.steps, self.lr, self.seed, progress)
-        losses = [(_reconstruct(weights, part) - part).double().square().sum() for part in small.split(1000)]
+        losses = [(_reconstruct(weights, part) - part).double().square().sum() for part in small.split(PART)]
         error = torch.stack(losses).sum() / small.numel() * spread.square()
-        pca_error = PCA(self.dim).fit(images.flatten(1)).error
-        return weights | {"mean": mean, "spread": spread, "error": error, "pca_error": pca_error}, curve
+        errors = {"error": error, "pca_error": _pca_error(images.flatten(1), self.dim)}
+        return weights | {"mean": mean, "spread": spread} | errors, curve
 
     def _weights(self, side: int) -> Weights:
         one, two, inner = self.channels, 2 * self.channels, 2 * self.channels * (side // 4) ** 2
@@ -93,14 +96,14 @@ class ConvAutoencoder:
 
     def _code(self, state: Weights, curve: Tensor) -> Code:
         def encode(x: Tensor) -> Tensor:
-            batch = ((_images(x) - state["mean"]) / state["spread"]).float()
-            return torch.cat([_encode(state, part) for part in batch.split(1000)]).double()
+            batches = ((part - state["mean"]) / state["spread"] for part in _parts(_images(x)))
+            return torch.cat([_encode(state, batch.float()) for batch in batches]).double()
 
         return Code(encode, state["error"], state["pca_error"], curve)
 
 
 def _images(x: Tensor, least: int = 1) -> Tensor:
-    """Images [N, side, side] in float64.
+    """Images [N, side, side] in their own floating dtype, integers as float32; checked.
 
     Raises:
         ValueError: for what are not square images with a side that is a multiple of 4.
@@ -108,7 +111,23 @@ def _images(x: Tensor, least: int = 1) -> Tensor:
     side = round(x.shape[-1] ** 0.5) if x.dim() == 2 else x.shape[-1]
     if x.dim() not in (2, 3) or side % 4 or x.shape[1:].numel() != side**2:
         raise ValueError(f"x has shape {list(x.shape)}: must be square images, the side a multiple of 4")
-    return samples(x.reshape(len(x), side**2), least=least).reshape(len(x), side, side)
+    check_count(len(x), least, "x")
+    images = (x if x.is_floating_point() else x.float()).detach().reshape(len(x), side, side)
+    for part in _parts(images):
+        samples(part.flatten(1), least=1)
+    return images
+
+
+def _parts(images: Tensor) -> Iterator[Tensor]:
+    """Images a part at a time in float64: a whole data set in it would take gigabytes."""
+    return (part.double() for part in images.split(PART))
+
+
+def _pca_error(x: Tensor, dim: int) -> Tensor:
+    """Mean squared error of the reconstruction of rows x [N, D] from `dim` principal components, per coordinate."""
+    mean = x.mean(0, dtype=torch.float64)
+    scatter = torch.stack([(part - mean).mT @ (part - mean) for part in _parts(x)]).sum(0)
+    return torch.linalg.eigvalsh(scatter)[:-dim].clamp_min(0).sum() / x.numel()
 
 
 def _encode(w: Weights, x: Tensor) -> Tensor:

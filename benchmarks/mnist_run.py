@@ -75,7 +75,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keep", type=Path, help="folder of the run; by default a temporary one")
     parser.add_argument("overrides", nargs="*", help="key=value, as for train_mnist.py")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     member = config.member(config.compose(options.overrides, "train_mnist"))
     bare = bare_seconds(member)
     print(

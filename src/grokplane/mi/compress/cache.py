@@ -23,7 +23,7 @@ def content_key(data: Tensor, settings: Mapping[str, Any]) -> str:
     """
     described = {"shape": list(data.shape), "dtype": str(data.dtype), "settings": dict(settings)}
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
-    digest.update(data.detach().cpu().contiguous().numpy())
+    digest.update(data.detach().cpu().contiguous().numpy().data)
     return digest.hexdigest()
 
 

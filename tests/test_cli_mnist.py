@@ -100,6 +100,8 @@ def test_digits_need_no_file(tmp_path: Path) -> None:
         "information_accuracy.png",
         "information_plane.gif",
         "information_plane.png",
+        "information_plane_eval.png",
+        "information_plane_train.png",
         "weight_norms.png",
     }
     assert len(list((tmp_path / "outputs" / "codes").iterdir())) == 1

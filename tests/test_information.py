@@ -18,7 +18,8 @@ from torch import Tensor
 
 from grokplane.data import Digits, TeacherStudent
 from grokplane.losses import MSE
-from grokplane.metrics import Information, Pending
+from grokplane.metrics import Information, LayerOutput, Pending
+from grokplane.metrics.measured import measured
 from grokplane.mi import KDE, KSG, PCA, ClassKL, ConvAutoencoder, Ross, label_entropy
 from grokplane.models.conv import Conv
 from grokplane.models.mlp import MLP
@@ -158,6 +159,27 @@ def test_looking_changes_no_weight_and_records_of_a_stack_are_those_of_its_membe
             assert ours == pytest.approx(theirs, rel=1e-6, abs=1e-7)
 
 
+def test_a_code_of_vectors_is_the_members_own() -> None:
+    """Twelve features become principal components, of the points of each member alone."""
+    one = member(
+        data=TeacherStudent(inputs=12, train_points=60, test_points=50),
+        loss=MSE(),
+        model=MLP(hidden=[4], embedding="none"),
+        mi=information(),
+    )
+    members = [one, replace(one, seed=1, data=TeacherStudent(inputs=12, train_points=40, test_points=30))]
+    together = looked_at(Stack(members))
+    for number, alone in enumerate(members):
+        assert together[number] == pytest.approx(looked_at(Stack([alone]))[0], rel=1e-6, abs=1e-7)
+
+
+def test_a_wide_layer_too_large_to_reckon_with_is_null() -> None:
+    values = torch.full((1, 6, 9), 1e30) * torch.arange(54).view(1, 6, 9)
+    output = LayerOutput(values * 1e7, values * 1e7, False)
+    found = measured(output, 0, torch.ones(6, dtype=torch.bool), 0.1, 3, (0, "layer", 0))
+    assert math.isnan(found.variance)
+
+
 def test_a_lost_member_has_null_and_the_others_their_values() -> None:
     first, second = pair()
     lost = replace(first, optimizer=AdamW(lr=1e300))
@@ -190,6 +212,8 @@ def test_noise_upstream_of_tokens_is_refused() -> None:
     noisy = MLP(hidden=[8, 8], embedding_dim=6, noise_sigma=0.1)
     with pytest.raises(ConfigError, match=r"model\.noise_flow=propagated: .* use measured, or mi=off"):
         Stack([member(model=noisy, mi=information())])
+    with pytest.raises(ConfigError, match=r"model\.noise_flow"):  # in any of the members
+        Stack([member(model=replace(noisy, noise_sigma=0.0), mi=information()), member(model=noisy, mi=information())])
     stack = Stack([member(model=replace(noisy, noise_flow="measured"), mi=information())])
     seen = observe(stack, None)
     (found,) = looked_at(stack)

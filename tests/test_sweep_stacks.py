@@ -125,6 +125,18 @@ def test_memory_is_linear_in_the_members_and_a_stack_fits_it(
     assert Memory(10**9, 10).fitting(1000) == 1
 
 
+def test_a_member_that_cannot_be_built_is_no_measure_of_the_others(composer: Composer, tmp_path: Path) -> None:
+    """However it is ordered: the first that can be built is measured, the one with most data before the others."""
+    sizes = ("data.train_fraction=0.2", "data.train_fraction=0.6", "data.train_fraction=0.4")
+    configs = [composer.compose([*COMMON, "train.batch_size=15", size]) for size in sizes]
+    tasks = [Task(one, tmp_path / str(number), -1) for number, one in enumerate(configs)]
+    (together,) = stacks(tasks, None)
+    (largest,) = stacks(tasks[1:2], None, measure=True)
+    assert (together.memory, len(together.tasks)) == (largest.memory, 3)
+    hopeless = stacks(tasks[:1] * 2, None)
+    assert [(stack.memory, len(stack.tasks)) for stack in hopeless] == [(None, 1), (None, 1)]
+
+
 def test_the_time_of_a_run_is_that_of_its_steps_and_log_points(composer: Composer) -> None:
     assert Pace(0.1, 1.0).seconds(0, 100, LogOptions(dense_steps=10, every=50)) == pytest.approx(0.1 * 100 + 10 + 2)
     assert Pace(0.1, 1.0).seconds(60, 100, NEVER) == pytest.approx(0.1 * 40 + 2)

@@ -61,6 +61,13 @@ def human(size: float) -> str:
     return f"{size / 1024**power:.{min(power, 1)}f} {units[power]}"
 
 
+def cores() -> int:
+    """Cores that this process may use; macOS does not tell, so there all of them. OMP_NUM_THREADS may allot fewer."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allotted = os.environ.get("OMP_NUM_THREADS", "")
+    return max(1, min(there, int(allotted))) if allotted.isdigit() else there
+
+
 def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees, where the C library can be told to (glibc).
 

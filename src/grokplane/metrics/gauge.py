@@ -31,14 +31,15 @@ class Inputs:
         subsets: by name (train, eval) what gives the inputs [E, n, ...], padded as in `Subset`.
         operands: places of the two tokens that are a task's operands; empty where it has not two.
         discrete: whether inputs are tokens.
-        population: gives all inputs [N, ...] of the kind, to fit a code to; asked for continuous inputs only.
+        populations: one a member: gives all inputs [N, ...] of its kind, to fit a code to; asked for continuous inputs
+            only. Members with the same one share a code.
         seeds: one a member.
     """
 
     subsets: Mapping[str, Callable[[], Tensor]]
     operands: Sequence[int]
     discrete: bool
-    population: Callable[[], Tensor]
+    populations: Sequence[Callable[[], Tensor]]
     seeds: Sequence[int]
 
 
@@ -70,7 +71,7 @@ class Gauge:
         self._options, self._inputs = options, inputs
         self._questions: dict[tuple[str, int], Questions] = {}
         self._pool: ThreadPoolExecutor | None = None
-        self._encoder: Encoder | None = None
+        self._encoders: dict[Callable[[], Tensor], Encoder] = {}
 
     def __enter__(self) -> Gauge:
         return self
@@ -82,15 +83,15 @@ class Gauge:
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Fit the code of continuous input; that of images may take a minute, of which `progress` is told."""
-        if self._encoder is None and not self._inputs.discrete:
-            options, population = self._options, self._inputs.population
-            kept = Path(options.cache)
-            self._encoder = encoder(options.code, options.code_dim, options.code_steps, kept, population, progress)
+        options, populations = self._options, () if self._inputs.discrete else self._inputs.populations
+        for population in populations:
+            if population not in self._encoders:
+                settings = options.code, options.code_dim, options.code_steps, Path(options.cache)
+                self._encoders[population] = encoder(*settings, population, progress)
 
-    def _encode(self, x: Tensor) -> Tensor:
+    def _encode(self, member: int, x: Tensor) -> Tensor:
         self.prepare()
-        assert self._encoder is not None
-        return self._encoder(x)
+        return self._encoders[self._inputs.populations[member]](x)
 
     def estimate(self, seen: Observation, members: Sequence[int]) -> Pending:
         """Begin to estimate for these members, all layers, both subsets."""
@@ -129,6 +130,6 @@ class Gauge:
             x = self._inputs.subsets[name]()[member][real]
             places = zip("ab", self._inputs.operands, strict=False)
             operands = {operand: x[:, place] for operand, place in places}
-            code = None if self._inputs.discrete else self._encode(x)
+            code = None if self._inputs.discrete else self._encode(member, x)
             self._questions[key] = Questions(real, targets[real], operands, code)
         return self._questions[key]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from grokplane.metrics.measured import Measured
+from grokplane.metrics.measured import REFUSED, Measured
 from grokplane.mi import PCA, Estimate, Estimator, Ross, bracket, label_entropy, ross_all
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _bracket(layer: Measured) -> Estimate:
 
 def _against(noisy: Tensor, labels: Sequence[Tensor], estimator: Estimator) -> list[Pair]:
     if isinstance(estimator, Ross):
-        with contextlib.suppress(ValueError):  # of one set of labels; they are tried one by one
+        with contextlib.suppress(*REFUSED):  # of one set of labels; they are tried one by one
             return [_pair(found) for found in ross_all(noisy, labels, estimator.k)]
     return [_tried(lambda y=y: estimator(noisy, y)) for y in labels]
 
@@ -94,7 +94,7 @@ def _continuous(layer: Measured, code: Tensor, targets: Tensor, options: Informa
     pca = PCA(options.layer_dim, whiten=True, noise_variance=layer.variance)
     try:
         values = pca.fit(layer.noisy)(layer.noisy)
-    except ValueError as error:
+    except REFUSED as error:
         _warn(str(error))
         return [UNKNOWN, UNKNOWN]
     of_answer: Estimator = options.input if targets.is_floating_point() else options.labels
@@ -104,7 +104,7 @@ def _continuous(layer: Measured, code: Tensor, targets: Tensor, options: Informa
 def _tried(estimate: Callable[[], Estimate]) -> Pair:
     try:
         return _pair(estimate())
-    except ValueError as error:
+    except REFUSED as error:
         _warn(str(error))
         return UNKNOWN
 

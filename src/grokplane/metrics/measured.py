@@ -11,6 +11,9 @@ from torch import Tensor
 from grokplane.metrics.observation import LayerOutput
 from grokplane.random import generator
 
+# What an estimator refuses, or a decomposition on the way.
+REFUSED = (ValueError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
+
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -19,7 +22,7 @@ class Measured:
     Attributes:
         centres: its values without its own noise [n, d].
         noisy: with it [n, d].
-        variance: of that noise; NaN where the values are not finite.
+        variance: of that noise; NaN where the values are not finite, or too large to reckon with.
     """
 
     centres: Tensor
@@ -45,10 +48,14 @@ def measured(
     own = output.sigma is not None and float(output.sigma[member]) > 0
     noisy = output.noisy[member][real].flatten(1) if own else values
     sigma = float(output.sigma[member]) if own and output.sigma is not None else noise * _deviation(values)
+    unknown = Measured(values.double(), noisy.double(), math.nan)
     if not (math.isfinite(sigma) and bool(torch.isfinite(noisy).all())):
-        return Measured(values.double(), noisy.double(), math.nan)
+        return unknown
     if most is not None and values.shape[1] > most:
-        mean, directions = leading(values, most)
+        try:
+            mean, directions = leading(values, most)
+        except REFUSED:  # squares of the values are beyond the floating type
+            return unknown
         values, noisy = ((part.double() - mean) @ directions for part in (values, noisy))
     centres, noisy = values.double(), noisy.double()
     if own:

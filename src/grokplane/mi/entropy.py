@@ -34,7 +34,7 @@ class Entropy(NamedTuple):
     terms: Tensor
 
 
-_KNOWN: Memory[Entropy] = Memory(128)
+_KNOWN: Memory[Entropy] = Memory(512)
 
 
 def log_ball(dims: int) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from grokplane.plot.accuracy import information_accuracy
 from grokplane.plot.animation import plane_animation
 from grokplane.plot.curves import curves
 from grokplane.plot.norms import weight_norms
-from grokplane.plot.plane import information_planes
+from grokplane.plot.plane import information_plane, information_planes
 from grokplane.plot.save import save
 
 if TYPE_CHECKING:
@@ -85,6 +86,10 @@ def _planes(rows: pd.DataFrame, facts: About) -> Figure:
     return information_planes(rows, noise=facts.noise, title=facts.title)
 
 
+def _plane(subset: str, rows: pd.DataFrame, facts: About) -> Figure:
+    return information_plane(rows, subset, noise=facts.noise, title=facts.title)
+
+
 def _accuracy(rows: pd.DataFrame, facts: About) -> Figure:
     return information_accuracy(rows, marks=facts.marks, noise=facts.noise, title=facts.title)
 
@@ -101,6 +106,8 @@ INFORMATION = ("MI(", "H(Y)_", "ln n_")
 PICTURES = (
     Picture("curves.png", ("Acc/", "Loss/", "WN/"), _png(_curves)),
     Picture("information_plane.png", INFORMATION, _png(_planes)),
+    Picture("information_plane_train.png", INFORMATION, _png(partial(_plane, "train"))),
+    Picture("information_plane_eval.png", INFORMATION, _png(partial(_plane, "eval"))),
     Picture("information_accuracy.png", (*INFORMATION, "Acc/"), _png(_accuracy)),
     Picture("weight_norms.png", ("WN/",), _png(_norms)),
     Picture("information_plane.gif", INFORMATION, _film),

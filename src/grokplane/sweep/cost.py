@@ -40,9 +40,10 @@ def memory(member: Member) -> Memory:
     """Measure the peak memory of stacks of one and of two such members, each over two updates and two log points.
 
     Parameters, gradients, optimizer state, data and activations all have the member axis, so what the second member
-    adds every further one adds too.
+    adds every further one adds too. It has another seed, so that its data are its own where a seed draws them.
     """
-    one, two = (_peak([_cheap(member)] * count) for count in (1, 2))
+    pair = [_cheap(replace(member, seed=member.seed + other)) for other in (0, 1)]
+    one, two = _peak(pair[:1]), _peak(pair)
     return Memory(max(0, 2 * one - two), max(1, two - one))
 
 

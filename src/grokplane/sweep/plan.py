@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
-from grokplane.app.errors import Refused
+from grokplane.app.errors import REFUSALS, Refused
 from grokplane.app.resume import check_length, disagreements, is_over, run_config, saved
 from grokplane.app.session import plain
 from grokplane.record import check_folder
@@ -79,16 +79,35 @@ def stacks(tasks: Sequence[Task], max_members: int | None, measure: bool = False
     measured: dict[int, Memory] = {}
 
     def at_most(group: list[int]) -> int:
-        first = tasks[group[0]].config
         if measure or (max_members is None and len(group) > 1):
-            measured[group[0]] = memory(config.member(first))
+            found = _measured([tasks[number].config for number in group])
+            if found is not None:
+                measured[group[0]] = found
         if max_members is not None or group[0] not in measured:
             return max_members or 1
-        return measured[group[0]].fitting(free_bytes(first.train.device))
+        return measured[group[0]].fitting(free_bytes(tasks[group[0]].config.train.device))
 
     parts = grouped(signatures, at_most)
     by_signature = {signatures[number]: found for number, found in measured.items()}
     return [Stacked([tasks[number] for number in part], by_signature.get(signatures[part[0]])) for part in parts]
+
+
+def _measured(configs: Sequence[DictConfig]) -> Memory | None:
+    """Memory of a stack of members like the largest of these that can be built; None if none can.
+
+    A stack is padded to its largest member, so that is what every further one adds.
+    """
+    for one in sorted(configs, key=_size, reverse=True):
+        try:
+            return memory(config.member(one))
+        except REFUSALS:  # told of when it is that cell's turn
+            continue
+    return None
+
+
+def _size(one: DictConfig) -> float:
+    """How much data a member has, compared with others that differ in stackable keys alone."""
+    return sum(float(one.data.get(key) or 0) for key in ("train_points", "train_fraction", "test_points"))
 
 
 def left_to_do(cells: Sequence[Cell]) -> list[Task]:
@@ -121,13 +140,16 @@ def left_to_do(cells: Sequence[Cell]) -> list[Task]:
 
 def _task(cell: Cell, stored: Mapping[str, Any] | None) -> Task | None:
     assert cell.config is not None
+    steps = cell.config.train.steps
+    if stored is not None:  # a cell may have been taken further by itself
+        steps = max(steps, stored["train"]["steps"])
+    going_on = OmegaConf.merge(cell.config, {"train": {"resume": True, "steps": steps}})
+    assert isinstance(going_on, DictConfig)
     if stored is not None:
-        check_length(cell.config, stored)
-    if is_over(cell.folder, cell.config) is not None:
+        check_length(going_on, stored)
+    if is_over(cell.folder, going_on) is not None:
         return None
     last = saved(cell.folder.absolute())
-    going_on = OmegaConf.merge(cell.config, {"train": {"resume": True}})
-    assert isinstance(going_on, DictConfig)
     notes = {"overrides.yaml": OmegaConf.to_yaml(list(cell.overrides))}
     return Task(going_on, cell.folder, -1 if last is None else last.step, notes)
 

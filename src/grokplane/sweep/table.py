@@ -15,7 +15,7 @@ from grokplane.record.atomic import write_text
 from grokplane.sweep.cells import Cell
 
 TABLE = "sweep.csv"
-MARKS = ("train_step", "test_step", "delay")
+MARKS = ("train_step", "test_step", "delay", "threshold")
 SHOWN = ("Acc/train", "Acc/test", "Loss/train", "Loss/test")
 
 

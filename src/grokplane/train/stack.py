@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from grokplane.metrics import Inputs
 from grokplane.models import Signature
 from grokplane.optim import Context, freeze
 from grokplane.options import ConfigError
-from grokplane.resources import keep_freed_memory
+from grokplane.resources import cores, keep_freed_memory
 from grokplane.train.grok import GrokMarks
 from grokplane.train.member import Member, check_stackable
 
@@ -45,7 +45,7 @@ class Stack:
         self.step = 0
         self.dtype: torch.dtype = getattr(torch, options.dtype)
         self.device = find_device(options.device)
-        torch.set_num_threads(options.threads or min(len(members), 4, _cores()))
+        torch.set_num_threads(options.threads or min(len(members), 4, cores()))
         keep_freed_memory()
         self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
         if self.examples.train.targets.is_floating_point():
@@ -66,7 +66,7 @@ class Stack:
         }
         self.gauge = members[0].mi.gauge(_inputs(self.examples, seeds))
         if self.gauge is not None and self.examples.vocabulary is not None:
-            _refuse_upstream_noise(members[0])
+            _refuse_upstream_noise(members)
         self.alive = torch.ones(len(members), dtype=torch.bool, device=self.device)
         self.diverged = torch.full((len(members),), -1, device=self.device)
         self.marks = [GrokMarks() for _ in members]
@@ -151,11 +151,6 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _cores() -> int:
-    """Cores that this process may use; macOS does not tell, so there all of them."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _refuse_labels(member: Member) -> None:
     """Raise ConfigError for a loss or a metric that needs class labels, where the answers are numbers."""
     why = "class labels, and this task's answers are numbers"
@@ -174,14 +169,20 @@ def _inputs(examples: StackedExamples, seeds: Sequence[int]) -> Inputs:
         subsets={"train": examples.train.inputs, "eval": examples.test.inputs},
         operands=places if discrete and len(places) == 2 else (),
         discrete=discrete,
-        population=examples.population or (lambda: examples.inputs[0]),
+        populations=[examples.population or partial(_own_inputs, examples, member) for member in range(len(seeds))],
         seeds=seeds,
     )
 
 
-def _refuse_upstream_noise(member: Member) -> None:
+def _own_inputs(examples: StackedExamples, member: int) -> Tensor:
+    """All inputs of one member [N, ...]."""
+    subsets = examples.train, examples.test
+    return torch.cat([subset.inputs()[member][subset.mask[member]] for subset in subsets])
+
+
+def _refuse_upstream_noise(members: Sequence[Member]) -> None:
     """Raise ConfigError where a layer is not a function of discrete input plus noise of its own alone."""
-    if getattr(member.model, "noise_flows", False):
+    if any(getattr(member.model, "noise_flows", False) for member in members):
         allowed = "what layers tell of discrete input cannot be bracketed then; use measured, or mi=off"
         raise ConfigError("model.noise_flow", "propagated", allowed)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from omegaconf import OmegaConf
 
 from grokplane.options import ConfigError, option
+from grokplane.resources import cores
 from grokplane.sweep.executors.elsewhere import collect, imported, last_line, lost, unfinished
 from grokplane.sweep.stack_job import SIGNALLED, StackJob, StackResult, run_stack
 
@@ -86,7 +87,7 @@ class Slurm:
     def _at_once(self, jobs: int) -> int:
         if self.max_jobs is not None or self.cluster != "local":
             return self.max_jobs or max(jobs, 1)
-        return max(1, (os.cpu_count() or 1) // self.cpus_per_task)
+        return max(1, cores() // self.cpus_per_task)
 
     def _submit(self, executor: submitit.AutoExecutor, job: StackJob) -> Submitted:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
@@ -94,7 +95,7 @@ class Slurm:
         # A terminal sends Ctrl-C to all processes of the session: local jobs are to hear of it from `cancel` alone.
         earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            return Submitted(job, executor.submit(Resumable(), job))
+            return Submitted(job, executor.submit(Resumable(self.cpus_per_task), job))
         except (FailedJobError, FailedSubmissionError) as error:
             return Submitted(job, f"could not be submitted: {last_line(str(error))}")
         finally:
@@ -153,10 +154,18 @@ class Resumable:
     At the time limit and at a pre-emption submitit's signal (USR2) stops the stack after its step, and the job is
     queued again. SIGTERM stops it too; then no result is left, so that Slurm alone says whether the job is over
     (cancelled) or comes back (pre-empted, requeued).
+
+    Args:
+        cores: allotted to the job, which its threads keep to; None: what the process may use.
     """
+
+    def __init__(self, cores: int | None = None) -> None:
+        self._cores = cores
 
     def __call__(self, job: StackJob) -> StackResult:
         """Train the stack in a job's process."""
+        if self._cores is not None:
+            os.environ.setdefault("OMP_NUM_THREADS", str(self._cores))
         if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
             job = resumed(job)
         number = notice_signal()

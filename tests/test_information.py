@@ -85,7 +85,7 @@ def test_tokens_have_the_bounds_of_the_layer_and_labels_are_asked_of_the_layer_w
         middle, half = found[number][f"MI(X;L)_{subset}/{layer}"], found[number][f"MI(X;L)_Errors_{subset}/{layer}"]
         assert (middle - half, middle + half) == (pytest.approx(lower, abs=1e-9), pytest.approx(upper, abs=1e-9))
         stream = generator(stack.members[number].seed, f"mi/{subset}/{layer}", stack.step)
-        noisy = centres + sigma * torch.randn(centres.shape, generator=stream, dtype=torch.float64)
+        noisy = centres + sigma * torch.randn(centres.shape, generator=stream).double()
         for name, labels in (("Y", targets), ("a", inputs[:, 0]), ("b", inputs[:, 1])):
             expected = Ross(3)(noisy, labels)
             assert found[number][f"MI(L;{name})_{subset}/{layer}"] == pytest.approx(float(expected.value), abs=1e-9)
@@ -107,7 +107,7 @@ def test_images_have_codes_of_both_sides(model: Any, tmp_path: Path) -> None:
         if output.sigma is None:
             sigma = 0.5 * float(noisy.std(correction=0))
             stream = generator(0, f"mi/{subset}/{layer}", stack.step)
-            noisy = noisy + sigma * torch.randn(noisy.shape, generator=stream, dtype=torch.float64)
+            noisy = noisy + sigma * torch.randn(noisy.shape, generator=stream).double()
         values = PCA(2, whiten=True, noise_variance=sigma**2).fit(noisy)(noisy)
         expected = KSG()(code(inputs), values)
         assert found[f"MI(X;L)_{subset}/{layer}"] == pytest.approx(float(expected.value), abs=1e-6)

@@ -89,7 +89,8 @@ class Gauge:
                 settings = options.code, options.code_dim, options.code_steps, Path(options.cache)
                 self._encoders[population] = encoder(*settings, population, progress)
 
-    def _encode(self, member: int, x: Tensor) -> Tensor:
+    def code(self, member: int, x: Tensor) -> Tensor:
+        """A member's code [N, d] of continuous inputs [N, ...]."""
         self.prepare()
         return self._encoders[self._inputs.populations[member]](x)
 
@@ -130,6 +131,6 @@ class Gauge:
             x = self._inputs.subsets[name]()[member][real]
             places = zip("ab", self._inputs.operands, strict=False)
             operands = {operand: x[:, place] for operand, place in places}
-            code = None if self._inputs.discrete else self._encode(member, x)
+            code = None if self._inputs.discrete else self.code(member, x)
             self._questions[key] = Questions(real, targets[real], operands, code)
         return self._questions[key]

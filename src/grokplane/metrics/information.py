@@ -37,6 +37,7 @@ class Information:
     cache: str = option("outputs/codes", "folder that keeps trained autoencoders")
     layer_dim: int = option(4, "principal components of a layer, for continuous input", at_least=1)
     token_layer_dim: int = option(64, "principal components of a wider layer, for tokens", at_least=1)
+    token_rows: int = option(500, "points whose neighbours Ross counts, for tokens; all are neighbours", at_least=2)
     noise: float = option(
         0.5, "noise of the measured layer, relative to its values, for models without noise of their own", above=0
     )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from grokplane.metrics.measured import REFUSED, Measured
-from grokplane.mi import PCA, Estimate, Estimator, Ross, bracket, label_entropy, ross_all
+from grokplane.mi import PCA, Estimate, Estimator, Ross, bracket, label_entropy, ross_rows
 
 if TYPE_CHECKING:
     from grokplane.metrics.information import Information
@@ -71,7 +71,7 @@ def _estimates(layer: Measured, questions: Questions, options: Information) -> l
     if questions.code is not None:
         return _continuous(layer, questions.code, questions.targets, options)
     labels = [questions.targets, *questions.operands.values()]
-    return [_tried(lambda: _bracket(layer)), *_against(layer.noisy, labels, options.labels)]
+    return [_tried(lambda: _bracket(layer)), *_against(layer.noisy, labels, options)]
 
 
 def _bracket(layer: Measured) -> Estimate:
@@ -82,10 +82,11 @@ def _bracket(layer: Measured) -> Estimate:
     return Estimate((lower + upper) / 2, (upper - lower) / 2)
 
 
-def _against(noisy: Tensor, labels: Sequence[Tensor], estimator: Estimator) -> list[Pair]:
+def _against(noisy: Tensor, labels: Sequence[Tensor], options: Information) -> list[Pair]:
+    estimator: Estimator = options.labels
     if isinstance(estimator, Ross):
         with contextlib.suppress(*REFUSED):  # of one set of labels; they are tried one by one
-            return [_pair(found) for found in ross_all(noisy, labels, estimator.k)]
+            return [_pair(found) for found in ross_rows(noisy, labels, estimator.k, options.token_rows)]
     return [_tried(lambda y=y: estimator(noisy, y)) for y in labels]
 
 

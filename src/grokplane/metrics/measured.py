@@ -61,8 +61,8 @@ def measured(
     if own:
         return Measured(centres, noisy, sigma**2)
     seed, name, step = stream
-    drawn = torch.randn(centres.shape, generator=generator(seed, f"mi/{name}", step), dtype=torch.float64)
-    return Measured(centres, centres + sigma * drawn.to(centres.device), sigma**2)
+    drawn = torch.randn(centres.shape, generator=generator(seed, f"mi/{name}", step))
+    return Measured(centres, torch.add(centres, drawn.to(centres), alpha=sigma), sigma**2)
 
 
 def leading(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ from grokplane.mi.local_kl import LocalKL
 from grokplane.mi.neighbours import counts, distances, nearest
 from grokplane.mi.ross import Ross, ross_all
 from grokplane.mi.ross_pairs import Classes, classes
+from grokplane.mi.ross_rows import ross_rows
 from grokplane.mi.sliced import Sliced
 from grokplane.mi.weighted_kl import WeightedKL
 
@@ -69,4 +70,5 @@ __all__ = [
     "label_entropy",
     "nearest",
     "ross_all",
+    "ross_rows",
 ]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-FRAMES, FRAME_MS, LAST_MS = 120, 90, 2500
+FRAMES, FRAME_MS, LAST_MS = 60, 120, 2500
 DPI = 80
 COLORS = 128
 
@@ -25,7 +25,7 @@ COLORS = 128
 def plane_animation(
     rows: pd.DataFrame, path: Path, subset: str = "eval", *, noise: str | None = None, title: str = ""
 ) -> None:
-    """Write `information_plane` as a GIF: a frame a log point (120 at most, evenly chosen), the way so far behind it.
+    """Write `information_plane` as a GIF: a frame a log point (60 at most, evenly chosen), the way so far behind it.
 
     The file appears at `path` whole or not at all. What takes more than two seconds shows its progress on a terminal.
 

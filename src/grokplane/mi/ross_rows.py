@@ -1,8 +1,7 @@
 """Ross's estimate of several label sets from some of the samples: all are neighbours, some are asked for theirs.
 
-Its terms average over the samples, and neighbouring terms depend on each other, so a quarter of them tells nearly as much
-for a quarter of the work. The rows asked are evenly spaced, the same in every call: along a run their choice moves all
-values alike.
+Its terms average over the samples; a quarter of them doubles the standard error at most, for a quarter of the work. The
+rows asked are evenly spaced, the same in every call: along a run their choice moves all values alike.
 """
 
 from __future__ import annotations

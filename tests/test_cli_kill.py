@@ -28,7 +28,7 @@ from command import (
 STEPS = 500
 LONG = (*TINY, *QUIET, f"train.steps={STEPS}", "train.checkpoint_every=50", "log.dense_steps=5", "log.every=10")
 SETTINGS = {
-    "full batch": LONG,
+    "full batch": (*LONG, "mi=off"),
     "minibatches": (*LONG, "experiment=enerrio", "data.p=11", "train.batch_size=16", "schedule=linear_warmup"),
 }
 Submit = Callable[..., Future[Any]]

@@ -14,7 +14,8 @@ from idx_files import write_images
 from grokplane import config
 
 SHORT = (*QUIET, "train.threads=1", "train.steps=300", "log.dense_steps=1", "log.every=50", "optimizer.lr=0.01")
-BASE = ("metrics=[loss,accuracy,weight_norms,dead_neurons,gradients,activations]", "optimizer.weight_decay=0.0")
+METRICS = "metrics=[loss,accuracy,weight_norms,dead_neurons,gradients,activations]"
+BASE = (METRICS, "mi=off", "optimizer.weight_decay=0.0")
 SMALL_MLP = ("model.hidden=[32]", "model.embedding_dim=16")
 FEATURES = ("model.embedding=none", "model.hidden=[32,32]")
 IMAGES = ("data.train_points=30", "data.test_points=40")

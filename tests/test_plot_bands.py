@@ -88,6 +88,8 @@ def test_the_table_and_what_figures_say_of_their_run():
     assert [picture.file for picture in plot.pictures(information_rows().columns)] == [
         "curves.png",
         "information_plane.png",
+        "information_plane_train.png",
+        "information_plane_eval.png",
         "information_accuracy.png",
         "weight_norms.png",
         "information_plane.gif",

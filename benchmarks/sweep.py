@@ -9,6 +9,7 @@ its members' solo runs would be further from these than the two kinds of stacks 
 from __future__ import annotations
 
 import argparse
+import csv
 import itertools
 import statistics
 import subprocess
@@ -51,8 +52,8 @@ def basic(common: Sequence[str], cwd: Path) -> tuple[float, list[Path]]:
 def stacked(common: Sequence[str], cwd: Path, name: str, *flags: str) -> tuple[float, list[Path]]:
     """The same by `sweep.py`."""
     seconds = timed([str(ROOT / "sweep.py"), str(FILE), *common, f"hydra.sweep.dir={name}", *flags], cwd)
-    table = (cwd / name / "sweep.csv").read_text().splitlines()
-    return seconds, [cwd / name / line.rsplit(",", 1)[1] for line in table[1:]]
+    with (cwd / name / "sweep.csv").open(newline="") as file:
+        return seconds, [cwd / name / row["folder"] for row in csv.DictReader(file)]
 
 
 def main() -> int:

@@ -2,8 +2,8 @@
 
 `python benchmarks/sweep.py` runs the 32 cells of sweeps/weight_decay_x_seed.yaml three times through the real command
 line, logging and W&B (offline) included: as jobs of Hydra's basic launcher, by `sweep.py`, and by `sweep.py` in stacks
-of 8. Round-off separates all three, as it separates any two orders of summation; a stack that did anything else than
-its members' solo runs would be further from these than the two kinds of stacks are from each other.
+of 8. A stack and a solo run sum in another order. That round-off alone separates them shows in float64, where what
+separates them must be smaller by nine orders: `--steps 200 train.dtype=float64`.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def main() -> int:
     """Print the times, their ratio and how far the results lie apart; 1 if the stacks are not 1.5 times sooner."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=4_000, help="of each cell")
-    options = parser.parse_args()
-    common = [f"train.steps={options.steps}", "record.wandb=offline"]
+    parser.add_argument("overrides", nargs="*", help="key=value, for all cells")
+    options = parser.parse_intermixed_args()
+    common = [f"train.steps={options.steps}", "record.wandb=offline", *options.overrides]
     with tempfile.TemporaryDirectory() as place:
         runs = {"one by one": basic(common, Path(place))}
         print(f"one by one   {runs['one by one'][0]:.0f} s", flush=True)

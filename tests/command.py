@@ -24,6 +24,7 @@ TINY = ("data.p=7", "data.train_fraction=0.5", "model.hidden=[8]", "model.embedd
 QUIET = ("record.figures=false", "record.wandb=disabled")
 
 Call = subprocess.CompletedProcess[str]
+Submit = Callable[..., Future[Any]]
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def struck(number: signal.Signals, at: int, folder: Path, *arguments: str, cwd: 
 
 
 @contextmanager
-def background() -> Iterator[Callable[..., Future[Any]]]:
+def background() -> Iterator[Submit]:
     """The `submit` of a pool that runs PROCESSES calls at a time; what has not begun is cancelled at the end."""
     pool = ThreadPoolExecutor(PROCESSES)
     try:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from command import Call, background, call, digest, refusal
+from command import Call, Submit, call, digest, refusal
 
 P7 = ("data.p=7", "data.train_fraction=0.5")
 HOLDOUT = ("data/split=label_holdout", "data.train_fraction=null")
@@ -36,11 +35,10 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def calls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[Path, Future[Call]]]]:
+def calls(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, Future[Call]]]:
     """Every case in an empty folder of its own, begun before the first test waits for one."""
     folders = [tmp_path_factory.mktemp("refused") for _ in CASES]
-    with background() as submit:
-        yield [(folder, submit(call, *typed, cwd=folder)) for folder, (typed, *_) in zip(folders, CASES, strict=True)]
+    return [(folder, submit(call, *typed, cwd=folder)) for folder, (typed, *_) in zip(folders, CASES, strict=True)]
 
 
 @pytest.mark.parametrize("number", range(len(CASES)), ids=[" ".join(typed) for typed, *_ in CASES])

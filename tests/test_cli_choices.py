@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import pytest
-from command import QUIET, TINY, Call, background, call, digest, finished, rows, summary
+from command import QUIET, TINY, Call, Submit, call, digest, finished, rows, summary
 from idx_files import write_images
 
 from grokplane import config
@@ -41,17 +39,10 @@ NAMED = [
 ]
 DIVERGING = (*TINY, "record.wandb=disabled", "optimizer=sgd", "optimizer.lr=1e6", "loss=mse", "train.steps=50")
 EARLY = ("data.p=2", "grok.threshold=0.3", "grok.stop_after=7", "log.dense_steps=0", "log.every=5", "train.steps=500")
-Submit = Callable[..., Future[Any]]
 
 
 def _mi(name: str) -> tuple[str, ...]:
     return ("mi=off",) if name in BLIND else ("mi.code_steps=20",)
-
-
-@pytest.fixture(scope="module")
-def submit() -> Iterator[Submit]:
-    with background() as submit:
-        yield submit
 
 
 @pytest.fixture(scope="module", autouse=True)

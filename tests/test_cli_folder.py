@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -14,8 +12,8 @@ from command import (
     QUIET,
     TINY,
     Call,
+    Submit,
     assert_same_state,
-    background,
     call,
     digest,
     finished,
@@ -37,13 +35,6 @@ REFUSED = [
     ((RESUME, "seed=3", "data.p=11"), "train.resume=true: run holds a run with another", "seed=3 (the run: 0)"),
     ((RESUME, "optimizer=sgd"), "train.resume=true: run holds a run with another", "AdamW"),
 ]
-Submit = Callable[..., Future[Any]]
-
-
-@pytest.fixture(scope="module")
-def submit() -> Iterator[Submit]:
-    with background() as submit:
-        yield submit
 
 
 @pytest.fixture(scope="module")

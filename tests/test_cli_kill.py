@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import random
 import signal
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import pytest
 from command import (
     QUIET,
     TINY,
     Call,
+    Submit,
     assert_same_state,
-    background,
     call,
     finished,
     last_step,
@@ -31,13 +29,6 @@ SETTINGS = {
     "full batch": (*LONG, "mi=off"),
     "minibatches": (*LONG, "experiment=enerrio", "data.p=11", "train.batch_size=16", "schedule=linear_warmup"),
 }
-Submit = Callable[..., Future[Any]]
-
-
-@pytest.fixture(scope="module")
-def submit() -> Iterator[Submit]:
-    with background() as submit:
-        yield submit
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import pytest
-from command import QUIET, Call, background, finished, rows, summary
+from command import QUIET, Call, Submit, finished, rows, summary
 from idx_files import write_images
 
 from grokplane import config
@@ -52,16 +50,8 @@ LEARNT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def submit() -> Iterator[Callable[..., Future[Any]]]:
-    with background() as submit:
-        yield submit
-
-
 @pytest.fixture(scope="module", autouse=True)
-def learnt(
-    submit: Callable[..., Future[Any]], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, tuple[Path, Future[Call]]]:
+def learnt(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Future[Call]]]:
     found = {}
     for name, (typed, _) in LEARNT.items():
         cwd = tmp_path_factory.mktemp(name)

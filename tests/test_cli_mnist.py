@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command import QUIET, background, call, digest, finished, refusal, rows, summary
+from command import QUIET, Submit, call, digest, finished, refusal, rows, summary
 from idx_files import GENUINE, write_images
 
 from grokplane import config
@@ -60,13 +59,7 @@ BAD: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str, str]] = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def submit() -> Iterator[Callable[..., Future[Any]]]:
-    with background() as submit:
-        yield submit
-
-
-@pytest.fixture(scope="module", autouse=True)
-def refused(submit: Callable[..., Future[Any]], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def refused(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     calls = {}
     for name, (damage, typed, _, _) in BAD.items():
         cwd = tmp_path_factory.mktemp("bad")

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import pytest
-from command import QUIET, TINY, Call, background, call, digest, finished, refusal, rows, state, struck, summary
+from command import QUIET, TINY, Call, Submit, call, digest, finished, refusal, rows, state, struck, summary
 from omegaconf import OmegaConf
 
 from grokplane import config
 
 SWEEP = ("-m", *TINY, *QUIET, "train.steps=9", "seed=0,1", "hydra.sweep.dir=sweep")
-Submit = Callable[..., Future[Any]]
-
-
-@pytest.fixture(scope="module")
-def submit() -> Iterator[Submit]:
-    with background() as submit:
-        yield submit
 
 
 @pytest.fixture(scope="module", autouse=True)

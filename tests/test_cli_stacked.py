@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,7 +13,7 @@ from command import (
     QUIET,
     TINY,
     Call,
-    background,
+    Submit,
     call,
     digest,
     finished,
@@ -36,13 +34,6 @@ FIXED = (*TINY, "mi=off", "record.figures=false", "train.steps=40", "log.every=2
 # Four jobs in two stacks, one for each optimizer.
 JOBS = ("-m", *FIXED, "optimizer=adamw,sgd", "seed=0,1", "hydra.sweep.dir=sweep")
 STACKED = "hydra/launcher=stacked"
-Submit = Callable[..., Future[Any]]
-
-
-@pytest.fixture(scope="module")
-def submit() -> Iterator[Submit]:
-    with background() as submit:
-        yield submit
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -8,15 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from command import (
     Call,
+    Submit,
     _started,
     assert_same_state,
-    background,
     call,
     digest,
     finished,
@@ -43,14 +42,7 @@ CELLS = {
     "data.train_fraction": {"values": [0.5, 2]},
     "seed": {"values": [0, 1]},
 }
-Submit = Callable[..., Future[Any]]
 Inside = Callable[..., Call]
-
-
-@pytest.fixture(scope="module")
-def submit() -> Iterator[Submit]:
-    with background() as submit:
-        yield submit
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -137,13 +137,17 @@ def parse(overrides: Sequence[str]) -> list[Any]:
         return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(overrides))
 
 
-def validate(config: DictConfig) -> None:
-    """Check every key of a composed config against the bounds its schema declares; ConfigError names the first."""
-    for prefix, node in nodes(config):
+def validate(config: DictConfig, prefix: str = "") -> None:
+    """Check every key of a config, or of the node with that prefix, against the bounds its schema declares.
+
+    Raises:
+        ConfigError: naming the first that is wrong.
+    """
+    for at, node in nodes(config, prefix):
         schema = OmegaConf.get_type(node)
         if is_dataclass(schema):
-            _check_known(node, schema, prefix)
-            check_options(_Values(node, schema), prefix)
+            _check_known(node, schema, at)
+            check_options(_Values(node, schema), at)
 
 
 def _check_known(node: DictConfig, schema: Any, prefix: str) -> None:

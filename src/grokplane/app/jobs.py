@@ -5,17 +5,15 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.resume import Over, is_over, resumed_config
-from grokplane.options import ConfigError, check_options
+from grokplane.options import ConfigError
 from grokplane.record import check_folder
 from grokplane.train import Stack
 
@@ -85,15 +83,7 @@ def swept(overrides: Sequence[str], config_name: str) -> list[Job]:
 
 def check_launcher(asked: DictConfig) -> None:
     """Raise ConfigError for the first key of a launcher of ours that is out of bounds; reads Hydra's node."""
-    for prefix, node in config.nodes(asked.hydra.launcher, "hydra.launcher."):
-        schema = OmegaConf.get_type(node)
-        if is_dataclass(schema):
-            check_options(_values(node, schema), prefix)
-
-
-def _values(node: DictConfig, schema: Any) -> SimpleNamespace:
-    values = {spec.name: node[spec.name] for spec in fields(schema)}
-    return SimpleNamespace(__dataclass_fields__=schema.__dataclass_fields__, **values)
+    config.validate(asked.hydra.launcher, "hydra.launcher.")
 
 
 class refused_for:  # noqa: N801 (used like contextlib's)

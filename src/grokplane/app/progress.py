@@ -66,14 +66,16 @@ class Progress:
 
 
 class Preparation:
-    """A bar, or a line every so often, for what is done once before the first step."""
+    """A bar, or a line every so often, for what is done once before the first step; nothing if nothing is done."""
 
     def __init__(self, label: str) -> None:
-        self._label, self._bar, self._last_line = label, bar(label, 0, 0, " steps"), time.monotonic()
+        self._label, self._last_line = label, time.monotonic()
+        self._bar: tqdm | None = None
 
     def show(self, done: int, total: int) -> None:
         """Note that so many of all steps are done."""
-        self._bar.total = total
+        if self._bar is None:
+            self._bar = bar(self._label, 0, total, " steps")
         self._bar.update(done - self._bar.n)
         if self._bar.disable and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
@@ -85,7 +87,8 @@ class Preparation:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
 
 def _pair(name: str, records: Sequence[Mapping[str, float]], keys: Sequence[str]) -> str:

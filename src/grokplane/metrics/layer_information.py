@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from grokplane.metrics.measured import REFUSED, Measured
-from grokplane.mi import PCA, Estimate, Estimator, Ross, bracket, label_entropy, ross_rows
+from grokplane.mi import PCA, Estimate, Estimator, Ross, bracket, label_entropy, ross_all
 
 if TYPE_CHECKING:
     from grokplane.metrics.information import Information
@@ -86,7 +86,7 @@ def _against(noisy: Tensor, labels: Sequence[Tensor], options: Information) -> l
     estimator: Estimator = options.labels
     if isinstance(estimator, Ross):
         with contextlib.suppress(*REFUSED):  # of one set of labels; they are tried one by one
-            return [_pair(found) for found in ross_rows(noisy, labels, estimator.k, options.token_rows)]
+            return [_pair(found) for found in ross_all(noisy, labels, estimator.k, options.token_rows)]
     return [_tried(lambda y=y: estimator(noisy, y)) for y in labels]
 
 

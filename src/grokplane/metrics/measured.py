@@ -17,7 +17,7 @@ REFUSED = (ValueError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivat
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A layer of one member on one subset, float64.
+    """A layer of one member on one subset; float64 where its variance is a number.
 
     Attributes:
         centres: its values without its own noise [n, d].
@@ -45,21 +45,20 @@ def measured(
         stream: (seed, name, step) that give the added numbers.
     """
     values = output.activations[member][real].flatten(1)
-    own = output.sigma is not None and float(output.sigma[member]) > 0
+    own = 0.0 if output.sigma is None else float(output.sigma[member])
     noisy = output.noisy[member][real].flatten(1) if own else values
-    sigma = float(output.sigma[member]) if own and output.sigma is not None else noise * _deviation(values)
-    unknown = Measured(values.double(), noisy.double(), math.nan)
+    sigma = own or noise * float(values.double().std(correction=0))
     if not (math.isfinite(sigma) and bool(torch.isfinite(noisy).all())):
-        return unknown
+        return Measured(values, noisy, math.nan)
     if most is not None and values.shape[1] > most:
         try:
             mean, directions = leading(values, most)
         except REFUSED:  # squares of the values are beyond the floating type
-            return unknown
+            return Measured(values, noisy, math.nan)
         values, noisy = ((part.double() - mean) @ directions for part in (values, noisy))
-    centres, noisy = values.double(), noisy.double()
+    centres = values.double()
     if own:
-        return Measured(centres, noisy, sigma**2)
+        return Measured(centres, noisy.double(), sigma**2)
     seed, name, step = stream
     drawn = torch.randn(centres.shape, generator=generator(seed, f"mi/{name}", step))
     return Measured(centres, torch.add(centres, drawn.to(centres), alpha=sigma), sigma**2)
@@ -78,7 +77,3 @@ def leading(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     _, _, directions = randomized_svd(centred, dim, random_state=0)
     orthogonal, _ = torch.linalg.qr(torch.from_numpy(directions.T.copy()).double())
     return mean, orthogonal.to(x.device)
-
-
-def _deviation(values: Tensor) -> float:
-    return float(values.double().std(correction=0))

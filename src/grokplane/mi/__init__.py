@@ -27,7 +27,6 @@ from grokplane.mi.local_kl import LocalKL
 from grokplane.mi.neighbours import counts, distances, nearest
 from grokplane.mi.ross import Ross, ross_all
 from grokplane.mi.ross_pairs import Classes, classes
-from grokplane.mi.ross_rows import ross_rows
 from grokplane.mi.sliced import Sliced
 from grokplane.mi.weighted_kl import WeightedKL
 
@@ -70,5 +69,4 @@ __all__ = [
     "label_entropy",
     "nearest",
     "ross_all",
-    "ross_rows",
 ]

@@ -9,12 +9,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, check_count, mean_of, over_batch, samples
-from grokplane.mi.degenerate import distinct_pairs, independent_pairs, whiten
-from grokplane.mi.entropy import entropy_of, kl_terms, nothing, remembered
+from grokplane.mi.base import Estimate, mean_of
+from grokplane.mi.degenerate import whiten
+from grokplane.mi.entropy import entropy_of, kl_terms, remembered
 from grokplane.mi.neighbours import nearest
-from grokplane.options import check_options, option
-from grokplane.random import generator
+from grokplane.mi.shuffled import AgainstShuffles
+from grokplane.options import option
 
 ROWS = 300  # rows whose neighbours shape the metric
 NEAR = 3  # neighbours of each
@@ -22,7 +22,7 @@ ROUNDS = 4  # at most, from each start
 
 
 @dataclass(frozen=True)
-class LocalKL:
+class LocalKL(AgainstShuffles):
     """h(X, shuffled Y) - h(X, Y), both after Kozachenko and Leonenko in a metric of their own.
 
     As in `JointKL` shuffling leaves h(X) + h(Y) as it is and takes the bias at independence away. The entropy of a
@@ -49,22 +49,7 @@ class LocalKL:
     shuffles: int = option(1, "how many shuffles the first entropy is the mean of", at_least=1)
     seed: int = option(0, "draws the shuffles", at_least=0)
 
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
-        """Mutual information of x [..., N, dx] and y [..., N, dy] in nats; all leading axes get the same shuffles.
-
-        Raises:
-            ValueError: for linearly dependent x and y (infinite information), or too few distinct rows.
-        """
-        return over_batch(self._one, samples(x, "x"), samples(y, "y"))
-
-    def _one(self, x: Tensor, y: Tensor) -> Estimate:
-        x, y = independent_pairs(*distinct_pairs(x, y))
-        if x.shape[1] == 0 or y.shape[1] == 0:
-            return nothing(x)
-        check_count(len(x), self.k + 1, f"the set of distinct rows (k={self.k})")
+    def _compared(self, x: Tensor, y: Tensor) -> Estimate:
         x, y = scaled(x), scaled(y)
         rule = partial(local_terms, k=self.k)
         of_x, of_y = (remembered(side, rule, False, ("local", self.k)).terms for side in (x, y))
@@ -74,10 +59,6 @@ class LocalKL:
         own = mean_of(of_x + of_y - both.terms).std_error
         others = torch.stack([mean_of(of_x + of_y[order] - entropy.terms).std_error for order, entropy in shuffled])
         return Estimate(apart.mean() - both.value, torch.hypot(own, others.norm() / len(shuffled)))
-
-    def _orders(self, x: Tensor) -> list[Tensor]:
-        stream = generator(self.seed, "shuffled pairs")
-        return [torch.randperm(len(x), generator=stream).to(x.device) for _ in range(self.shuffles)]
 
 
 def scaled(x: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from grokplane.mi.base import Estimate, check_count, labels, mean_of, over_batch, samples
 from grokplane.mi.neighbours import TOLERANCE, counts, distances
 from grokplane.mi.ross_pairs import Classes, classes, pair_terms
+from grokplane.mi.ross_rows import row_terms
 from grokplane.options import check_options, option
 
 
@@ -51,7 +52,7 @@ class Ross:
         return over_batch(lambda x, y: mean_of(ross_terms(*shared(x, y), self.k)), x, y, events=(2, 1))
 
 
-def ross_all(x: Tensor, labels: Sequence[Tensor | Classes], k: int = 3) -> list[Estimate]:
+def ross_all(x: Tensor, labels: Sequence[Tensor | Classes], k: int = 3, rows: int | None = None) -> list[Estimate]:
     """`Ross(k)(x, y)` for several labels of the same rows, which share the distances between all pairs.
 
     On a CPU, for few rows or many dimensions, from matrix products; otherwise one by one. Distances count as equal, and
@@ -62,20 +63,28 @@ def ross_all(x: Tensor, labels: Sequence[Tensor | Classes], k: int = 3) -> list[
         x: [N, d].
         labels: integer labels [N] each, or what `classes` made of them.
         k: neighbours within the class.
+        rows: average over so many evenly spaced samples, each with all its neighbours, instead of all (`ross_rows`).
 
     Returns:
         One estimate for each of the labels.
 
     Raises:
-        ValueError: for input that `Ross` refuses, or more than one sample of rows.
+        ValueError: for input that `Ross` refuses, more than one sample of rows, or if all rows asked for are alone.
     """
     one, x = Ross(k), samples(x)
     sets = [y if isinstance(y, Classes) else classes(y) for y in labels]
     if x.dim() != 2 or any(len(of.which) != len(x) for of in sets):
         raise ValueError(f"x is {list(x.shape)}, labels are {[len(of.which) for of in sets]}: must be pairs")
+    if rows is not None:
+        return [_mean(terms) for terms in row_terms(x, sets, k, rows)]
     if _by_pairs(x):
         return [mean_of(terms) for terms in pair_terms(x, sets, k)]
     return [one(x, of.which.to(x.device)) for of in sets]
+
+
+def _mean(terms: Tensor) -> Estimate:
+    check_count(len(terms), 2, "the rows asked whose label occurs twice")
+    return mean_of(terms)
 
 
 def _by_pairs(x: Tensor) -> bool:

@@ -59,11 +59,11 @@ class _Tokens(nn.Module):
 
     def fan_in(self, width: int) -> int:
         """Inputs of the first linear layer, for embeddings of this width."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no width")
 
     def table(self, weight: Tensor) -> Tensor:
         """First weight [E, H, fan_in] applied to every token: [E, columns, H]."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no table")
 
     def encode(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
         """Which rows of the table each question sums."""

@@ -1,0 +1,47 @@
+"""What estimators have in common that compare pairs with shuffled pairs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from grokplane.mi.base import Estimate, check_count, over_batch, samples
+from grokplane.mi.degenerate import distinct_pairs, independent_pairs
+from grokplane.mi.entropy import nothing
+from grokplane.options import check_options
+from grokplane.random import generator
+
+
+class AgainstShuffles:
+    """An estimator with the keys `k`, `shuffles` and `seed`, which its dataclass declares."""
+
+    k: int
+    shuffles: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+        """Mutual information of x [..., N, dx] and y [..., N, dy] in nats; all leading axes get the same shuffles.
+
+        Raises:
+            ValueError: for linearly dependent x and y (infinite information), or too few distinct rows.
+        """
+        return over_batch(self._one, samples(x, "x"), samples(y, "y"))
+
+    def _one(self, x: Tensor, y: Tensor) -> Estimate:
+        x, y = independent_pairs(*distinct_pairs(x, y))
+        if x.shape[1] == 0 or y.shape[1] == 0:
+            return nothing(x)
+        check_count(len(x), self.k + 1, f"the set of distinct rows (k={self.k})")
+        return self._compared(x, y)
+
+    def _compared(self, x: Tensor, y: Tensor) -> Estimate:
+        """The estimate of distinct pairs x [N, dx], y [N, dy] of full rank."""
+        raise NotImplementedError(f"{type(self).__name__} compares nothing")
+
+    def _orders(self, x: Tensor) -> list[Tensor]:
+        """The shuffles of N rows."""
+        stream = generator(self.seed, "shuffled pairs")
+        return [torch.randperm(len(x), generator=stream).to(x.device) for _ in range(self.shuffles)]

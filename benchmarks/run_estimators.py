@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from grokplane import config
 from grokplane.metrics.gauge import Gauge
-from grokplane.metrics.measured import measured
+from grokplane.metrics.measured import measured, sample
 from grokplane.mi import KSG, PCA, Estimate, JointKL, LocalKL, WeightedKL
 from grokplane.record.load import stored_config
 from grokplane.train import Stack
@@ -50,7 +50,8 @@ def main() -> None:
         seen = observe(stack, None)
         for name, output in seen.eval.layers.items():
             noise, most = mi.noise, mi.layer_dim  # type: ignore[attr-defined]
-            layer = measured(output, 0, examples.mask[0], noise, None, (stack.members[0].seed, name, stack.step))
+            stream = stack.members[0].seed, name, stack.step
+            layer = measured(sample(output, 0, examples.mask[0], stream), noise, None)
             values = PCA(most, whiten=True, noise_variance=layer.variance).fit(layer.noisy)(layer.noisy)
             found = [f"{float(estimate(code, values).value):.2f}" for estimate in ESTIMATORS.values()]
             tqdm.write(f"| {stack.step:,} | {name} | {' | '.join(found)} |")

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ from torch import Tensor
 
 from grokplane.data import Digits, TeacherStudent
 from grokplane.losses import MSE
-from grokplane.metrics import Information, LayerOutput, Pending
-from grokplane.metrics.measured import measured
+from grokplane.metrics import Information, Pending
+from grokplane.metrics.measured import Sample, measured
 from grokplane.mi import KDE, KSG, PCA, ClassKL, ConvAutoencoder, Ross, label_entropy
 from grokplane.models.conv import Conv
 from grokplane.models.mlp import MLP
 from grokplane.models.transformer import Transformer
 from grokplane.optim import AdamW
 from grokplane.options import ConfigError
+from grokplane.processes import Processes
 from grokplane.random import generator
 from grokplane.train import LogOptions, Member, Stack, run
 from grokplane.train.desk import Desk
@@ -146,6 +148,21 @@ def test_estimating_beside_training_changes_no_number(tmp_path: Path) -> None:
         assert [row["step"] for row in beside[0]] == [0, 1, 2, 7, 14, 20]
 
 
+def test_a_process_estimates_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grokplane.metrics.gauge.Processes", partial(Processes, patience=0))
+    for members in (pair(), [images(tmp_path)]):
+        here = looked_at(Stack(members))
+        stack = Stack([replace(one, mi=replace(one.mi, workers=1)) for one in members])  # type: ignore[type-var]
+        seen = observe(stack, None)
+        assert stack.gauge is not None
+        with stack.gauge as gauge:
+            while gauge._processes is None or not gauge._processes._idle:
+                gauge.estimate(seen, range(len(members))).result()
+            with monkeypatch.context() as patch:
+                patch.setattr(Processes, "_here", None)
+                assert repr(gauge.estimate(seen, range(len(members))).result()) == repr(here)
+
+
 def test_looking_changes_no_weight_and_records_of_a_stack_are_those_of_its_members_alone() -> None:
     members = pair()
     never = trained(*(replace(one, log=NEVER) for one in members))
@@ -175,8 +192,7 @@ def test_a_code_of_vectors_is_the_members_own() -> None:
 
 def test_a_wide_layer_too_large_to_reckon_with_is_null() -> None:
     values = torch.full((1, 6, 9), 1e30) * torch.arange(54).view(1, 6, 9)
-    output = LayerOutput(values * 1e7, values * 1e7, False)
-    found = measured(output, 0, torch.ones(6, dtype=torch.bool), 0.1, 3, (0, "layer", 0))
+    found = measured(Sample(values[0] * 1e7, None, 0.0, (0, "layer", 0)), 0.1, 3)
     assert math.isnan(found.variance)
 
 

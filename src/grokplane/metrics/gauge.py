@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from grokplane.metrics.codes import Encoder, Progress, encoder
 from grokplane.metrics.layer_information import Questions, layer_information, scalars
-from grokplane.metrics.measured import measured
+from grokplane.metrics.measured import sample
 from grokplane.metrics.observation import LayerOutput, Observation
+from grokplane.processes import Processes
+from grokplane.resources import keep_freed_memory
 
 if TYPE_CHECKING:
     from grokplane.metrics.information import Information
+
+log = logging.getLogger(__name__)
 
 Values = dict[str, float]
 
@@ -62,7 +68,7 @@ class Pending:
 
 
 class Gauge:
-    """Estimates for one stack; use it in a `with` block, which ends its threads.
+    """Estimates for one stack; use it in a `with` block, which ends its threads and processes.
 
     What does not change while a network trains (codes of the input, their entropies) is computed once.
     """
@@ -71,12 +77,16 @@ class Gauge:
         self._options, self._inputs = options, inputs
         self._questions: dict[tuple[str, int], Questions] = {}
         self._pool: ThreadPoolExecutor | None = None
+        self._processes: Processes | None = None
         self._encoders: dict[Callable[[], Tensor], Encoder] = {}
 
     def __enter__(self) -> Gauge:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._processes is not None:
+            self._processes.close()
+            self._processes = None
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
@@ -109,6 +119,7 @@ class Gauge:
         if self._options.workers > 0 and seen.learning_rate.device.type == "cpu":
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(self._options.workers, "information")
+                self._processes = Processes(self._options.workers, partial(_prepared, torch.get_num_threads()))
             return self._pool.submit(task)
         future: Future[Values] = Future()
         future.set_result(task())
@@ -117,11 +128,11 @@ class Gauge:
     def _layer(
         self, questions: Questions, subset: str, layer: str, output: LayerOutput, member: int, step: int
     ) -> Values:
-        options, stream = self._options, (self._inputs.seeds[member], f"{subset}/{layer}", step)
-        most = options.token_layer_dim if self._inputs.discrete else None
-        found = layer_information(
-            measured(output, member, questions.real, options.noise, most, stream), questions, options
-        )
+        asked = sample(output, member, questions.real, (self._inputs.seeds[member], f"{subset}/{layer}", step))
+        call = layer_information if self._processes is None else partial(self._processes.call, layer_information)
+        found, refused = call(asked, questions, self._options)
+        for reason in refused:
+            _warn(reason)
         return {f"{name}_{subset}/{layer}": value for name, value in found.items()}
 
     def _asked(self, name: str, member: int, real: Tensor, targets: Tensor) -> Questions:
@@ -134,3 +145,14 @@ class Gauge:
             code = None if self._inputs.discrete else self.code(member, x)
             self._questions[key] = Questions(real, targets[real], operands, code)
         return self._questions[key]
+
+
+def _prepared(threads: int) -> None:
+    """Make a process compute as this one does, to the last bit: with as many threads."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+
+
+@cache
+def _warn(reason: str) -> None:
+    log.warning("some mutual information cannot be estimated and is null: %s", reason)

@@ -41,7 +41,9 @@ class Information:
     noise: float = option(
         0.5, "noise of the measured layer, relative to its values, for models without noise of their own", above=0
     )
-    workers: int = option(1, "threads that estimate while training goes on; 0: training waits", at_least=0)
+    workers: int = option(
+        1, "threads, in long runs processes, that estimate while training goes on; 0: training waits", at_least=0
+    )
 
     def gauge(self, inputs: Inputs) -> Gauge:
         """See `InformationChoice`."""

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
 
-from grokplane.metrics.measured import REFUSED, Measured
+from grokplane.metrics.measured import REFUSED, Measured, Sample, measured
 from grokplane.mi import PCA, Estimate, Estimator, Ross, bracket, label_entropy, ross_all
 
 if TYPE_CHECKING:
     from grokplane.metrics.information import Information
 
-log = logging.getLogger(__name__)
-
 Values = dict[str, float]
 Pair = tuple[float, float]  # an estimate and its standard error, or the middle and half the width of a bracket
 UNKNOWN: Pair = (math.nan, math.nan)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,27 +48,46 @@ def scalars(questions: Questions, subset: str) -> Values:
     return values
 
 
-def layer_information(layer: Measured, questions: Questions, options: Information) -> Values:
+def layer_information(of: Sample, questions: Questions, options: Information) -> tuple[Values, list[str]]:
     """`MI(X;L)`, `MI(L;Y)` and, where there are operands, `MI(L;a)`, `MI(L;b)`, each with its `.._Errors`, in nats.
 
-    What cannot be estimated (values that are not finite, samples that an estimator refuses) is NaN; a warning says so
-    once for each reason.
+    What cannot be estimated (values that are not finite, samples that an estimator refuses) is NaN. Second: the reasons
+    of the refusals. A pure function: it may be called in another process.
     """
+    layer = measured(of, options.noise, options.token_layer_dim if questions.code is None else None)
     names = ["X;L", "L;Y", *(f"L;{operand}" for operand in questions.operands)]
+    tries = _Tries([])
     finite = math.isfinite(layer.variance)
-    found = _estimates(layer, questions, options) if finite else [UNKNOWN] * len(names)
+    found = _estimates(layer, questions, options, tries) if finite else [UNKNOWN] * len(names)
     values: Values = {}
     for name, (value, error) in zip(names, found, strict=True):
         values |= {f"MI({name})": value, f"MI({name})_Errors": error}
-    return values
+    return values, tries.refused
 
 
-def _estimates(layer: Measured, questions: Questions, options: Information) -> list[Pair]:
+@dataclass(frozen=True)
+class _Tries:
+    """Estimates that may be refused, and why they were."""
+
+    refused: list[str]
+
+    def __call__(self, estimate: Callable[[], T], otherwise: T) -> T:
+        try:
+            return estimate()
+        except REFUSED as error:
+            self.refused.append(str(error))
+            return otherwise
+
+    def pair(self, estimate: Callable[[], Estimate]) -> Pair:
+        return self(lambda: _pair(estimate()), UNKNOWN)
+
+
+def _estimates(layer: Measured, questions: Questions, options: Information, tries: _Tries) -> list[Pair]:
     """Against the input, the answer and each operand."""
     if questions.code is not None:
-        return _continuous(layer, questions.code, questions.targets, options)
+        return _continuous(layer, questions.code, questions.targets, options, tries)
     labels = [questions.targets, *questions.operands.values()]
-    return [_tried(lambda: _bracket(layer)), *_against(layer.noisy, labels, options)]
+    return [tries.pair(lambda: _bracket(layer)), *_against(layer.noisy, labels, options, tries)]
 
 
 def _bracket(layer: Measured) -> Estimate:
@@ -82,38 +98,23 @@ def _bracket(layer: Measured) -> Estimate:
     return Estimate((lower + upper) / 2, (upper - lower) / 2)
 
 
-def _against(noisy: Tensor, labels: Sequence[Tensor], options: Information) -> list[Pair]:
+def _against(noisy: Tensor, labels: Sequence[Tensor], options: Information, tries: _Tries) -> list[Pair]:
     estimator: Estimator = options.labels
     if isinstance(estimator, Ross):
         with contextlib.suppress(*REFUSED):  # of one set of labels; they are tried one by one
             return [_pair(found) for found in ross_all(noisy, labels, estimator.k, options.token_rows)]
-    return [_tried(lambda y=y: estimator(noisy, y)) for y in labels]
+    return [tries.pair(lambda y=y: estimator(noisy, y)) for y in labels]
 
 
-def _continuous(layer: Measured, code: Tensor, targets: Tensor, options: Information) -> list[Pair]:
+def _continuous(layer: Measured, code: Tensor, targets: Tensor, options: Information, tries: _Tries) -> list[Pair]:
     """The layer's principal components against the input's code and the answer."""
     pca = PCA(options.layer_dim, whiten=True, noise_variance=layer.variance)
-    try:
-        values = pca.fit(layer.noisy)(layer.noisy)
-    except REFUSED as error:
-        _warn(str(error))
+    values = tries(lambda: pca.fit(layer.noisy)(layer.noisy), None)
+    if values is None:
         return [UNKNOWN, UNKNOWN]
     of_answer: Estimator = options.input if targets.is_floating_point() else options.labels
-    return [_tried(lambda: options.input(code, values)), _tried(lambda: of_answer(values, targets))]
-
-
-def _tried(estimate: Callable[[], Estimate]) -> Pair:
-    try:
-        return _pair(estimate())
-    except REFUSED as error:
-        _warn(str(error))
-        return UNKNOWN
+    return [tries.pair(lambda: options.input(code, values)), tries.pair(lambda: of_answer(values, targets))]
 
 
 def _pair(found: Estimate) -> Pair:
     return float(found.value), float(found.std_error)
-
-
-@cache
-def _warn(reason: str) -> None:
-    log.warning("some mutual information cannot be estimated and is null: %s", reason)

@@ -30,24 +30,41 @@ class Measured:
     variance: float
 
 
-def measured(
-    output: LayerOutput, member: int, real: Tensor, noise: float, most: int | None, stream: tuple[int, str, int]
-) -> Measured:
-    """One member's layer with its noise: its own, or else relative noise that is added here.
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A layer of one member on one subset as the network gave it, without padding.
+
+    Attributes:
+        values: without its own noise [n, d].
+        noisy: with it [n, d]; None where it has none.
+        sigma: standard deviation of that noise, 0 where there is none.
+        stream: (seed, name, step) that give the numbers of noise added later.
+    """
+
+    values: Tensor
+    noisy: Tensor | None
+    sigma: float
+    stream: tuple[int, str, int]
+
+
+def sample(output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int]) -> Sample:
+    """One member's part of a layer of a stack, at its points that are not padding [n]; a copy."""
+    sigma = 0.0 if output.sigma is None else float(output.sigma[member])
+    noisy = output.noisy[member][real].flatten(1) if sigma else None
+    return Sample(output.activations[member][real].flatten(1), noisy, sigma, stream)
+
+
+def measured(of: Sample, noise: float, most: int | None) -> Measured:
+    """A layer with its noise: its own, or else relative noise that is added here.
 
     Args:
-        output: the layer of the whole stack.
-        member: which member.
-        real: its points that are not padding [n].
+        of: the layer.
         noise: standard deviation of what is added, relative to that of the layer's values.
         most: of a wider layer so many leading principal components are taken (before noise is added, which is the same
             in all directions); None takes it whole.
-        stream: (seed, name, step) that give the added numbers.
     """
-    values = output.activations[member][real].flatten(1)
-    own = 0.0 if output.sigma is None else float(output.sigma[member])
-    noisy = output.noisy[member][real].flatten(1) if own else values
-    sigma = own or noise * float(values.double().std(correction=0))
+    values, noisy = of.values, of.values if of.noisy is None else of.noisy
+    sigma = of.sigma or noise * float(values.double().std(correction=0))
     if not (math.isfinite(sigma) and bool(torch.isfinite(noisy).all())):
         return Measured(values, noisy, math.nan)
     if most is not None and values.shape[1] > most:
@@ -57,9 +74,9 @@ def measured(
             return Measured(values, noisy, math.nan)
         values, noisy = ((part.double() - mean) @ directions for part in (values, noisy))
     centres = values.double()
-    if own:
+    if of.noisy is not None:
         return Measured(centres, noisy.double(), sigma**2)
-    seed, name, step = stream
+    seed, name, step = of.stream
     drawn = torch.randn(centres.shape, generator=generator(seed, f"mi/{name}", step))
     return Measured(centres, torch.add(centres, drawn.to(centres), alpha=sigma), sigma**2)
 

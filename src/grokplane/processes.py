@@ -1,0 +1,191 @@
+"""Pure functions done here at first, and in processes of their own once that is worth it; on the floor below all rooms.
+
+Two threads of Python share one interpreter, so what a thread computes slows the training beside it; a process does not.
+`concurrent.futures.ProcessPoolExecutor` does not serve: its processes live on when their parent is killed (each holds
+both ends of its queue), the terminal's Ctrl-C reaches them, they run the parent's main script, and tensors go to them
+as shared memory with a file descriptor each. Here a process ends when its input does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, Any, TypeVar
+
+log = logging.getLogger(__name__)
+
+# Seconds of work done here after which processes are started: what starting one costs, so never twice the best choice.
+PATIENCE = 3.0
+_SERVE = "from grokplane.processes import serve; serve()"
+T = TypeVar("T")
+
+
+class Processes:
+    """Calls functions for several threads, a process for each; `close` ends them.
+
+    Args:
+        count: how many processes.
+        prepare: what each calls first; it is used when that has returned.
+        patience: seconds of work done here before they are started.
+    """
+
+    def __init__(self, count: int, prepare: Callable[[], object], patience: float = PATIENCE) -> None:
+        self._count, self._prepare, self._patience = count, prepare, patience
+        self._lock, self._spent = threading.Lock(), 0.0
+        self._starter: threading.Thread | None = None
+        self._all: list[_Process] = []
+        self._idle: list[_Process] = []
+        self._closed = False
+
+    def call(self, function: Callable[..., T], *args: Any) -> T:
+        """What `function(*args)` returns or raises. In a process if both can be sent there and one is idle, else here.
+
+        One that dies is told of, and does no harm: its work is done again here.
+        """
+        with self._lock:
+            process = self._idle.pop() if self._idle else None
+        if process is None:
+            return self._here(function, *args)
+        try:
+            answer = process.ask(function, *args)
+        except (EOFError, OSError) as error:
+            log.warning("a process that worked beside training has died (%s); its work is done in this one", error)
+            return function(*args)
+        if isinstance(answer, _Unreadable):
+            log.warning("%s; it is computed beside training in this process", answer.reason)
+            return function(*args)
+        with self._lock:
+            self._idle.append(process)
+        if isinstance(answer, _Raised):
+            raise answer.error
+        return answer
+
+    def close(self) -> None:
+        """End the processes, whatever they are at."""
+        with self._lock:
+            self._closed = True
+            for process in self._all:
+                process.end(at_once=process not in self._idle)
+        if self._starter is not None:
+            self._starter.join()
+        for process in self._all:
+            process.wait()
+        self._all, self._idle = [], []
+
+    def _here(self, function: Callable[..., T], *args: Any) -> T:
+        begin = time.monotonic()
+        try:
+            return function(*args)
+        finally:
+            with self._lock:
+                self._spent += time.monotonic() - begin
+                if self._spent >= self._patience and self._starter is None and not self._closed:
+                    self._starter = threading.Thread(target=self._start, name="starter", daemon=True)
+                    self._starter.start()
+
+    def _start(self) -> None:
+        for _ in range(self._count):
+            with self._lock:
+                if self._closed:
+                    return
+                try:
+                    process = _Process()
+                except OSError as error:
+                    log.warning("no process can be started (%s): what is computed beside training slows it", error)
+                    return
+                self._all.append(process)
+            with contextlib.suppress(EOFError, OSError):  # closed while it started
+                process.ask(self._prepare)
+                with self._lock:
+                    self._idle.append(process)
+
+
+@dataclass(frozen=True)
+class _Raised:
+    error: Exception
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    reason: str
+
+
+class _Process:
+    """A Python process that answers calls, one after the other."""
+
+    def __init__(self) -> None:
+        modules = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _SERVE],
+            env=os.environ | {"PYTHONPATH": modules},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def ask(self, function: Callable[..., object], *args: Any) -> Any:
+        """What the function returns, a `_Raised` or an `_Unreadable`; EOFError or OSError if the process is dead."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            call = pickle.dumps((function, args), pickle.HIGHEST_PROTOCOL)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            return _Unreadable(str(error))
+        _send(call, self._process.stdin)
+        return pickle.loads(pickle.load(self._process.stdout))
+
+    def end(self, at_once: bool) -> None:
+        """End it, at once or when it finds that no more calls come."""
+        assert self._process.stdin is not None
+        if at_once:
+            self._process.kill()
+        else:
+            self._process.stdin.close()
+
+    def wait(self) -> None:
+        """Wait until it has ended, and let go of it."""
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):  # what a killed process did not read
+                    pipe.close()
+
+
+def serve() -> None:
+    """Answer calls from standard input on standard output until the input ends: what a process does.
+
+    Signals to stop are the parent's business. What a function prints goes to standard error.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        with contextlib.suppress(EOFError, BrokenPipeError):
+            while True:
+                _send(_answer(pickle.load(sys.stdin.buffer)), answers)
+
+
+def _answer(call: bytes) -> bytes:
+    try:
+        function, args = pickle.loads(call)
+    except Exception as error:
+        return pickle.dumps(_Unreadable(str(error)))
+    try:
+        return pickle.dumps(function(*args), pickle.HIGHEST_PROTOCOL)
+    except Exception as error:
+        return pickle.dumps(_Raised(error))
+
+
+def _send(pickled: bytes, pipe: IO[bytes]) -> None:
+    """As bytes within a pickle, so that what cannot be read does not spoil what comes after it."""
+    pickle.dump(pickled, pipe)
+    pipe.flush()

@@ -1,0 +1,113 @@
+"""Functions done in processes beside this one: the same results, errors, deaths, and nothing that stays behind."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from grokplane.processes import Processes
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def beside() -> Iterator[Processes]:
+    """One process, at work from the first call on."""
+    processes = Processes(1, os.getpid, patience=0)
+    try:
+        wait_for(lambda: processes.call(os.getpid) != os.getpid())
+        yield processes
+    finally:
+        processes.close()
+
+
+def test_nothing_is_started_before_it_is_worth_it() -> None:
+    processes = Processes(1, os.getpid, patience=100)
+    assert {processes.call(os.getpid) for _ in range(3)} == {os.getpid()}
+    assert processes._starter is None
+    processes.close()
+
+
+def test_tensors_are_sent_and_errors_raised(beside: Processes) -> None:
+    x = torch.randn(50, 7, dtype=torch.float64)
+    assert torch.equal(beside.call(torch.linalg.qr, x).R, torch.linalg.qr(x).R)
+    with pytest.raises(ValueError, match="invalid literal"):
+        beside.call(int, "seven")
+    beside.call(print, "does not disturb the results")
+    assert beside.call(int, "7") == 7
+    assert beside.call(os.getpid) != os.getpid()
+
+
+def test_one_that_dies_does_no_harm(beside: Processes, caplog: pytest.LogCaptureFixture) -> None:
+    os.kill(beside.call(os.getpid), signal.SIGKILL)
+    assert [beside.call(abs, -3), beside.call(os.getpid)] == [3, os.getpid()]
+    assert [record.message for record in caplog.records if "has died" in record.message]
+
+
+def test_what_cannot_be_sent_is_done_here(beside: Processes, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert beside.call(lambda: "here") == "here"
+    assert "in this process" in caplog.text
+
+
+def test_what_a_process_cannot_read_is_done_here(
+    beside: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "come_later.py").write_text("def answer():\n    return 42\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from come_later import answer  # type: ignore[import-not-found]
+
+    assert beside.call(answer) == 42
+
+
+def test_signals_to_stop_are_for_the_parent(beside: Processes) -> None:
+    there = beside.call(os.getpid)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(there, number)
+    assert beside.call(os.getpid) == there
+
+
+def test_closing_ends_what_is_still_starting() -> None:
+    processes = Processes(2, os.getpid, patience=0)
+    processes.call(abs, -1)
+    wait_for(lambda: bool(processes._all))
+    (begun, *_) = processes._all
+    processes.close()
+    assert begun._process.returncode is not None
+
+
+def test_a_killed_parent_leaves_none_behind() -> None:
+    script = (
+        "import os, time; from grokplane.processes import Processes\n"
+        "beside = Processes(1, os.getpid, 0)\n"
+        "while (there := beside.call(os.getpid)) == os.getpid(): time.sleep(.02)\n"
+        "print(there, flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        there = int(parent.stdout.readline())
+        parent.kill()
+    wait_for(lambda: not _runs(there))
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    state = Path(f"/proc/{process}/stat")
+    return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")

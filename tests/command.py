@@ -25,6 +25,7 @@ QUIET = ("record.figures=false", "record.wandb=disabled")
 
 Call = subprocess.CompletedProcess[str]
 Submit = Callable[..., Future[Any]]
+Inside = Callable[..., Call]
 
 
 @contextmanager

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
-from command import Submit, background
+from command import Call, Inside, Submit, background
+
+from grokplane import app
+from grokplane.sweep import command as sweep
+
+PROGRAMS = {
+    "train.py": partial(app.main, "train"),
+    "train_mnist.py": partial(app.main, "train_mnist"),
+    "sweep.py": sweep.main,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -20,3 +32,22 @@ def submit() -> Iterator[Submit]:
     """Runs calls in the background, two at a time, while the module's other tests run."""
     with background() as submit:
         yield submit
+
+
+@pytest.fixture
+def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Inside]:
+    """A call of a program in this process, which need not import torch again: for calls that train nothing."""
+    earlier = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the programs set it for good
+
+    def call_inside(*arguments: str, cwd: Path, program: str = "train.py") -> Call:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr("sys.argv", [program, *arguments])
+        with pytest.raises(SystemExit) as ended:
+            PROGRAMS[program]()
+        assert isinstance(ended.value.code, int)
+        out, err = capsys.readouterr()
+        return Call(list(arguments), ended.value.code, str(out), str(err))
+
+    yield call_inside
+    signal.signal(signal.SIGTERM, earlier)

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from command import QUIET, TINY, Call, Submit, call, digest, finished, rows, summary
+from command import QUIET, TINY, Call, Inside, Submit, call, digest, finished, rows, summary
 from idx_files import write_images
 
 from grokplane import config
@@ -98,7 +98,7 @@ def test_every_named_choice_trains(typed: list[str]) -> None:
     assert all(math.isfinite(last.records[0][name]) for name in ("Loss/train", "Loss/test", "WN/global"))
 
 
-def test_a_diverging_run_ends_with_3_and_its_step(tmp_path: Path) -> None:
+def test_a_diverging_run_ends_with_3_and_its_step(tmp_path: Path, inside: Inside) -> None:
     done = call(*DIVERGING, "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 3
     recorded = summary(tmp_path / "run")
@@ -107,7 +107,7 @@ def test_a_diverging_run_ends_with_3_and_its_step(tmp_path: Path) -> None:
     assert f"training loss not finite at step {recorded['diverged']}" in done.stdout
     assert "Traceback" not in done.stderr
     before = digest(tmp_path)
-    again = call("hydra.run.dir=run", "train.resume=true", cwd=tmp_path)
+    again = inside("hydra.run.dir=run", "train.resume=true", cwd=tmp_path)
     assert again.returncode == 3
     assert again.stdout.startswith(f"run: diverged at step {recorded['diverged']}")
     assert again.stderr == ""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from command import QUIET, Submit, call, digest, finished, refusal, rows, summary
+from command import QUIET, Inside, call, digest, finished, refusal, rows, summary
 from idx_files import GENUINE, write_images
 
 from grokplane import config
@@ -56,17 +55,6 @@ BAD: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str, str]] = {
     ),
     "a typo": (Path.exists, ("data.rot=x",), "data.rot=x: unknown key", "data.root"),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def refused(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    calls = {}
-    for name, (damage, typed, _, _) in BAD.items():
-        cwd = tmp_path_factory.mktemp("bad")
-        write_images(cwd / "data" / "MNIST" / "raw", train=60, test=10)
-        damage(cwd / "data")
-        calls[name] = cwd, digest(cwd), submit(call, *typed, cwd=cwd, program=PROGRAM)
-    return calls
 
 
 def test_digits_need_no_file(tmp_path: Path) -> None:
@@ -133,13 +121,21 @@ def test_help_names_the_program_and_its_own_defaults(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_files_and_keys_are_refused_in_one_line_and_nothing_is_written(refused: dict[str, Any], name: str) -> None:
-    cwd, before, done = refused[name]
-    _, _, beginning, part = BAD[name]
-    line = refusal(done.result())
+def test_bad_files_and_keys_are_refused_in_one_line_and_nothing_is_written(
+    name: str, inside: Inside, tmp_path: Path
+) -> None:
+    damage, typed, beginning, part = BAD[name]
+    write_images(tmp_path / "data" / "MNIST" / "raw", train=60, test=10)
+    damage(tmp_path / "data")
+    before = digest(tmp_path)
+    line = refusal(inside(*typed, cwd=tmp_path, program=PROGRAM))
     assert line.startswith(beginning)
     assert part in line.removeprefix(beginning)
-    assert digest(cwd) == before
+    assert digest(tmp_path) == before
+
+
+def test_a_process_of_its_own_says_the_same(inside: Inside, tmp_path: Path) -> None:
+    assert refusal(call(cwd=tmp_path, program=PROGRAM)) == refusal(inside(cwd=tmp_path, program=PROGRAM))
 
 
 @pytest.mark.parametrize("name", [None, *config.group_names("experiment")])

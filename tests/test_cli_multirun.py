@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from command import QUIET, TINY, Call, Submit, call, digest, finished, refusal, rows, state, struck, summary
+from command import QUIET, TINY, Call, Inside, Submit, digest, finished, refusal, rows, state, struck, summary
 from omegaconf import OmegaConf
 
 from grokplane import config
@@ -55,9 +55,9 @@ def test_a_multirun_leaves_one_folder_a_job(sweep: Path) -> None:
     assert rows(folders[0]) != rows(folders[1])
 
 
-def test_a_multirun_into_folders_that_hold_runs_is_refused(sweep: Path) -> None:
+def test_a_multirun_into_folders_that_hold_runs_is_refused(sweep: Path, inside: Inside) -> None:
     before = digest(sweep)
-    line = refusal(call(*SWEEP, "seed=5,1", cwd=sweep))
+    line = refusal(inside(*SWEEP, "seed=5,1", cwd=sweep))
     assert line.startswith("hydra.run.dir=sweep/0: holds a run already")
     assert digest(sweep) == before
 

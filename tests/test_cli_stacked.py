@@ -13,6 +13,7 @@ from command import (
     QUIET,
     TINY,
     Call,
+    Inside,
     Submit,
     call,
     digest,
@@ -122,18 +123,20 @@ def test_a_resumed_multirun_does_only_what_is_missing(stacked: Future[Path], tmp
     assert OmegaConf.load(tmp_path / "sweep" / "1" / ".hydra" / "config.yaml").seed == 1
 
 
-def test_taken_folders_and_bad_options_are_refused_before_anything_is_written(stacked: Future[Path]) -> None:
+def test_taken_folders_and_bad_options_are_refused_before_anything_is_written(
+    stacked: Future[Path], inside: Inside
+) -> None:
     cwd = stacked.result()
     before = digest(cwd)
-    line = refusal(call(*JOBS, STACKED, cwd=cwd))
+    line = refusal(inside(*JOBS, STACKED, cwd=cwd))
     assert line.startswith("hydra.run.dir=sweep/0: holds a run already")
     bad = {
         "hydra.launcher.max_members=0": "hydra.launcher.max_members=0: must be at least 1",
         "hydra.launcher.executor=slurm": "hydra.launcher.executor=slurm: allowed: local, submitit, ray",
     }
     for typed, told in bad.items():
-        assert refusal(call(*JOBS, STACKED, typed, "train.overwrite=true", cwd=cwd)).startswith(told)
-    line = refusal(call(*JOBS, STACKED, "data.operation=add,div", "data.p=8", "hydra.sweep.dir=new", cwd=cwd))
+        assert refusal(inside(*JOBS, STACKED, typed, "train.overwrite=true", cwd=cwd)).startswith(told)
+    line = refusal(inside(*JOBS, STACKED, "data.operation=add,div", "data.p=8", "hydra.sweep.dir=new", cwd=cwd))
     assert line == "data.operation=div: needs a prime data.p, not 8"
     assert digest(cwd) == before
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import torch
 from command import (
     Call,
+    Inside,
     Submit,
     _started,
     assert_same_state,
@@ -30,8 +30,6 @@ from idx_files import write_images
 from omegaconf import OmegaConf
 from sweeping import COMMAND, FIXED, OFF, SWEEP, assert_close_rows, assert_close_weights, cells, sweep_file, table
 
-from grokplane.sweep.command import main
-
 SHIPPED = Path(__file__).parents[1] / "sweeps"
 LONG = ("train.steps=600", "train.checkpoint_every=50", "log.every=10", "--max-members", "2", "seed=0,1", OFF)
 GOOD, BAD = "data.operation=add,optimizer.lr=0.001,data.train_fraction=0.5", "data.operation=div,optimizer.lr=0.001"
@@ -42,7 +40,6 @@ CELLS = {
     "data.train_fraction": {"values": [0.5, 2]},
     "seed": {"values": [0, 1]},
 }
-Inside = Callable[..., Call]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,24 +79,6 @@ def with_bad_cells(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module", autouse=True)
 def landscape(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Future[Path]:
     return submit(_landscape, tmp_path_factory.mktemp("landscape"))
-
-
-@pytest.fixture
-def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Inside]:
-    """A call in this process, which need not import torch again."""
-    earlier = signal.getsignal(signal.SIGTERM)
-
-    def call_inside(cwd: Path, *arguments: str) -> Call:
-        monkeypatch.chdir(cwd)
-        monkeypatch.setattr("sys.argv", [SWEEP, *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert isinstance(ended.value.code, int)
-        out, err = capsys.readouterr()
-        return Call(list(arguments), ended.value.code, str(out), str(err))
-
-    yield call_inside
-    signal.signal(signal.SIGTERM, earlier)
 
 
 def _grid(cwd: Path) -> Path:
@@ -186,14 +165,14 @@ def test_again_trains_nothing(grid: Future[Path], inside: Inside) -> None:
     before = {cell.name: digest(cell) for cell in cells(cwd / "outputs/sweeps/tiny")}
     again = finished("tiny.yaml", cwd=cwd, program=SWEEP)
     assert again.stdout.startswith("6 cells: 6 finished\n")
-    assert "6 cells, 0 to train in 0 stacks" in inside(cwd, "tiny.yaml", "--dry-run").stdout
-    assert inside(cwd, "tiny.yaml", "--status").stdout.count(" finished ") == 6
+    assert "6 cells, 0 to train in 0 stacks" in inside("tiny.yaml", "--dry-run", cwd=cwd, program=SWEEP).stdout
+    assert inside("tiny.yaml", "--status", cwd=cwd, program=SWEEP).stdout.count(" finished ") == 6
     assert {cell.name: digest(cell) for cell in cells(cwd / "outputs/sweeps/tiny")} == before
 
 
 def test_a_folder_with_other_cells_is_refused(grid: Future[Path], inside: Inside) -> None:
     cwd = grid.result()
-    line = refusal(inside(cwd, "tiny.yaml", "data.p=11"))
+    line = refusal(inside("tiny.yaml", "data.p=11", cwd=cwd, program=SWEEP))
     assert line.startswith(
         "outputs/sweeps/tiny holds cells of another sweep: optimizer.weight_decay=0.1,seed=0: data.p=11"
     )
@@ -202,7 +181,7 @@ def test_a_folder_with_other_cells_is_refused(grid: Future[Path], inside: Inside
 
 def test_cells_that_went_further_are_over(grid: Future[Path], inside: Inside) -> None:
     """They may have been taken further by themselves, which is no reason to refuse the others."""
-    done = inside(grid.result(), "tiny.yaml", "train.steps=50", "seed=0")
+    done = inside("tiny.yaml", "train.steps=50", "seed=0", cwd=grid.result(), program=SWEEP)
     assert done.returncode == 0, done.stderr
     assert "2 of 2 cells are over" in done.stderr
 
@@ -210,7 +189,9 @@ def test_cells_that_went_further_are_over(grid: Future[Path], inside: Inside) ->
 def test_a_dry_run_writes_nothing(tmp_path: Path, inside: Inside) -> None:
     sweep_file(tmp_path)
     before = digest(tmp_path)
-    done = inside(tmp_path, "tiny.yaml", "optimizer=adamw,sgd", "seed=0,1", "--dry-run", "--max-members=2")
+    done = inside(
+        "tiny.yaml", "optimizer=adamw,sgd", "seed=0,1", "--dry-run", "--max-members=2", cwd=tmp_path, program=SWEEP
+    )
     assert digest(tmp_path) == before
     assert "8 cells, 8 to train in 4 stacks" in done.stdout
     assert "stack 4: 2 members, 60 steps, " in done.stdout
@@ -303,5 +284,5 @@ def test_refused_calls_say_one_line_and_write_nothing(
 ) -> None:
     sweep_file(tmp_path)
     before = digest(tmp_path)
-    assert refusal(inside(tmp_path, *typed)).startswith(line)
+    assert refusal(inside(*typed, cwd=tmp_path, program=SWEEP)).startswith(line)
     assert digest(tmp_path) == before

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.linalg import get_lapack_funcs
 from torch import Tensor
 
 from grokplane.mi.base import check_count
@@ -87,6 +86,8 @@ def rank(x: Tensor) -> int:
 
 def _pivots(x: Tensor) -> list[int]:
     """Columns of x [N, d], none constant, that span all."""
+    from scipy.linalg import get_lapack_funcs
+
     rows = _directions(x)
     gram = (rows.T @ rows).cpu().numpy()
     (cholesky,) = get_lapack_funcs(("pstrf",), (gram,))

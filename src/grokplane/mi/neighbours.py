@@ -9,14 +9,16 @@ distance 0.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
-from scipy.spatial import KDTree
 from torch import Tensor
 
 from grokplane.mi.base import check_count
+
+if TYPE_CHECKING:
+    from scipy.spatial import KDTree
 
 Metric = Literal["euclidean", "chebyshev"]
 Backend = Literal["tree", "brute"]
@@ -110,7 +112,7 @@ def _query(points: np.ndarray, k: int, order: float, rows: np.ndarray) -> tuple[
     sort = _near_order(points)
     place = np.argsort(sort)[rows]
     walk = np.argsort(place)
-    tree = KDTree(points[sort], leafsize=_leaf(points))
+    tree = _tree(points[sort])
     found, near = tree.query(tree.data[place[walk]], k + 1, p=order, workers=torch.get_num_threads())
     distance, index = np.empty_like(found), np.empty_like(near)
     distance[walk], index[walk] = found, sort[near]
@@ -119,15 +121,17 @@ def _query(points: np.ndarray, k: int, order: float, rows: np.ndarray) -> tuple[
     return distance[:, 1:], np.take_along_axis(index, last, 1)[:, :k]
 
 
-def _leaf(points: np.ndarray) -> int:
-    return 10 if points.shape[1] <= 4 else 48
+def _tree(points: np.ndarray) -> KDTree:
+    from scipy.spatial import KDTree
+
+    return KDTree(points, leafsize=10 if points.shape[1] <= 4 else 48)
 
 
 def _near_order(points: np.ndarray) -> np.ndarray:
     """An order in which neighbours lie close in memory: a sixth less time where a search visits many leaves."""
     if len(points) < 4096 or points.shape[1] <= 4:
         return np.arange(len(points))
-    return KDTree(points, leafsize=_leaf(points)).indices
+    return _tree(points).indices
 
 
 def _tree_counts(x: Tensor, reach: Tensor, metric: Metric, rows: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def information(seen: Observation) -> dict[str, float]:
     """What `mi=default` adds for a task of two operands."""
     tokens = {name: torch.arange(2 * part.mask.shape[1]).view(1, -1, 2) % 5 for name, part in seen.subsets.items()}
     asked = {name: (lambda x=x: x.expand(MEMBERS, -1, -1)) for name, x in tokens.items()}
-    inputs = Inputs(asked, operands=(0, 1), discrete=True, populations=[], seeds=range(MEMBERS))
+    inputs = Inputs(asked, operands=(0, 1), discrete=True, populations=[], seeds=range(MEMBERS), log_points=1)
     gauge = config.member(config.compose()).mi.gauge(inputs)
     assert gauge is not None
     with gauge:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -27,7 +28,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 @pytest.fixture
 def beside() -> Iterator[Processes]:
     """One process, at work from the first call on."""
-    processes = Processes(1, os.getpid, patience=0)
+    processes = Processes(1, os.getpid, calls=9, patience=0)
     try:
         wait_for(lambda: processes.call(os.getpid) != os.getpid())
         yield processes
@@ -36,9 +37,16 @@ def beside() -> Iterator[Processes]:
 
 
 def test_nothing_is_started_before_it_is_worth_it() -> None:
-    processes = Processes(1, os.getpid, patience=100)
-    assert {processes.call(os.getpid) for _ in range(3)} == {os.getpid()}
-    assert processes._starter is None
+    for calls, patience in ((50, 0.5), (10**9, math.inf), (0, 1e-9)):
+        processes = Processes(1, os.getpid, calls=calls, patience=patience)
+        processes.call(time.sleep, 0.1)  # the longest call does not count
+        assert {processes.call(os.getpid) for _ in range(9)} == {os.getpid()}
+        assert processes._starter is None
+        processes.close()
+    processes = Processes(1, os.getpid, calls=100, patience=0.5)
+    for _ in range(3):
+        processes.call(time.sleep, 0.01)
+    assert processes._starter is not None
     processes.close()
 
 
@@ -82,7 +90,7 @@ def test_signals_to_stop_are_for_the_parent(beside: Processes) -> None:
 
 
 def test_closing_ends_what_is_still_starting() -> None:
-    processes = Processes(2, os.getpid, patience=0)
+    processes = Processes(2, os.getpid, calls=9, patience=0)
     processes.call(abs, -1)
     wait_for(lambda: bool(processes._all))
     (begun, *_) = processes._all
@@ -93,7 +101,7 @@ def test_closing_ends_what_is_still_starting() -> None:
 def test_a_killed_parent_leaves_none_behind() -> None:
     script = (
         "import os, time; from grokplane.processes import Processes\n"
-        "beside = Processes(1, os.getpid, 0)\n"
+        "beside = Processes(1, os.getpid, 9, 0)\n"
         "while (there := beside.call(os.getpid)) == os.getpid(): time.sleep(.02)\n"
         "print(there, flush=True); time.sleep(60)"
     )

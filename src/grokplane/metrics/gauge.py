@@ -40,6 +40,7 @@ class Inputs:
         populations: one a member: gives all inputs [N, ...] of its kind, to fit a code to; asked for continuous inputs
             only. Members with the same one share a code.
         seeds: one a member.
+        log_points: about how many there are.
     """
 
     subsets: Mapping[str, Callable[[], Tensor]]
@@ -47,13 +48,18 @@ class Inputs:
     discrete: bool
     populations: Sequence[Callable[[], Tensor]]
     seeds: Sequence[int]
+    log_points: int
 
 
 class Pending:
-    """The estimates of one log point while they are being made."""
+    """The estimates of one log point while they are being made.
 
-    def __init__(self, futures: Sequence[tuple[int, Future[Values]]], members: int) -> None:
-        self._futures, self._members = futures, members
+    Attributes:
+        held: bytes that it keeps in memory until then.
+    """
+
+    def __init__(self, futures: Sequence[tuple[int, Future[Values]]], members: int, held: int) -> None:
+        self._futures, self._members, self.held = futures, members, held
 
     def done(self) -> bool:
         """Whether `result` returns at once."""
@@ -106,24 +112,25 @@ class Gauge:
 
     def estimate(self, seen: Observation, members: Sequence[int]) -> Pending:
         """Begin to estimate for these members, all layers, both subsets."""
-        work: list[tuple[int, Callable[[], Values]]] = []
+        outputs = [output for subset in seen.subsets.values() for output in subset.layers.values()]
+        futures: list[tuple[int, Future[Values]]] = []
+        # On a GPU the estimates would only queue up behind the training.
+        if self._pool is None and self._options.workers > 0 and seen.learning_rate.device.type == "cpu":
+            self._start(len(outputs) * len(members) * self._inputs.log_points)
         for member, (name, subset) in product(members, seen.subsets.items()):
             questions = self._asked(name, member, subset.mask[member], subset.targets[member])
-            work.append((member, partial(scalars, questions, name)))
+            futures.append((member, _known(questions.scalars)))
             for layer, output in subset.layers.items():
-                work.append((member, partial(self._layer, questions, name, layer, output, member, seen.step)))
-        return Pending([(member, self._submit(task, seen)) for member, task in work], len(self._inputs.seeds))
+                task = partial(self._layer, questions, name, layer, output, member, seen.step)
+                futures.append((member, self._submit(task)))
+        return Pending(futures, len(self._inputs.seeds), sum(map(_size, outputs)))
 
-    def _submit(self, task: Callable[[], Values], seen: Observation) -> Future[Values]:
-        # On a GPU the estimates would only queue up behind the training.
-        if self._options.workers > 0 and seen.learning_rate.device.type == "cpu":
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._options.workers, "information")
-                self._processes = Processes(self._options.workers, partial(_prepared, torch.get_num_threads()))
-            return self._pool.submit(task)
-        future: Future[Values] = Future()
-        future.set_result(task())
-        return future
+    def _start(self, calls: int) -> None:
+        self._pool = ThreadPoolExecutor(self._options.workers, "information")
+        self._processes = Processes(self._options.workers, partial(_prepared, torch.get_num_threads()), calls)
+
+    def _submit(self, task: Callable[[], Values]) -> Future[Values]:
+        return _known(task()) if self._pool is None else self._pool.submit(task)
 
     def _layer(
         self, questions: Questions, subset: str, layer: str, output: LayerOutput, member: int, step: int
@@ -143,8 +150,21 @@ class Gauge:
             places = zip("ab", self._inputs.operands, strict=False)
             operands = {operand: x[:, place] for operand, place in places}
             code = None if self._inputs.discrete else self.code(member, x)
-            self._questions[key] = Questions(real, targets[real], operands, code)
+            values = scalars(targets[real], name)
+            self._questions[key] = Questions(real, targets[real], operands, code, values)
         return self._questions[key]
+
+
+def _size(output: LayerOutput) -> int:
+    """Bytes of a layer's values."""
+    tensors = {id(one): one for one in (output.logits, output.activations, output.noisy)}
+    return sum(one.nbytes for one in tensors.values())
+
+
+def _known(values: Values) -> Future[Values]:
+    future: Future[Values] = Future()
+    future.set_result(values)
+    return future
 
 
 def _prepared(threads: int) -> None:

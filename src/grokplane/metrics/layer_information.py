@@ -32,19 +32,21 @@ class Questions:
         targets: their answers, labels [n] or numbers [n, C].
         operands: the operands' labels [n] by name; empty where a task has not two.
         code: of the input [n, d], continuous input only.
+        scalars: what is known of the subset from the start (`scalars`).
     """
 
     real: Tensor
     targets: Tensor
     operands: Mapping[str, Tensor]
     code: Tensor | None
+    scalars: Values
 
 
-def scalars(questions: Questions, subset: str) -> Values:
+def scalars(targets: Tensor, subset: str) -> Values:
     """`ln n_<subset>`, which no information on n equally likely inputs exceeds, and `H(Y)_<subset>`, for labels."""
-    values = {f"ln n_{subset}": math.log(len(questions.targets))}
-    if not questions.targets.is_floating_point():
-        values[f"H(Y)_{subset}"] = float(label_entropy(questions.targets).value)
+    values = {f"ln n_{subset}": math.log(len(targets))}
+    if not targets.is_floating_point():
+        values[f"H(Y)_{subset}"] = float(label_entropy(targets).value)
     return values
 
 

@@ -1,5 +1,6 @@
 """At which steps everything is measured."""
 
+import math
 from dataclasses import dataclass
 
 from grokplane.options import option
@@ -28,6 +29,13 @@ class LogOptions:
         if self.points_per_decade is None:
             return (step // self.every + 1) * self.every
         return geometric_at_least(step + 1, self.points_per_decade)
+
+    def count(self, steps: int) -> int:
+        """About how many log points a run of so many steps has."""
+        dense = min(self.dense_steps, steps)
+        if self.points_per_decade is None:
+            return dense + steps // self.every
+        return dense + int(self.points_per_decade * math.log10(max(1, steps)))
 
 
 def geometric_at_least(step: int, points_per_decade: int) -> int:

@@ -29,7 +29,7 @@ class Point:
         step: number of updates done.
         records: one flat record a member with its `step`, of a log point and where a member is lost; else empty. A
             member that has nothing to tell has an empty record. What is estimated beside training comes with the
-            records some steps later, in their order; all of them before the next checkpoint.
+            records some steps later, in their order; those of earlier steps all before a checkpoint.
         checkpoint: whether a checkpoint is due.
         finished: whether each member will be updated no more.
         interrupted: whether the caller asked to stop.
@@ -67,7 +67,8 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False) -> Iterator[Poin
             last = last or not bool(stack.alive.any())
             before, told = told, [last or not alive for alive in stack.alive.tolist()]
             checkpoint = last or _checkpoint_due(stack)
-            *earlier, records = desk.take(wait=checkpoint or told != before) or [[]]
+            ends = last or told != before  # a resumed run logs the step of its checkpoint again, so that may wait
+            *earlier, records = desk.take(before=math.inf if ends else stack.step * checkpoint) or [[]]
             yield from (Point(stack.step, older) for older in earlier)
             yield Point(stack.step, records, checkpoint, told)
             if last:
@@ -77,7 +78,7 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False) -> Iterator[Poin
                 timer.steps += _advance(stack, until, batch, stop)
                 bool(stack.alive.any())  # a device may still be at it: wait, so that the time is that of the steps
             if stop() and stack.step < steps:
-                yield from (Point(stack.step, older) for older in desk.take(wait=True))
+                yield from (Point(stack.step, older) for older in desk.take(before=math.inf))
                 yield Point(stack.step, interrupted=True)
                 return
 
@@ -101,7 +102,7 @@ def _log(stack: Stack, told: Sequence[bool], timer: _Timer, last: bool, desk: De
     ]
     numbers = [number for number, want in enumerate(wanted) if want]
     estimates = None if stack.gauge is None else stack.gauge.estimate(seen, numbers)
-    desk.put([record if want else {} for record, want in zip(records, wanted, strict=True)], estimates)
+    desk.put(stack.step, [record if want else {} for record, want in zip(records, wanted, strict=True)], estimates)
 
 
 def _advance(stack: Stack, until: int, batch: _Batch | None, stop: Callable[[], bool]) -> int:

@@ -64,7 +64,7 @@ class Stack:
             name: type(choice).stacked([member.rules[name] for member in members], context)
             for name, choice in members[0].rules.items()
         }
-        self.gauge = members[0].mi.gauge(_inputs(self.examples, seeds))
+        self.gauge = members[0].mi.gauge(_inputs(self.examples, members))
         if self.gauge is not None and self.examples.vocabulary is not None:
             _refuse_upstream_noise(members)
         self.alive = torch.ones(len(members), dtype=torch.bool, device=self.device)
@@ -162,15 +162,16 @@ def _refuse_labels(member: Member) -> None:
         raise ConfigError("metrics", f"[{named}]", f"{' and '.join(refused)} need {why}; write metrics=[{rest}]")
 
 
-def _inputs(examples: StackedExamples, seeds: Sequence[int]) -> Inputs:
+def _inputs(examples: StackedExamples, members: Sequence[Member]) -> Inputs:
     discrete = examples.vocabulary is not None
     places = [place for place in range(examples.inputs.shape[2:].numel()) if place not in examples.fixed]
     return Inputs(
         subsets={"train": examples.train.inputs, "eval": examples.test.inputs},
         operands=places if discrete and len(places) == 2 else (),
         discrete=discrete,
-        populations=[examples.population or partial(_own_inputs, examples, member) for member in range(len(seeds))],
-        seeds=seeds,
+        populations=[examples.population or partial(_own_inputs, examples, member) for member in range(len(members))],
+        seeds=[member.seed for member in members],
+        log_points=members[0].log.count(members[0].train.steps),
     )
 
 

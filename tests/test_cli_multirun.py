@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
-from command import QUIET, TINY, Call, Inside, Submit, digest, finished, refusal, rows, state, struck, summary
+from command import QUIET, TINY, Call, Inside, Submit, call, digest, finished, refusal, rows, state, struck, summary
 from omegaconf import OmegaConf
 
 from grokplane import config
@@ -73,6 +73,14 @@ def test_a_multirun_that_is_resumed_does_only_what_is_missing(sweep: Path, tmp_p
     assert digest(done) == before
     assert rows(missing) == rows(sweep / "sweep" / "1")
     assert OmegaConf.load(missing / ".hydra" / "config.yaml").seed == 1
+
+
+def test_the_joblib_launcher_leaves_the_same(sweep: Path, tmp_path: Path) -> None:
+    grid = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0", "optimizer.lr=0.001,1e300")
+    done = call(*SWEEP, *grid, cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert rows(tmp_path / "sweep" / "0") == rows(sweep / "sweep" / "0")
+    assert [summary(tmp_path / "sweep" / str(job))["status"] for job in range(2)] == ["finished", "diverged"]
 
 
 def test_a_stopped_multirun_begins_no_further_job(tmp_path: Path) -> None:

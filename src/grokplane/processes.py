@@ -27,6 +27,7 @@ import torch
 log = logging.getLogger(__name__)
 
 PATIENCE = 5.0  # starting a process takes some 3 seconds of a core
+DEAD = (EOFError, OSError, pickle.UnpicklingError)  # what asking a process raises that has died, or never lived
 _SERVE = "from grokplane.processes import serve; serve()"
 T = TypeVar("T")
 
@@ -60,7 +61,9 @@ class Processes:
             return self._here(function, *args)
         try:
             answer = process.ask(function, *args)
-        except (EOFError, OSError) as error:
+        except DEAD as error:
+            if self._closed:
+                raise
             log.warning("a process that worked beside training has died (%s); its work is done in this one", error)
             return function(*args)
         if isinstance(answer, _Unreadable):
@@ -73,7 +76,7 @@ class Processes:
         return answer
 
     def close(self) -> None:
-        """End the processes, whatever they are at."""
+        """End the processes, whatever they are at; calls that were under way raise one of `DEAD`."""
         with self._lock:
             self._closed = True
             for process in self._all:
@@ -97,20 +100,19 @@ class Processes:
                     self._starter.start()
 
     def _start(self) -> None:
-        for _ in range(self._count):
-            with self._lock:
-                if self._closed:
-                    return
-                try:
-                    process = _Process()
-                except OSError as error:
-                    log.warning("no process can be started (%s): what is computed beside training slows it", error)
-                    return
-                self._all.append(process)
-            with contextlib.suppress(EOFError, OSError):  # closed while it started
+        try:
+            for _ in range(self._count):
+                with self._lock:
+                    if self._closed:
+                        return
+                    self._all.append(_Process())
+            for process in list(self._all):
                 process.ask(self._prepare)
                 with self._lock:
                     self._idle.append(process)
+        except DEAD as error:
+            if not self._closed:
+                log.warning("no process can be started (%s): what is computed beside training slows it", error)
 
 
 @dataclass
@@ -153,7 +155,7 @@ class _Process:
         )
 
     def ask(self, function: Callable[..., object], *args: Any) -> Any:
-        """What the function returns, a `_Raised` or an `_Unreadable`; EOFError or OSError if the process is dead."""
+        """What the function returns, a `_Raised` or an `_Unreadable`; raises one of `DEAD` if the process is."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         call = io.BytesIO()

@@ -21,9 +21,10 @@ from grokplane import config
 from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
 from grokplane.app.jobs import known_keys, refused_for, single, swept
 from grokplane.app.report import report
-from grokplane.app.resume import is_over, resumed_config
+from grokplane.app.resume import DIVERGED, is_over, resumed_config
 from grokplane.app.session import execute
 from grokplane.app.usage import usage
+from grokplane.record import read_summary
 
 FAILED = 1
 REFUSED = 2
@@ -78,7 +79,9 @@ def _train(config_name: str, arguments: Sequence[str], overrides: Sequence[str],
         return max(one.code for one in over)
     # Hydra would write this call's config over the run's.
     resumed = any(job.asked.train.resume and (job.folder / ".hydra").exists() for job in jobs)
-    return _hydra(config_name, [*arguments, *(["hydra.output_subdir=null"] if resumed else [])])
+    code = _hydra(config_name, [*arguments, *(["hydra.output_subdir=null"] if resumed else [])])
+    # Launchers that send jobs to processes of their own (joblib) bring no codes back.
+    return max([code, *(DIVERGED for job in jobs if read_summary(job.folder).get("status") == "diverged")])
 
 
 class Jobs:
@@ -92,7 +95,7 @@ class Jobs:
     """
 
     def __init__(self, config_name: str) -> None:
-        self._config_name = config_name
+        self._config_name, self._process = config_name, os.getpid()
         self.codes: list[int] = []
         self.refusals: list[Exception] = []
 
@@ -101,6 +104,8 @@ class Jobs:
         try:
             self.codes.append(_job(asked, self._config_name))
         except REFUSALS as error:
+            if os.getpid() != self._process:
+                raise
             self.refusals.append(error)
 
 

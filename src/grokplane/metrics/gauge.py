@@ -90,12 +90,11 @@ class Gauge:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._processes is not None:
+        if self._pool is not None and self._processes is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
             self._processes.close()
-            self._processes = None
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+            self._pool.shutdown()
+        self._pool = self._processes = None
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Fit the code of continuous input; that of images may take a minute, of which `progress` is told."""

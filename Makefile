@@ -29,7 +29,9 @@ bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .[bench]
 	$(BIN)/python benchmarks/step.py $(ARGS)
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/members.py
 	$(BIN)/python benchmarks/mi.py
+	$(BIN)/python benchmarks/mi_run.py
 	$(BIN)/python benchmarks/mnist_run.py data.root=$(MNIST)
 	$(BIN)/python benchmarks/sweep.py
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,13 @@ def test_a_shipped_sweep_is_one_that_the_agent_can_run(path: Path) -> None:
     assert content["command"][:3] == MACROS
     assert content["command"][-1] == "${args_no_hyphens}"
     assert content["name"] == path.stem
+    head = " ".join(line.removeprefix("# ") for line in path.read_text().splitlines() if line.startswith("# "))
+    counts = [len(values["values"]) for values in content["parameters"].values() if len(values.get("values", "")) > 1]
+    said = re.search(
+        r"(\d+) x (\d+) = (\d+) cells of [\d,]+ steps: [\d,]+ member-steps, about .+ by sweep.py on two ", head
+    )
+    assert said is not None, "it must say how long it takes"
+    assert [int(said[1]), int(said[2]), int(said[3])] == [*counts, math.prod(counts)]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

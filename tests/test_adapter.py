@@ -474,7 +474,7 @@ def test_the_pages_example_runs_and_resumes(tmp_path: Path) -> None:
     (tmp_path / "my_nets.py").write_text(source[1])
     setting, _, script, *arguments = typed[1].split()
     assert (setting, script) == ("PYTHONPATH=.", "train.py")
-    tiny = ("data.p=7", "data.train_fraction=0.5", "train.threads=1", "log.every=10", *QUIET)
+    tiny = ("mi=off", "data.p=7", "data.train_fraction=0.5", "train.threads=1", "log.every=10", *QUIET)
     finished(*arguments, *tiny, "train.steps=10", "hydra.run.dir=run", cwd=tmp_path, PYTHONPATH=".")
     finished("hydra.run.dir=run", "train.resume=true", "train.steps=40", cwd=tmp_path, PYTHONPATH=".")
     last = rows(tmp_path / "run")[-1]

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from grokplane import config
 
-SWEEP = ("-m", *TINY, *QUIET, "train.steps=9", "seed=0,1", "hydra.sweep.dir=sweep")
+SWEEP = ("-m", *TINY, *QUIET, "mi=off", "train.steps=9", "seed=0,1", "hydra.sweep.dir=sweep")
 
 
 @pytest.fixture(scope="module", autouse=True)

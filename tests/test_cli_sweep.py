@@ -202,13 +202,19 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, inside: Inside) -> None:
 def _assert_ends_as_undisturbed(folder: Path, undisturbed: Path) -> None:
     done = {cell: digest(cell) for cell in cells(folder) if summary(cell)["status"] == "finished"}
     assert len(done) == 2
+    # A signal between the checkpoints of two members parts them: alone, each sums in another order than together.
+    whole = len({last_checkpoint(cell).name for cell in cells(folder) if cell not in done}) == 1
     finished("tiny.yaml", *LONG, cwd=folder.parents[2], program=SWEEP)
     assert {cell: digest(cell) for cell in done} == done
     assert table(folder).keys() == {cell.name for cell in cells(undisturbed)}
     for cell in cells(undisturbed):
         assert table(folder)[cell.name]["status"] == "finished"
-        assert_same_state(state(folder / cell.name), state(cell))
-        assert rows(folder / cell.name) == rows(cell)
+        if whole or folder / cell.name in done:
+            assert_same_state(state(folder / cell.name), state(cell))
+            assert rows(folder / cell.name) == rows(cell)
+        else:
+            assert_close_weights(folder / cell.name, cell)
+            assert_close_rows(rows(folder / cell.name), rows(cell))
 
 
 def test_a_killed_sweep_goes_on_where_it_was(killed: Future[Path], undisturbed: Future[Path], tmp_path: Path) -> None:

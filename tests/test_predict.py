@@ -24,7 +24,14 @@ from grokplane.losses import CrossEntropy, StableMax
 from grokplane.predict import main, predict
 from grokplane.record import FolderLock
 
-COMMON = ("train.threads=1", "train.dtype=float64", "record.wandb=disabled", "record.figures=false", "log.every=1000")
+COMMON = (
+    "mi=off",
+    "train.threads=1",
+    "train.dtype=float64",
+    "record.wandb=disabled",
+    "record.figures=false",
+    "log.every=1000",
+)
 P7 = ("data.p=7", "data.train_fraction=0.5", "model.hidden=[8]", "model.embedding_dim=8", "seed=3")
 TRANSFORMER = (
     *("model=transformer", "model.layers=1", "model.heads=2", "model.width=8", "model.mlp_width=12"),

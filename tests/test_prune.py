@@ -27,7 +27,14 @@ from grokplane.app.pruning import Pruned, prune, sparsities
 from grokplane.app.trained import load
 from grokplane.prune import main
 
-COMMON = ("train.threads=1", "train.dtype=float64", "record.wandb=disabled", "record.figures=false", "log.every=1000")
+COMMON = (
+    "mi=off",
+    "train.threads=1",
+    "train.dtype=float64",
+    "record.wandb=disabled",
+    "record.figures=false",
+    "log.every=1000",
+)
 P7 = ("data.p=7", "data.train_fraction=0.5", "seed=3")
 PERCEPTRON = (*P7, "model.hidden=[12,8]", "model.embedding_dim=8")
 RUNS = {

@@ -58,6 +58,7 @@ CASES = [
     (("optimizer.lr=???",), "optimizer.lr=???: ", "given a value"),
     (("seed=${foo}",), "seed=${foo}: ", "a key that exists"),
     (("hydra.run.dri=x",), "hydra.run.dri=x: ", "unknown key"),
+    (("mi=off", "mi.noise=0.2"), "mi.noise=0.2: ", "no key of this choice of mi"),
     (("hydra/launcher=nope",), "hydra/launcher=nope: ", "basic"),
     (("-m", "optimizer=glob(z*)"), "optimizer=glob(z*): ", "matches nothing"),
     (("-m", "data.p=7,6", "data.operation=add,div"), "data.operation=div: ", "prime data.p, not 6"),

@@ -148,19 +148,18 @@ def test_estimating_beside_training_changes_no_number(tmp_path: Path) -> None:
         assert [row["step"] for row in beside[0]] == [0, 1, 2, 7, 14, 20]
 
 
-def test_a_process_estimates_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_estimates_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("grokplane.metrics.gauge.Processes", partial(Processes, patience=0))
-    for members in (pair(), [images(tmp_path)]):
-        here = looked_at(Stack(members))
-        stack = Stack([replace(one, mi=replace(one.mi, workers=1)) for one in members])  # type: ignore[type-var]
-        seen = observe(stack, None)
-        assert stack.gauge is not None
-        with stack.gauge as gauge:
-            while gauge._processes is None or not gauge._processes._idle:
-                gauge.estimate(seen, range(len(members))).result()
-            with monkeypatch.context() as patch:
-                patch.setattr(Processes, "_here", None)
-                assert repr(gauge.estimate(seen, range(len(members))).result()) == repr(here)
+    members = pair()
+    here = looked_at(Stack(members))
+    stack = Stack([replace(one, mi=information(workers=1)) for one in members])
+    seen = observe(stack, None)
+    assert stack.gauge is not None
+    with stack.gauge as gauge:
+        while gauge._processes is None or not gauge._processes._idle:
+            gauge.estimate(seen, range(len(members))).result()
+        monkeypatch.setattr(Processes, "_here", None)
+        assert repr(gauge.estimate(seen, range(len(members))).result()) == repr(here)
 
 
 def test_looking_changes_no_weight_and_records_of_a_stack_are_those_of_its_members_alone() -> None:

@@ -84,7 +84,8 @@ def _full_key(text: str) -> str:
 def _no_key(typed: str, key: str, keys: Iterable[str]) -> str:
     keys = list(keys)
     if key in keys:
-        return f"{typed}: no key of this choice of {key.rpartition('.')[0]}; --help with the same choices lists the keys"
+        group = key.rpartition(".")[0]
+        return f"{typed}: no key of this choice of {group}; --help with the same choices lists the keys"
     near = difflib.get_close_matches(key, keys, n=3, cutoff=0.6)
     near = near or [known for known in keys if known.rpartition(".")[2] == key.rpartition(".")[2]][:3]
     meant = f"did you mean {' or '.join(near)}?" if near else "--help lists the keys"

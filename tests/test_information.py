@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from grokplane.data import Digits, TeacherStudent
 from grokplane.losses import MSE
-from grokplane.metrics import Information, Pending
+from grokplane.metrics import Information, Job, Pending
 from grokplane.metrics.measured import Sample, measured
 from grokplane.mi import KDE, KSG, PCA, ClassKL, ConvAutoencoder, Ross, label_entropy
 from grokplane.models.conv import Conv
@@ -159,7 +160,10 @@ def test_a_process_estimates_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -
         while gauge._processes is None or not gauge._processes._idle:
             gauge.estimate(seen, range(len(members))).result()
         monkeypatch.setattr(Processes, "_here", None)
-        assert repr(gauge.estimate(seen, range(len(members))).result()) == repr(here)
+        pending = gauge.estimate(seen, range(len(members)))
+        while not pending.done():
+            time.sleep(0.01)
+        assert repr(pending.result()) == repr(here)
 
 
 def test_looking_changes_no_weight_and_records_of_a_stack_are_those_of_its_members_alone() -> None:
@@ -237,19 +241,32 @@ def test_noise_upstream_of_tokens_is_refused() -> None:
     assert found["MI(X;L)_train/layer 1"] == pytest.approx(middle, abs=1e-6)
 
 
+def begun() -> Future[dict[str, float]]:
+    future: Future[dict[str, float]] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
+def test_who_waits_does_what_nobody_has_begun() -> None:
+    first, second = begun(), Future[dict[str, float]]()
+    threading.Timer(0.05, first.set_result, [{"a": 1.0}]).start()
+    pending = Pending([Job(1, dict, first), Job(1, lambda: {"b": 2.0}, second)], 2, 0)
+    assert not pending.done()
+    assert pending.result() == [{}, {"a": 1.0, "b": 2.0}]
+    assert second.cancelled()
+
+
 def test_records_leave_in_order_and_wait_when_they_must() -> None:
-    slow: Future[dict[str, float]] = Future()
-    quick: Future[dict[str, float]] = Future()
+    slow, quick, later = (begun() for _ in range(3))
     quick.set_result({"b": 2.0})
     desk = Desk()
-    desk.put(0, [{"step": 0}], Pending([(0, slow)], 1, 2 * HELD))
+    desk.put(0, [{"step": 0}], Pending([Job(0, dict, slow)], 1, 2 * HELD))
     assert desk.take(before=0) == []
     desk.put(1, [{"step": 1}], None)
     threading.Timer(0.05, slow.set_result, [{"a": 1.0}]).start()
     assert desk.take() == [[{"step": 0, "a": 1.0}], [{"step": 1}]]
-    later: Future[dict[str, float]] = Future()
-    desk.put(2, [{"step": 2}, {}], Pending([(0, quick)], 2, 0))
-    desk.put(3, [{"step": 3}], Pending([(0, later)], 1, HELD))
+    desk.put(2, [{"step": 2}, {}], Pending([Job(0, dict, quick)], 2, 0))
+    desk.put(3, [{"step": 3}], Pending([Job(0, dict, later)], 1, HELD))
     assert desk.take(before=3) == [[{"step": 2, "b": 2.0}, {}]]
     threading.Timer(0.05, later.set_result, [{"c": 3.0}]).start()
     assert desk.take(before=math.inf) == [[{"step": 3, "c": 3.0}]]

@@ -3,7 +3,7 @@
 from grokplane.metrics.accuracy import Accuracy
 from grokplane.metrics.activations import Activations
 from grokplane.metrics.dead_neurons import DeadNeurons
-from grokplane.metrics.gauge import Gauge, Inputs, Pending
+from grokplane.metrics.gauge import Gauge, Inputs, Job, Pending
 from grokplane.metrics.gradients import Gradients
 from grokplane.metrics.information import Information, InformationChoice, Off
 from grokplane.metrics.learning_rate import LearningRate
@@ -26,6 +26,7 @@ __all__ = [
     "Information",
     "InformationChoice",
     "Inputs",
+    "Job",
     "LayerOutput",
     "LearningRate",
     "LogitScale",

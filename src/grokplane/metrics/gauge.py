@@ -51,6 +51,15 @@ class Inputs:
     log_points: int
 
 
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Values of one member: what makes them, and where they will be."""
+
+    member: int
+    task: Callable[[], Values]
+    future: Future[Values]
+
+
 class Pending:
     """The estimates of one log point while they are being made.
 
@@ -58,18 +67,22 @@ class Pending:
         held: bytes that it keeps in memory until then.
     """
 
-    def __init__(self, futures: Sequence[tuple[int, Future[Values]]], members: int, held: int) -> None:
-        self._futures, self._members, self.held = futures, members, held
+    def __init__(self, jobs: Sequence[Job], members: int, held: int) -> None:
+        self._jobs, self._members, self.held = jobs, members, held
 
     def done(self) -> bool:
         """Whether `result` returns at once."""
-        return all(future.done() for _, future in self._futures)
+        return all(job.future.done() for job in self._jobs)
 
     def result(self) -> list[Values]:
-        """The values of each member by metric name; waits for them. Members that were not asked for have none."""
+        """The values of each member by metric name; does itself, from the last on, what nobody has begun yet.
+
+        Members that were not asked for have none.
+        """
+        helped = {job: job.task() for job in reversed(self._jobs) if job.future.cancel()}
         found: list[Values] = [{} for _ in range(self._members)]
-        for member, future in self._futures:
-            found[member] |= future.result()
+        for job in self._jobs:
+            found[job.member] |= helped[job] if job in helped else job.future.result()
         return found
 
 
@@ -112,24 +125,24 @@ class Gauge:
     def estimate(self, seen: Observation, members: Sequence[int]) -> Pending:
         """Begin to estimate for these members, all layers, both subsets."""
         outputs = [output for subset in seen.subsets.values() for output in subset.layers.values()]
-        futures: list[tuple[int, Future[Values]]] = []
+        jobs: list[Job] = []
         # On a GPU the estimates would only queue up behind the training.
         if self._pool is None and self._options.workers > 0 and seen.learning_rate.device.type == "cpu":
             self._start(len(outputs) * len(members) * self._inputs.log_points)
         for member, (name, subset) in product(members, seen.subsets.items()):
             questions = self._asked(name, member, subset.mask[member], subset.targets[member])
-            futures.append((member, _known(questions.scalars)))
+            jobs.append(_known(member, questions.scalars))
             for layer, output in subset.layers.items():
                 task = partial(self._layer, questions, name, layer, output, member, seen.step)
-                futures.append((member, self._submit(task)))
-        return Pending(futures, len(self._inputs.seeds), sum(map(_size, outputs)))
+                if self._pool is None:
+                    jobs.append(_known(member, task()))
+                else:
+                    jobs.append(Job(member, task, self._pool.submit(task)))
+        return Pending(jobs, len(self._inputs.seeds), sum(map(_size, outputs)))
 
     def _start(self, calls: int) -> None:
         self._pool = ThreadPoolExecutor(self._options.workers, "information")
         self._processes = Processes(self._options.workers, partial(_prepared, torch.get_num_threads()), calls)
-
-    def _submit(self, task: Callable[[], Values]) -> Future[Values]:
-        return _known(task()) if self._pool is None else self._pool.submit(task)
 
     def _layer(
         self, questions: Questions, subset: str, layer: str, output: LayerOutput, member: int, step: int
@@ -160,10 +173,10 @@ def _size(output: LayerOutput) -> int:
     return sum(one.nbytes for one in tensors.values())
 
 
-def _known(values: Values) -> Future[Values]:
+def _known(member: int, values: Values) -> Job:
     future: Future[Values] = Future()
     future.set_result(values)
-    return future
+    return Job(member, lambda: values, future)
 
 
 def _prepared(threads: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Iterator
 from functools import partial
@@ -36,8 +37,9 @@ def submit() -> Iterator[Submit]:
 
 @pytest.fixture
 def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Inside]:
-    """A call of a program in this process, which need not import torch again: for calls that train nothing."""
-    earlier = signal.getsignal(signal.SIGTERM)
+    """A call of a program in this process, which need not import torch again."""
+    earlier, root = signal.getsignal(signal.SIGTERM), logging.getLogger()
+    before = root.level, list(root.handlers)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the programs set it for good
 
     def call_inside(*arguments: str, cwd: Path, program: str = "train.py") -> Call:
@@ -51,3 +53,8 @@ def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
 
     yield call_inside
     signal.signal(signal.SIGTERM, earlier)
+    for handler in root.handlers:  # Hydra's
+        if handler not in before[1]:
+            handler.close()
+    root.handlers[:] = before[1]
+    root.setLevel(before[0])

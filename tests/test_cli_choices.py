@@ -118,8 +118,8 @@ def test_a_diverging_run_ends_with_3_and_its_step(tmp_path: Path, inside: Inside
     assert digest(tmp_path) == before
 
 
-def test_a_run_that_was_to_stop_after_grokking_is_finished_early(tmp_path: Path) -> None:
-    finished(*EARLY, *QUIET, "model.hidden=[8]", "hydra.run.dir=run", cwd=tmp_path)
+def test_a_run_that_was_to_stop_after_grokking_is_finished_early(tmp_path: Path, inside: Inside) -> None:
+    inside(*EARLY, *QUIET, "mi=off", "model.hidden=[8]", "hydra.run.dir=run", cwd=tmp_path)
     recorded = summary(tmp_path / "run")
     assert recorded["status"] == "finished"
     assert recorded["steps"] < 500

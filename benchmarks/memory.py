@@ -18,7 +18,7 @@ ALLOWED = 0.05
 
 
 def peak_mebibytes(steps: int, folder: Path, overrides: list[str]) -> float:
-    """Peak resident memory of a run of that many steps,, with its default log points.
+    """Peak resident memory of a run of that many steps, with its default log points.
 
     Raises:
         subprocess.CalledProcessError: if the run fails.

@@ -22,6 +22,7 @@ TRAIN = Path(__file__).parents[1] / "train.py"
 PROCESSES = 2
 TINY = ("data.p=7", "data.train_fraction=0.5", "model.hidden=[8]", "model.embedding_dim=8", "train.threads=1")
 QUIET = ("record.figures=false", "record.wandb=disabled")
+PRECISE = (*QUIET, "mi=off", "train.threads=1", "train.dtype=float64", "log.every=1000")
 
 Call = subprocess.CompletedProcess[str]
 Submit = Callable[..., Future[Any]]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from command import last_checkpoint, state, summary
+from command import PRECISE, last_checkpoint, state, summary
 from torch import Tensor
 
 from grokplane import config
@@ -24,14 +24,6 @@ from grokplane.losses import CrossEntropy, StableMax
 from grokplane.predict import main, predict
 from grokplane.record import FolderLock
 
-COMMON = (
-    "mi=off",
-    "train.threads=1",
-    "train.dtype=float64",
-    "record.wandb=disabled",
-    "record.figures=false",
-    "log.every=1000",
-)
 P7 = ("data.p=7", "data.train_fraction=0.5", "model.hidden=[8]", "model.embedding_dim=8", "seed=3")
 TRANSFORMER = (
     *("model=transformer", "model.layers=1", "model.heads=2", "model.width=8", "model.mlp_width=12"),
@@ -55,7 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one trained run of each kind."""
     folder = tmp_path_factory.mktemp("runs")
     for name, overrides in RUNS.items():
-        execute([config.compose(["train.steps=10", *COMMON, *overrides])], [folder / name])
+        execute([config.compose(["train.steps=10", *PRECISE, *overrides])], [folder / name])
     return folder
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from command import last_checkpoint, state, summary
+from command import PRECISE, last_checkpoint, state, summary
 from matplotlib.image import imread
 from torch import Tensor, nn
 
@@ -27,14 +27,6 @@ from grokplane.app.pruning import Pruned, prune, sparsities
 from grokplane.app.trained import load
 from grokplane.prune import main
 
-COMMON = (
-    "mi=off",
-    "train.threads=1",
-    "train.dtype=float64",
-    "record.wandb=disabled",
-    "record.figures=false",
-    "log.every=1000",
-)
 P7 = ("data.p=7", "data.train_fraction=0.5", "seed=3")
 PERCEPTRON = (*P7, "model.hidden=[12,8]", "model.embedding_dim=8")
 RUNS = {
@@ -87,7 +79,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one trained run of each kind."""
     folder = tmp_path_factory.mktemp("runs")
     for name, overrides in RUNS.items():
-        execute([config.compose(["train.steps=10", *COMMON, *overrides])], [folder / name])
+        execute([config.compose(["train.steps=10", *PRECISE, *overrides])], [folder / name])
     return folder
 
 

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from grokplane.metrics import Pending
 from grokplane.train.observe import Record
 
-HELD = (
-    2**26
-)  # bytes of activations that log points may keep in memory until they are estimated; the last one always may
+# Bytes of activations that log points may keep in memory until they are estimated; the last one always may.
+HELD = 2**26
 
 
 class Desk:

@@ -80,7 +80,7 @@ class Decoder(nn.Module):
         block = nn.TransformerEncoderLayer(width, heads, mlp_width, dropout=0.0, batch_first=True, norm_first=True)
         self.blocks = nn.TransformerEncoder(block, layers, norm=nn.LayerNorm(width), enable_nested_tensor=False)
         self.unembedding = nn.Linear(width, vocabulary)
-        self.mask = nn.Transformer.generate_square_subsequent_mask(4)
+        self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(4))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits [B, C]."""
@@ -131,6 +131,11 @@ class Case:
     promises: Sequence[tuple[str, str, float]]
     pause: int = PAUSE
 
+    @property
+    def device(self) -> str:
+        """Where it trains."""
+        return self.member.train.device
+
     def members(self, count: int, grid: bool) -> list[Member]:
         """Members with seeds 0, 1, ...; in a grid each has a learning rate and a weight decay of its own too."""
         seeds = [replace(self.member, seed=seed) for seed in range(count)]
@@ -147,13 +152,13 @@ class Case:
         Args:
             members: give each of so many models a batch of its own [E, B, ...]; None: one batch [B, ...].
         """
-        examples = self.member.data.examples(0)
-        inputs, targets = examples.table.inputs[examples.train], examples.train_targets
+        examples, device = self.member.data.examples(0), self.device
+        inputs, targets = examples.table.inputs[examples.train].to(device), examples.train_targets.to(device)
         size = self.member.train.batch_size
         while isinstance(size, str):
             yield inputs, targets
         while True:
-            orders = [torch.randperm(len(targets)) for _ in range(members or 1)]
+            orders = [torch.randperm(len(targets), device=device) for _ in range(members or 1)]
             order = orders[0] if members is None else torch.stack(orders)
             for start in range(0, len(targets) - size + 1, size):
                 rows = order[..., start : start + size]
@@ -172,20 +177,21 @@ def products(*shapes: tuple[int, int, int, int]) -> int:
     return sum(2 * rows * inner * columns * times for rows, inner, columns, times in shapes)
 
 
-def cases(threads: int) -> list[Case]:
-    """What is timed, with members that use this number of threads.
+def cases(threads: int, device: str = "cpu") -> list[Case]:
+    """What is timed, with members that use this number of threads or this device.
 
     A linear layer costs three products an update (output, gradient of weight, gradient of input), the first layer on
     data two. The embedded forms do the first layer on the vocabulary (at an equation's fixed positions on one token),
     three products; the sum over a question's rows is a product with a constant matrix, two, or a gather, none.
     """
-    full = _train("full", threads)
+    pause = 10 if device == "cpu" else PAUSE
+    full = _train("full", threads, device)
     summed = _modular(Modular(RandomSplit()), MLP(), CrossEntropy(), full)
     equation = Modular(RandomSplit(), p=97, layout="equation", train_fraction=0.8)
     wide = MLP([128], embedding="concat", embedding_dim=128, init="kaiming")
-    concatenated = _modular(equation, wide, CrossEntropy(dtype="float64"), _train(512, threads))
-    images = _modular(RandomImages(), MLP([200, 200], embedding="none"), MSE(), _train(200, threads))
-    slow = _train(512, threads, pause=10)
+    concatenated = _modular(equation, wide, CrossEntropy(dtype="float64"), _train(512, threads, device))
+    images = _modular(RandomImages(), MLP([200, 200], embedding="none"), MSE(), _train(200, threads, device))
+    slow = _train(512, threads, device, pause)
     decoder = _modular(equation, Transformer(), CrossEntropy(), slow)
     recurrent = _modular(equation, LSTM(), CrossEntropy(), slow)
     pixels = products((200, 784, 200, 2), (200, 200, 200, 3), (200, 200, 10, 3))
@@ -198,8 +204,8 @@ def cases(threads: int) -> list[Case]:
         Case("enerrio", concatenated, concat, *ENERRIO_FLOPS, _stacks(1.5)),
         Case("enerrio, float32 loss", replace(concatenated, loss=CrossEntropy()), concat, *ENERRIO_FLOPS, _stacks(1.5)),
         Case(IMAGES, images, lambda: perceptron([784, 200, 200, 10]), pixels, pixels, [*_stacks(1.3), *RIVALS]),
-        Case("transformer", decoder, lambda: Decoder(99, 128, 4, 512, 2), *DECODER_FLOPS, SEQUENCES, pause=10),
-        Case("LSTM", recurrent, lambda: Recurrent(99, 128), *LSTM_FLOPS, SEQUENCES, pause=10),
+        Case("transformer", decoder, lambda: Decoder(99, 128, 4, 512, 2), *DECODER_FLOPS, SEQUENCES, pause),
+        Case("LSTM", recurrent, lambda: Recurrent(99, 128), *LSTM_FLOPS, SEQUENCES, pause),
     ]
 
 
@@ -231,8 +237,8 @@ LSTM_FLOPS = (
 )
 
 
-def _train(batch_size: int | str, threads: int, pause: int = NEVER) -> TrainOptions:
-    return TrainOptions(steps=NEVER, batch_size=batch_size, threads=threads, checkpoint_every=pause)
+def _train(batch_size: int | str, threads: int, device: str, pause: int = NEVER) -> TrainOptions:
+    return TrainOptions(NEVER, batch_size, device=device, threads=threads, checkpoint_every=pause)
 
 
 def _modular(data: Task, model: ModelChoice, loss: CrossEntropy | MSE, train: TrainOptions) -> Member:

@@ -11,6 +11,8 @@ from pathlib import Path
 import torch
 from cases import Case
 
+ON_A_GPU = [("solo", "solo, uncaptured", 0.0), ("16 grid", "16 grid, uncaptured", 0.0), ("256 grid", "bare", 0.0)]
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -57,9 +59,11 @@ def ratios(case: Case, timings: list[Timing]) -> list[Ratio]:
     """Every comparison of a case; promises about stacks are about two threads."""
     by_name = {timing.contender: timing for timing in timings}
     bound = {fast: fast == "solo" or timings[0].threads == 2 for fast, _, _ in case.promises}
+    asked = [*case.promises, *ON_A_GPU] if case.device != "cpu" else case.promises
     return [
         compare(by_name[fast], by_name[slow], least if least and bound[fast] else None)
-        for fast, slow, least in case.promises
+        for fast, slow, least in asked
+        if slow in by_name
     ]
 
 
@@ -82,19 +86,21 @@ def table(case: Case, timings: list[Timing], rate: float) -> str:
     return "\n".join(rows)
 
 
-def machine() -> str:
+def machine(device: str = "cpu") -> str:
     """Hardware, versions and load, in one line."""
+    gpu = "" if device == "cpu" else f"{torch.cuda.get_device_name(device)}, driven by "
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
     name = names[0] if names else platform.machine()
-    return f"{name}, {cores} cores, load {load:.2f}; Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{gpu}{name}, {cores} cores, load {load:.2f}; Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def report(case: Case, timings: list[Timing], rate: float) -> list[Ratio]:
     """Print a case's table and comparisons."""
-    print(f"\n## {case.name}, {timings[0].threads} threads ({rate:.0f} GFLOP/s)\n\n{table(case, timings, rate)}\n")
+    where = f"{timings[0].threads} threads" if case.device == "cpu" else case.device
+    print(f"\n## {case.name}, {where} ({rate:.0f} GFLOP/s)\n\n{table(case, timings, rate)}\n")
     found = ratios(case, timings)
     for one in found:
         print(f"{one.name:<28} {one.ratio:5.2f} ({one.low:.2f}-{one.high:.2f})  {one.verdict}", flush=True)

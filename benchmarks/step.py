@@ -21,7 +21,7 @@ from report import Ratio, Timing, machine, report
 
 from grokplane.train import Stack, run
 
-STACKED = 16
+STACKED, MANY = 16, 256
 
 Contender = Callable[[int], None]
 """Does that many steps."""
@@ -30,7 +30,7 @@ Contender = Callable[[int], None]
 def bare(case: Case) -> Contender:
     """The loop one would write for this one network: torch.nn, fused AdamW, tensors in memory."""
     torch.manual_seed(0)
-    network = case.bare()
+    network = case.bare().to(case.device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
     batches = case.batches()
 
@@ -44,10 +44,10 @@ def bare(case: Case) -> Contender:
     return steps
 
 
-def ours(case: Case, count: int, grid: bool) -> Contender:
-    """grokplane's own loop over a stack."""
+def ours(case: Case, count: int, grid: bool, capture: bool = True) -> Contender:
+    """grokplane's own loop over a stack; on a GPU without CUDA graph if asked."""
     stack = Stack(case.members(count, grid))
-    points = run(stack)
+    points = run(stack, capture=capture)
 
     def steps(count: int) -> None:
         until = stack.step + count
@@ -93,7 +93,11 @@ def contenders(case: Case) -> dict[str, tuple[Contender, int]]:
         "16 seeds": (ours(case, STACKED, grid=False), STACKED),
         "16 grid": (ours(case, STACKED, grid=True), STACKED),
     }
-    if case.name == IMAGES:
+    if case.device != "cpu":
+        found["solo, uncaptured"] = ours(case, 1, grid=False, capture=False), 1
+        found["16 grid, uncaptured"] = ours(case, STACKED, grid=True, capture=False), STACKED
+        found["256 grid"] = ours(case, MANY, grid=True), MANY
+    elif case.name == IMAGES:
         found["modelbatch"] = modelbatch(case, shared=False, fused=False), STACKED
         found["modelbatch, shared"] = modelbatch(case, shared=True, fused=False), STACKED
         found["modelbatch, fused"] = modelbatch(case, shared=False, fused=True), STACKED
@@ -104,12 +108,25 @@ def measure(case: Case, threads: int, rounds: int, seconds: float) -> list[Timin
     """Time all contenders of a case in turn, each for about `seconds` a round."""
     torch.set_num_threads(threads)
     rivals = contenders(case)
+    rivals = {name: (awaited(steps, case.device), members) for name, (steps, members) in rivals.items()}
     counts = {name: calibrate(steps, seconds, case.pause) for name, (steps, _) in rivals.items()}
     found: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(rounds):
         for name, (steps, members) in rivals.items():
             found[name].append(1e3 * elapsed(steps, counts[name]) / counts[name] / members)
     return [Timing(case.name, threads, name, values) for name, values in found.items()]
+
+
+def awaited(steps: Contender, device: str) -> Contender:
+    """Steps that are done when it returns; a GPU is still at them otherwise."""
+    if device == "cpu":
+        return steps
+
+    def done(count: int) -> None:
+        steps(count)
+        torch.cuda.synchronize(device)
+
+    return done
 
 
 def calibrate(steps: Contender, seconds: float, pause: int) -> int:
@@ -126,39 +143,47 @@ def elapsed(steps: Contender, count: int) -> float:
     return time.perf_counter() - start
 
 
-def matmul_rate(size: int = 1536, rounds: int = 15) -> float:
-    """GFLOP/s of a large float32 product at the current number of threads: the best of several."""
-    one, other = torch.randn(size, size), torch.randn(size, size)
+def matmul_rate(device: str, rounds: int = 15) -> float:
+    """GFLOP/s of a large float32 product on the device, a CPU at its current number of threads: the best of several."""
+    size = 1536 if device == "cpu" else 8192
+    one, other = torch.randn(2, size, size, device=device)
 
     def multiply(count: int) -> None:
         for _ in range(count):
             torch.mm(one, other)
 
-    return 2e-9 * size**3 / min(elapsed(multiply, 1) for _ in range(rounds))
+    multiply(1)
+    return 2e-9 * size**3 / min(elapsed(awaited(multiply, device), 1) for _ in range(rounds))
 
 
 def main() -> int:
-    """Time every case at every number of threads; 1 if a promise is not kept."""
+    """Time every case at every number of threads, or on a GPU; 1 if a promise is not kept."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--device", default="cpu", help="cpu or cuda, where one thread drives it")
     parser.add_argument("--case", nargs="+", help="only cases whose name starts so")
     parser.add_argument("--quick", action="store_true", help="3 short rounds in place of 9")
     parser.add_argument("--json", type=Path, help="write all timings there too")
     options = parser.parse_args()
     rounds, seconds = (3, 0.1) if options.quick else (9, 0.4)
-    print(machine())
+    where = machine(options.device)
+    print(where)
     timings: list[Timing] = []
     found: list[Ratio] = []
-    for threads in options.threads:
+    for threads in options.threads if options.device == "cpu" else [1]:
         torch.set_num_threads(threads)
-        rate = matmul_rate()
-        for case in cases(threads):
+        rate = matmul_rate(options.device)
+        for case in cases(threads, options.device):
             if options.case is None or case.name.startswith(tuple(options.case)):
                 measured = measure(case, threads, rounds, seconds)
                 timings += measured
                 found += report(case, measured, rate)
     if options.json:
-        record = {"machine": machine(), "timings": [asdict(t) for t in timings], "ratios": [asdict(r) for r in found]}
+        record = {
+            "machine": where,
+            "timings": [asdict(t) for t in timings],
+            "ratios": [asdict(r) for r in found],
+        }
         options.json.write_text(json.dumps(record, indent=1))
     return int(any(one.verdict.startswith("FAIL") for one in found))
 

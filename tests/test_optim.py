@@ -12,7 +12,16 @@ from builders import OPTIMIZERS
 from torch import Tensor, nn
 
 from grokplane import optim
-from grokplane.optim import Constant, Cosine, LinearWarmup, StackedOptimizer, TorchGroups, TorchOptimizer, freeze
+from grokplane.optim import (
+    Constant,
+    Cosine,
+    Directions,
+    Kept,
+    LinearWarmup,
+    StackedOptimizer,
+    TorchGroups,
+    TorchOptimizer,
+)
 from grokplane.options import ConfigError
 
 SHAPES = {"embedding": (9, 4), "weight": (5, 4), "bias": (5,)}
@@ -27,6 +36,8 @@ PLAIN: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "rmsprop": (torch.optim.RMSprop, {"alpha": 0.99, "eps": 1e-8}),
     "rmsprop_momentum": (torch.optim.RMSprop, {"alpha": 0.99, "eps": 1e-8, "momentum": 0.5}),
 }
+Form = type[TorchGroups] | type[Directions]
+FORM = pytest.mark.parametrize("form", [TorchGroups, Directions])
 EVERY = pytest.mark.parametrize("name", OPTIMIZERS)
 
 
@@ -43,8 +54,8 @@ def drawn(seed: int) -> dict[str, Tensor]:
     }
 
 
-def stacked(name: str) -> StackedOptimizer:
-    return TorchGroups(choices(name), {key: nn.Parameter(value) for key, value in drawn(0).items()})
+def stacked(name: str, form: Form = TorchGroups) -> StackedOptimizer:
+    return form(choices(name), {key: nn.Parameter(value) for key, value in drawn(0).items()})
 
 
 def advance(optimizer: StackedOptimizer, steps: range, alive: Tensor | None = None) -> None:
@@ -61,9 +72,9 @@ def advance(optimizer: StackedOptimizer, steps: range, alive: Tensor | None = No
 
 def masked_step(optimizer: StackedOptimizer, alive: Tensor) -> None:
     parameters = [(value.detach(), alive) for value in optimizer.parameters.values()]
-    restore = freeze([*parameters, *optimizer.masked(alive)])
+    kept = Kept([*parameters, *optimizer.masked(alive)])
     optimizer.step()
-    restore()
+    kept.put_back()
 
 
 def factor(step: int) -> float:
@@ -101,34 +112,37 @@ def assert_same_state(ours: StackedOptimizer, theirs: StackedOptimizer, member: 
         assert all(torch.equal(value, other[name][key]) for key, value in state.items() if key != but)
 
 
+@FORM
 @EVERY
-def test_each_member_is_updated_as_by_plain_torch_optim(name: str) -> None:
-    optimizer = stacked(name)
+def test_each_member_is_updated_as_by_plain_torch_optim(form: Form, name: str) -> None:
+    optimizer = stacked(name, form)
     advance(optimizer, range(100))
     for member in range(len(MEMBERS)):
         for key, expected in plain_result(name, member, 100).items():
             torch.testing.assert_close(optimizer.parameters[key][member].detach(), expected, rtol=1e-10, atol=1e-12)
 
 
+@FORM
 @EVERY
-def test_a_state_taken_mid_way_goes_on_bit_identically(name: str) -> None:
-    optimizer = stacked(name)
+def test_a_state_taken_mid_way_goes_on_bit_identically(form: Form, name: str) -> None:
+    optimizer = stacked(name, form)
     advance(optimizer, range(40))
     states = [optimizer.state(member) for member in range(len(MEMBERS))]
     parameters = {key: nn.Parameter(value.detach().clone()) for key, value in optimizer.parameters.items()}
-    copy = TorchGroups(choices(name), parameters)
+    copy = form(choices(name), parameters)
     copy.load(states)
     advance(optimizer, range(40, 60))
     advance(copy, range(40, 60))
     assert_same(copy, optimizer, range(len(MEMBERS)))
 
 
+@FORM
 @EVERY
-def test_a_members_state_fits_an_optimizer_of_its_own(name: str) -> None:
-    optimizer, member = stacked(name), 2
+def test_a_members_state_fits_an_optimizer_of_its_own(form: Form, name: str) -> None:
+    optimizer, member = stacked(name, form), 2
     advance(optimizer, range(30))
     alone = {key: nn.Parameter(value[member].detach().clone()[None]) for key, value in optimizer.parameters.items()}
-    solo = TorchGroups(choices(name)[member : member + 1], alone)
+    solo = form(choices(name)[member : member + 1], alone)
     solo.load([optimizer.state(member)])
     for step in range(30, 40):
         for key, gradient in drawn(1 + step).items():
@@ -139,9 +153,10 @@ def test_a_members_state_fits_an_optimizer_of_its_own(name: str) -> None:
         torch.testing.assert_close(alone[key].detach()[0], expected, rtol=1e-10, atol=1e-12)
 
 
+@FORM
 @EVERY
-def test_a_state_is_a_copy(name: str) -> None:
-    optimizer = stacked(name)
+def test_a_state_is_a_copy(form: Form, name: str) -> None:
+    optimizer = stacked(name, form)
     advance(optimizer, range(3))
     state = optimizer.state(1)
     kept = {key: {role: value.clone() for role, value in roles.items()} for key, roles in state.items()}
@@ -149,10 +164,11 @@ def test_a_state_is_a_copy(name: str) -> None:
     assert all(torch.equal(value, kept[key][role]) for key, roles in state.items() for role, value in roles.items())
 
 
+@FORM
 @EVERY
 @pytest.mark.parametrize("steps", [0, 5])
-def test_members_that_are_not_alive_stay_as_they_are(name: str, steps: int) -> None:
-    optimizer, free, before = stacked(name), stacked(name), stacked(name)
+def test_members_that_are_not_alive_stay_as_they_are(form: Form, name: str, steps: int) -> None:
+    optimizer, free, before = stacked(name, form), stacked(name, form), stacked(name, form)
     for each in (optimizer, free, before):
         advance(each, range(steps))
     alive = torch.tensor([True, False, True, False, True])

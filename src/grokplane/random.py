@@ -54,8 +54,15 @@ class Counters:
 
     def __init__(self, seeds: Sequence[int], stream: str) -> None:
         self._seeds, self._stream = list(seeds), stream
-        self._place: tuple[int, torch.device] | None = None
+        self._block: tuple[int, torch.device] | None = None
         self._keys = torch.empty(0)
+        self._step: tuple[int, torch.device] | None = None
+        self._now = torch.empty(0)
+
+    def at(self, step: int) -> None:
+        """Have a step's keys ready, where numbers were drawn last: a captured step (CUDA graph) reads them there."""
+        if self._step is not None:
+            self._keys_of(step, self._step[1])
 
     def bits(self, step: int, count: int, device: torch.device | str = "cpu") -> Tensor:
         """32 random bits for each of `count` indices, [E, count] int32."""
@@ -80,13 +87,20 @@ class Counters:
         return pairs.flatten(1)[:, :count].reshape(len(pairs), *shape)
 
     def _keys_of(self, step: int, device: torch.device) -> Tensor:
-        """The two keys of each member in this step [E, 2] int32."""
+        """The two keys of each member in this step [E, 2] int32; the same tensor for every step on one device."""
+        if self._step == (step, device):
+            return self._now
         block, row = divmod(step, self.BLOCK)
-        if self._place != (block, device):
+        if self._block != (block, device):
             words = [_words(seed, self._stream, block, 2 * self.BLOCK).view(np.int32) for seed in self._seeds]
             self._keys = torch.from_numpy(np.stack(words).reshape(-1, self.BLOCK, 2)).to(device)
-            self._place = block, device
-        return self._keys[:, row]
+            self._block = block, device
+        if self._step is not None and self._step[1] == device:
+            self._now.copy_(self._keys[:, row])
+        else:
+            self._now = self._keys[:, row].clone()
+        self._step = step, device
+        return self._now
 
 
 def _unit(bits: Tensor) -> Tensor:

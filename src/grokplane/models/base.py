@@ -60,7 +60,14 @@ class Signature:
 
 
 class StackedModel(nn.Module):
-    """E networks of one shape; every parameter has a leading member axis [E, ...]."""
+    """E networks of one shape; every parameter has a leading member axis [E, ...].
+
+    Attributes:
+        capturable: whether a step in training is the same sequence of kernels every time, with nothing asked of the
+            device on the way, so that it can be captured as a CUDA graph.
+    """
+
+    capturable = True
 
     def encode(self, inputs: Tensor) -> Tensor:
         """The parameter-free part of the forward pass, [E, B, L] -> [E, B, ...].
@@ -76,7 +83,7 @@ class StackedModel(nn.Module):
     def at(self, step: int) -> None:
         """Tell layers that draw random numbers which step it is."""
         for layer in self.noisy:
-            layer.step = step
+            layer.at(step)
 
     def pad(self, real: Tensor | None, training: bool) -> None:
         """Tell layers that reckon over the points of a batch which of them are real [E, B], bool; None: all of them.
@@ -127,6 +134,11 @@ class Noisy(nn.Module):
     def attach(self, name: str, seeds: Sequence[int], strengths: Sequence[float]) -> None:
         """Say whose numbers are drawn, and how strong the noise of each member is."""
         self.counters, self.strengths = Counters(seeds, name), list(strengths)
+
+    def at(self, step: int) -> None:
+        """Say which step it is."""
+        self.step = step
+        self.counters.at(step)
 
 
 class ModelChoice(Protocol):

@@ -69,6 +69,11 @@ class Noise(Noisy):
         self._streams = {True: _Normal(seeds, name), False: _Normal(seeds, f"{name} eval")}
         self._sigma = torch.tensor(self.strengths, dtype=torch.float32)
 
+    def at(self, step: int) -> None:
+        """See `Noisy`."""
+        super().at(step)
+        self._streams[self.training].counters.at(step)
+
     def forward(self, x: Tensor, measured: bool) -> tuple[Tensor, Tensor, Tensor | None]:
         """What goes on through the network, what is measured, and the noise's standard deviation [E] in it.
 
@@ -99,7 +104,7 @@ class _Normal:
 
     def __init__(self, seeds: Sequence[int], stream: str) -> None:
         self._seeds, self._stream = list(seeds), stream
-        self._counters = Counters(seeds, stream)
+        self.counters = Counters(seeds, stream)
 
     def __call__(self, step: int, x: Tensor) -> Tensor:
         """Of the shape and on the device of x [E, B, ...], float32."""
@@ -115,7 +120,7 @@ class _Normal:
 
     def _hashed(self, step: int, count: int, x: Tensor) -> Tensor:
         """Off the CPU they would have to be brought there in every step."""
-        return self._counters.normal(step, (count,), x.device)
+        return self.counters.normal(step, (count,), x.device)
 
 
 def _deviation(x: Tensor, real: Tensor | None) -> Tensor:

@@ -2,19 +2,21 @@
 
 from grokplane.optim.adam import Adam
 from grokplane.optim.adamw import AdamW
-from grokplane.optim.base import MemberState, OptimizerChoice, StackedOptimizer, masks_over
+from grokplane.optim.base import Factor, MemberState, OptimizerChoice, StackedOptimizer, masks_over
 from grokplane.optim.constant_norm import ConstantNorm
+from grokplane.optim.directions import Directions
 from grokplane.optim.grokfast import GrokfastEMA, GrokfastMA
 from grokplane.optim.initial_decay import InitialDecay
 from grokplane.optim.muon import Muon
 from grokplane.optim.noise import UpdateNoise, WeightNoise
 from grokplane.optim.orthograd import OrthoGrad
 from grokplane.optim.rmsprop import RMSprop
-from grokplane.optim.rules import Context, Rule, RuleChoice, check_together, freeze
+from grokplane.optim.rules import Context, Kept, Rule, RuleChoice, check_together
 from grokplane.optim.sam import SAM
 from grokplane.optim.schedules import Constant, Cosine, LinearWarmup, Schedule
 from grokplane.optim.sgd import SGD
-from grokplane.optim.torch_groups import TorchGroups, TorchOptimizer
+from grokplane.optim.torch_groups import TorchGroups
+from grokplane.optim.torch_optimizer import TorchOptimizer
 
 __all__ = [
     "SAM",
@@ -25,9 +27,12 @@ __all__ = [
     "ConstantNorm",
     "Context",
     "Cosine",
+    "Directions",
+    "Factor",
     "GrokfastEMA",
     "GrokfastMA",
     "InitialDecay",
+    "Kept",
     "LinearWarmup",
     "MemberState",
     "Muon",
@@ -43,6 +48,5 @@ __all__ = [
     "UpdateNoise",
     "WeightNoise",
     "check_together",
-    "freeze",
     "masks_over",
 ]

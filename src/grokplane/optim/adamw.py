@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from grokplane.optim.torch_groups import TorchOptimizer
+from grokplane.optim.torch_optimizer import TorchOptimizer
 from grokplane.options import option
 
 
@@ -16,6 +16,7 @@ class AdamW(TorchOptimizer):
     algorithm: ClassVar = torch.optim.AdamW
     fixed: ClassVar[dict[str, Any]] = {"fused": True}
     kernel: ClassVar = staticmethod(torch.ops.aten._fused_adamw_.default)
+    decoupled: ClassVar = True
 
     lr: float = option(1e-3, "learning rate", at_least=0, stackable=True)
     weight_decay: float = option(1.0, "decoupled weight decay, times lr at each step", at_least=0, stackable=True)

@@ -15,6 +15,10 @@ MemberState = dict[str, dict[str, Tensor]]
 """By parameter name, what is remembered of it for one member (torch.optim's own names)."""
 
 
+Factor = float | Tensor
+"""What the schedule makes of every learning rate; off the CPU a tensor [], which a captured step (CUDA graph) reads."""
+
+
 class OptimizerChoice(Protocol):
     """A choice of the config group `optimizer`: how one member is updated."""
 
@@ -57,7 +61,7 @@ class StackedOptimizer:
         """The members' learning rates of one parameter before the schedule."""
         return self.rates
 
-    def schedule(self, factor: float) -> None:
+    def schedule(self, factor: Factor) -> None:
         """Set every member's learning rate to its own base rate times the factor."""
         raise NotImplementedError(f"{type(self).__name__} has no schedule")
 
@@ -65,8 +69,8 @@ class StackedOptimizer:
         """Update all parameters in place from their gradients [E, ...]."""
         raise NotImplementedError(f"{type(self).__name__} has no step")
 
-    def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Its state's tensors with a member axis, each with the part of the mask [E] that belongs to its members."""
+    def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor | None]]:
+        """Its state's tensors, each with the part of the mask [E] that belongs to its members; None: all share it."""
         raise NotImplementedError(f"{type(self).__name__} lists no state")
 
     def state(self, member: int) -> MemberState:

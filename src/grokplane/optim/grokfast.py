@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grokplane.optim.base import per_member
+from grokplane.optim.base import Factor, per_member
 from grokplane.optim.rules import Context, Rule, gradients
 from grokplane.options import option
 from grokplane.resources import check_fits
@@ -53,7 +53,7 @@ class _EMA(Rule):
         self._rest = {name: 1 - per_member(alphas, value) for name, value in self.parameters.items()}
         self._lamb = {name: per_member(lambs, value) for name, value in self.parameters.items()}
 
-    def before(self, step: int, factor: float) -> None:  # noqa: ARG002 (the rule's arguments)
+    def before(self, step: int, factor: Factor) -> None:  # noqa: ARG002 (the rule's arguments)
         """Filter every gradient."""
         for name, gradient in gradients(self.parameters).items():
             mean = self.memory["mean"][name]
@@ -66,6 +66,8 @@ class _EMA(Rule):
 
 class _MA(Rule):
     """A ring of gradients and their sum, which is taken anew each time round, so that round-off does not pile up."""
+
+    capturable = False  # every step has its own slot
 
     def __init__(self, choices: Sequence[GrokfastMA], context: Context) -> None:
         super().__init__(context)
@@ -87,7 +89,7 @@ class _MA(Rule):
         slot = step % self._window
         return [ring[:, slot] for ring in self.memory["ring"].values()] + list(self.memory["sum"].values())
 
-    def before(self, step: int, factor: float) -> None:  # noqa: ARG002 (the rule's arguments)
+    def before(self, step: int, factor: Factor) -> None:  # noqa: ARG002 (the rule's arguments)
         """Filter every gradient."""
         slot = step % self._window
         for name, gradient in gradients(self.parameters).items():

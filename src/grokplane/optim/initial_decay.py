@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grokplane.optim.base import per_member
+from grokplane.optim.base import Factor, per_member
 from grokplane.optim.rules import Context, Rule
 from grokplane.options import option
 
@@ -33,7 +33,7 @@ class _InitialDecay(Rule):
             pairs = zip(context.rates(name), choices, strict=True)
             self._decay[name] = per_member([rate * choice.strength for rate, choice in pairs], value)
 
-    def before(self, step: int, factor: float) -> None:  # noqa: ARG002 (the rule's arguments)
+    def before(self, step: int, factor: Factor) -> None:  # noqa: ARG002 (the rule's arguments)
         """Pull every parameter."""
         for name, value in self.parameters.items():
             value.lerp_(self._start[name], factor * self._decay[name])

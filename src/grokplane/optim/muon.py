@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from grokplane.optim.adamw import AdamW
-from grokplane.optim.base import MemberState, Parameters, StackedOptimizer, per_member
-from grokplane.optim.torch_groups import TorchGroups
+from grokplane.optim.base import Factor, MemberState, Parameters, StackedOptimizer, per_member
 from grokplane.options import ConfigError, option
 
 # The quintic iteration of the source: it takes singular values to about 1, quickly and not exactly.
@@ -49,7 +48,8 @@ class _StackedMuon(StackedOptimizer):
 
     def __init__(self, choices: Sequence[Muon], parameters: Parameters, hidden: Sequence[str]) -> None:
         super().__init__(parameters, [choice.lr for choice in choices])
-        self._choice, self._factor = choices[0], 1.0
+        self._choice = choices[0]
+        self._factor: Factor = 1.0
         self._hidden = {name: parameters[name] for name in hidden}
         self._momentum = {name: torch.zeros_like(value) for name, value in self._hidden.items()}
         self._rate = {name: per_member(self.rates, value) for name, value in self._hidden.items()}
@@ -57,13 +57,13 @@ class _StackedMuon(StackedOptimizer):
         self._decay = {name: per_member(decays, value) for name, value in self._hidden.items()}
         others = {name: value for name, value in parameters.items() if name not in self._hidden}
         adamw = [AdamW(one.adamw_lr, one.weight_decay, one.adamw_betas, one.adamw_eps) for one in choices]
-        self._others = TorchGroups(adamw, others)
+        self._others = AdamW.stacked(adamw, others, [])
 
     def rates_of(self, name: str) -> Sequence[float]:
         """Those of Muon or of AdamW."""
         return self.rates if name in self._hidden else self._others.rates
 
-    def schedule(self, factor: float) -> None:
+    def schedule(self, factor: Factor) -> None:
         """Set both learning rates to their base rates times the factor."""
         self._factor = factor
         self._others.schedule(factor)
@@ -76,17 +76,17 @@ class _StackedMuon(StackedOptimizer):
                 direction = self._direction(name, weight.grad)
                 rows, columns = weight.shape[1:]
                 weight.mul_(1 - self._factor * self._decay[name])
-                scale = max(1, rows / columns) ** 0.5 * self._factor
-                weight.addcmul_(orthogonalised(direction, self._choice.iterations), self._rate[name], value=-scale)
+                rate, longest = self._factor * self._rate[name], max(1, rows / columns) ** 0.5
+                weight.addcmul_(orthogonalised(direction, self._choice.iterations), rate, value=-longest)
         self._others.step()
 
     def _direction(self, name: str, gradient: Tensor) -> Tensor:
         momentum = self._momentum[name].lerp_(gradient, 1 - self._choice.momentum)
         return gradient.lerp(momentum, self._choice.momentum) if self._choice.nesterov else momentum
 
-    def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """The momenta and AdamW's state."""
-        return [(value, alive) for value in self._momentum.values()] + self._others.masked(alive)
+        return [*((value, alive) for value in self._momentum.values()), *self._others.masked(alive)]
 
     def state(self, member: int) -> MemberState:
         """A copy of one member's momenta and AdamW state."""

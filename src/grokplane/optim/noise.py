@@ -44,6 +44,11 @@ class _Noise(Rule):
         self._sigma = {name: per_member(sigmas, value) for name, value in self.parameters.items()}
         self._counters = {name: Counters(context.seeds, f"{stream} {name}") for name in self.parameters}
 
+    def at(self, step: int) -> None:
+        """Have the step's random numbers ready."""
+        for counters in self._counters.values():
+            counters.at(step)
+
     def add(self, step: int) -> None:
         """Add this step's noise to every parameter in place."""
         with torch.no_grad():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from grokplane.optim.base import Factor
 from grokplane.optim.rules import Context, Rule, gradients
 
 TINY = 1e-30
@@ -29,7 +30,7 @@ class OrthoGrad:
 class _OrthoGrad(Rule):
     """g <- (g - (w.g / w.w) w), rescaled to the length of g; w a whole parameter of one member."""
 
-    def before(self, step: int, factor: float) -> None:  # noqa: ARG002 (the rule's arguments)
+    def before(self, step: int, factor: Factor) -> None:  # noqa: ARG002 (the rule's arguments)
         """Filter every gradient."""
         for name, gradient in gradients(self.parameters).items():
             g, w = gradient.flatten(1), self.parameters[name].detach().flatten(1)

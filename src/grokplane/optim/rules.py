@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from grokplane.optim.base import MemberState, Parameters, masks_over
+from grokplane.optim.base import Factor, MemberState, Parameters, masks_over
 from grokplane.options import ConfigError
 
 Backward = Callable[[], Tensor]
@@ -41,17 +41,23 @@ class Rule:
     Attributes:
         parameters: the stack's, [E, ...].
         memory: what must be remembered from step to step: by name, by parameter name, [E, ...].
+        capturable: whether it does the same in every step but the first, but for what `at` lays ready on the device.
     """
+
+    capturable = True
 
     def __init__(self, context: Context) -> None:
         self.parameters = context.parameters
         self.memory: dict[str, dict[str, Tensor]] = {}
 
+    def at(self, step: int) -> None:
+        """Hear which step it is, ahead of all that follows; a captured step (CUDA graph) hears nothing else."""
+
     def around(self, step: int, backward: Backward) -> Backward:  # noqa: ARG002 (the rule's arguments)
         """The backward pass as this rule wants it."""
         return backward
 
-    def before(self, step: int, factor: float) -> None:
+    def before(self, step: int, factor: Factor) -> None:
         """Change gradients (or weights) in place, ahead of the optimizer; `factor` is the schedule's."""
 
     def after(self, step: int) -> None:
@@ -107,15 +113,26 @@ def member_norms(tensors: Sequence[Tensor]) -> Tensor:
     return torch.stack([tensor.flatten(1).norm(dim=1) for tensor in tensors]).norm(dim=0)
 
 
-def freeze(pairs: Sequence[tuple[Tensor, Tensor]]) -> Callable[[], None]:
-    """Note tensors [E', ...] as they are; the function returned puts back those of members whose mask [E'] is unset."""
-    before = [(tensor, tensor.clone(), masks_over(alive, tensor)) for tensor, alive in pairs]
+class Kept:
+    """Tensors [E', ...] as they are now, to be put back.
 
-    def restore() -> None:
-        for tensor, old, mask in before:
-            tensor.copy_(torch.where(mask, tensor, old))
+    Args:
+        pairs: each with a mask of its members [E'], read when they are put back; None: it belongs to all.
+    """
 
-    return restore
+    def __init__(self, pairs: Sequence[tuple[Tensor, Tensor | None]]) -> None:
+        self._kept = [(tensor, tensor.clone(), alive) for tensor, alive in pairs]
+
+    def put_back(self) -> None:
+        """The members whose mask is unset are what they were."""
+        for tensor, old, alive in self._kept:
+            if alive is not None:
+                tensor.copy_(torch.where(masks_over(alive, tensor), tensor, old))
+
+    def put_all_back(self) -> None:
+        """All members are what they were."""
+        for tensor, old, _ in self._kept:
+            tensor.copy_(old)
 
 
 def check_together(rules: Mapping[str, object]) -> None:

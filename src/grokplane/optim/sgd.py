@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from grokplane.optim.torch_groups import TorchOptimizer
+from grokplane.optim.torch_optimizer import TorchOptimizer
 from grokplane.options import ConfigError, option
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from grokplane.optim.base import MemberState, Parameters, StackedOptimizer
+from grokplane.optim.base import Factor, MemberState, Parameters, StackedOptimizer
+
+if TYPE_CHECKING:
+    from grokplane.optim.torch_optimizer import TorchOptimizer
 
 Kernel = Callable[..., Any]
 
@@ -31,26 +34,6 @@ def _spare_the_compiler() -> None:
 
 
 _spare_the_compiler()
-
-
-@dataclass(frozen=True)
-class TorchOptimizer:
-    """A torch.optim class and its options: the fields are the options' names. Choices of `optimizer` derive from it."""
-
-    algorithm: ClassVar[type[torch.optim.Optimizer]]
-    fixed: ClassVar[dict[str, Any]] = {}
-    kernel: ClassVar[Kernel | None] = None
-    """torch's fused kernel of the algorithm, if it is of Adam's form; see `TorchGroups`."""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options of a param group."""
-        return {spec.name: getattr(self, spec.name) for spec in fields(self)}
-
-    @classmethod
-    def stacked(cls, choices: Sequence[Any], parameters: Parameters, hidden: Sequence[str]) -> StackedOptimizer:  # noqa: ARG003
-        """The members' optimizer; see OptimizerChoice."""
-        return TorchGroups(choices, parameters)
 
 
 class _Moments(NamedTuple):
@@ -90,10 +73,16 @@ class TorchGroups(StackedOptimizer):
             self._run(choices, list(numbers)) for _, numbers in groupby(range(len(choices)), choices.__getitem__)
         ]
         kind = type(choices[0])
-        self._optimizer = kind.algorithm([run.group for run in self._runs], **kind.fixed)  # type: ignore[call-arg]
+        self._optimizer = kind.algorithm([run.group for run in self._runs], **self._fixed(kind))  # type: ignore[call-arg]
         self._bare_step = inspect.unwrap(kind.algorithm.step)  # see _spare_the_compiler
         self._kernel = kind.kernel
         self._moments: list[_Moments] = []
+
+    def _fixed(self, kind: type[TorchOptimizer]) -> dict[str, Any]:
+        """Options of the algorithm that are not the user's; off the CPU it must not ask the device for its step."""
+        on_cpu = next(iter(self.parameters.values())).device.type == "cpu"
+        takes = "capturable" in inspect.signature(kind.algorithm).parameters
+        return kind.fixed | ({"capturable": True} if takes and not on_cpu else {})
 
     def _run(self, choices: Sequence[TorchOptimizer], numbers: list[int]) -> _Run:
         start, stop = numbers[0], numbers[-1] + 1
@@ -103,7 +92,7 @@ class TorchGroups(StackedOptimizer):
         options = choices[start].options
         return _Run(start, stop, views, {"params": list(views.values()), **options}, options["lr"])
 
-    def schedule(self, factor: float) -> None:
+    def schedule(self, factor: Factor) -> None:
         """Set every member's learning rate to its own base rate times the factor."""
         for run, group in zip(self._runs, self._optimizer.param_groups, strict=True):
             group["lr"] = run.lr * factor
@@ -160,14 +149,13 @@ class TorchGroups(StackedOptimizer):
             for run, gradient in zip(self._runs, parameter.grad.split(sizes), strict=True):
                 run.views[name].grad = gradient
 
-    def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Its state's tensors, each with the mask of the members it belongs to."""
         return [
-            (value, alive[run.start : run.stop])
+            (value, alive[run.start : run.stop] if value.shape == view.shape else None)
             for run in self._runs
             for view in run.views.values()
             for value in self._state(view).values()
-            if value.shape == view.shape
         ]
 
     def _state(self, view: nn.Parameter) -> dict[str, Tensor]:
@@ -192,7 +180,8 @@ class TorchGroups(StackedOptimizer):
                 for key, first in members[0].items():
                     per_member = first.shape == view.shape[1:] and key != "step"
                     value = torch.stack([state[key] for state in members]) if per_member else first.clone()
-                    # torch.optim keeps step counts on the CPU, except those of fused updates.
-                    on_cpu = key == "step" and not self._optimizer.defaults.get("fused")
+                    # torch.optim keeps step counts on the CPU, except those of fused and of capturable updates.
+                    options = self._optimizer.defaults
+                    on_cpu = key == "step" and not (options.get("fused") or options.get("capturable"))
                     self._optimizer.state[view][key] = value if on_cpu else value.to(view.device)
         self._share_steps()

@@ -1,4 +1,4 @@
-"""The loop. Read from top to bottom: run -> advance -> update."""
+"""The loop. Read from top to bottom: run -> advance -> `update` in step.py."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
-from grokplane.optim import masks_over
+from grokplane.train.capture import CapturedSteps
 from grokplane.train.desk import Desk
 from grokplane.train.member import Member
 from grokplane.train.observe import Record, measure, observe
 from grokplane.train.stack import Stack
+from grokplane.train.step import Batch, gather, update, whole
 
 # Steps whose batch indices are drawn and moved to the device together, and the longest stretch without a sign of life.
 CHUNK = 100
@@ -47,16 +47,18 @@ def train(members: Sequence[Member]) -> Iterator[Point]:
     return run(Stack(members))
 
 
-def run(stack: Stack, stop: Callable[[], bool] = lambda: False) -> Iterator[Point]:
+def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = True) -> Iterator[Point]:
     """Train a stack from its step to `train.steps`, pausing at log points, at checkpoints and every CHUNK steps.
 
     Args:
         stack: what to train; its state at a pause is that of the point's step.
         stop: asked after every step; when it says yes the loop pauses once more and ends.
+        capture: capture the step as a CUDA graph where that can be done; the same bits, sooner.
     """
     member = stack.members[0]
     steps = member.train.steps
-    batch = None if stack.batches is not None else _whole(stack)
+    batch = None if stack.batches is not None else whole(stack)
+    captured = CapturedSteps(stack, batch) if capture and stack.capturable else None
     told = [False] * len(stack.members)
     timer = _Timer()
     with stack.gauge or nullcontext():
@@ -75,7 +77,7 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False) -> Iterator[Poin
                 return
             until = min(steps, member.log.next_after(stack.step), _next_checkpoint(stack), stack.step + CHUNK)
             with timer:
-                timer.steps += _advance(stack, until, batch, stop)
+                timer.steps += _advance(stack, until, batch, captured, stop)
                 bool(stack.alive.any())  # a device may still be at it: wait, so that the time is that of the steps
             if stop() and stack.step < steps:
                 yield from (Point(stack.step, older) for older in desk.take(before=math.inf))
@@ -105,93 +107,21 @@ def _log(stack: Stack, told: Sequence[bool], timer: _Timer, last: bool, desk: De
     desk.put(stack.step, [record if want else {} for record, want in zip(records, wanted, strict=True)], estimates)
 
 
-def _advance(stack: Stack, until: int, batch: _Batch | None, stop: Callable[[], bool]) -> int:
+def _advance(
+    stack: Stack, until: int, batch: Batch | None, captured: CapturedSteps | None, stop: Callable[[], bool]
+) -> int:
     """Do the updates up to step `until`, or fewer if asked to stop or if no member is left; the number done."""
     start, positions = stack.step, stack.positions(stack.step, until)
+    if captured is not None and captured.advance(positions, until, stop):
+        return stack.step - start
     for number in range(until - start):
-        _update(stack, _gather(stack, positions[number]) if batch is None and positions is not None else batch)
+        update(stack, gather(stack, positions[number]) if batch is None and positions is not None else batch)
         if stack.device.type == "cpu" and not stack.alive.any():
             break
         stack.step += 1
         if stop():
             break
     return stack.step - start
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """What one update learns from.
-
-    Attributes:
-        encoded: questions [E, B, ...].
-        targets: answers [E, B].
-        real: 1 for points and 0 for padding [E, B]; None where nothing is padding.
-        count: number of real points [E].
-    """
-
-    encoded: Tensor
-    targets: Tensor
-    real: Tensor | None
-    count: Tensor
-
-    def mean(self, losses: Tensor) -> Tensor:
-        """Each member's mean loss [E]."""
-        return losses.mean(1) if self.real is None else (losses * self.real).sum(1) / self.count
-
-
-def _gather(stack: Stack, positions: Tensor) -> _Batch:
-    inputs, targets = stack.examples.train.batch(positions)
-    return _Batch(stack.network.encode(inputs), targets, None, stack.examples.train.count)
-
-
-def _whole(stack: Stack) -> _Batch:
-    """The full batch, encoded once; members with fewer points than others are padded."""
-    subset = stack.examples.train
-    real = None if bool(subset.mask.all()) else subset.mask.to(stack.dtype)
-    return _Batch(stack.network.encode(subset.inputs()), subset.targets, real, subset.count)
-
-
-def _update(stack: Stack, batch: _Batch | None) -> None:
-    """One step: forward, loss and backward as the rules want them, then the optimizer."""
-    assert batch is not None
-    member = stack.members[0]
-    stack.network.at(stack.step)
-
-    def backward() -> Tensor:
-        for parameter in stack.parameters.values():
-            parameter.grad = None
-        means = batch.mean(member.loss(stack.network(batch.encoded), batch.targets))
-        means.sum().backward()
-        for parameter in stack.parameters.values():
-            if parameter.grad is None:  # the loss does not reach it; its weight decay does
-                parameter.grad = torch.zeros_like(parameter)
-        return means.detach()
-
-    before = [value.clone() for value in stack.buffers]
-    for rule in stack.rules.values():
-        backward = rule.around(stack.step, backward)
-    means = backward()
-    factor = member.schedule(stack.step, member.train.steps)
-    if stack.device.type == "cpu" and math.isfinite(means.sum().item()) and bool(stack.alive.all()):
-        _apply(stack, factor)  # on a CPU nothing waits for the question, and masking costs copies
-        return
-    stack.mark_diverged(~torch.isfinite(means))
-    for value, old in zip(stack.buffers, before, strict=True):
-        value.copy_(torch.where(masks_over(stack.alive, value), value, old))
-    restore = stack.freezer()
-    _apply(stack, factor)
-    restore()
-
-
-@torch.no_grad()
-def _apply(stack: Stack, factor: float) -> None:
-    """Gradients to weights."""
-    for rule in stack.rules.values():
-        rule.before(stack.step, factor)
-    stack.optimizer.schedule(factor)
-    stack.optimizer.step()
-    for rule in stack.rules.values():
-        rule.after(stack.step)
 
 
 def _note_grokking(stack: Stack, records: Sequence[Record]) -> None:

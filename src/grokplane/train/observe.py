@@ -24,7 +24,7 @@ def observe(stack: Stack, seconds_per_step: float | None) -> Observation:
     given by the step) and leaves parameters, their `.grad` and the optimizer as they are.
     """
     stack.network.eval()
-    stack.network.at(stack.step)
+    stack.at(stack.step)
     train = _subset(stack, stack.examples.train)
     gradients = _gradients_of(stack, train)
     with torch.no_grad():

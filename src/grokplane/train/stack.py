@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from grokplane import data, models
 from grokplane.data import SAMPLERS, Batches, StackedExamples
 from grokplane.metrics import Inputs
 from grokplane.models import Signature
-from grokplane.optim import Context, freeze
+from grokplane.optim import Context, Factor, Kept
 from grokplane.options import ConfigError
 from grokplane.resources import cores, keep_freed_memory
 from grokplane.train.grok import GrokMarks
@@ -30,8 +30,9 @@ class Stack:
         buffers: what the network's forward pass changes in training and a checkpoint holds, [E, ...].
         rules: what is added to the plain update, by name, in the order of the config.
         gauge: estimates mutual information at log points; None where nobody asked for it.
-        alive: members that are still updated [E], bool, on the device.
-        diverged: first step whose training loss was not finite [E] int64, -1 where none; on the device.
+        alive: members that are still updated [E], bool, on the device; changed in place.
+        diverged: first step whose training loss was not finite [E] int64, -1 where none; on the device, in place too.
+        factor: what the schedule makes of every learning rate in the present step.
         marks: when each fitted and generalised.
 
     Raises:
@@ -70,19 +71,39 @@ class Stack:
         self.alive = torch.ones(len(members), dtype=torch.bool, device=self.device)
         self.diverged = torch.full((len(members),), -1, device=self.device)
         self.marks = [GrokMarks() for _ in members]
+        on_cpu = self.device.type == "cpu"
+        self.factor: Factor = 1.0 if on_cpu else torch.ones((), dtype=torch.float64, device=self.device)
+        self._clock = torch.zeros((), dtype=torch.int64, device=self.device)
+
+    @property
+    def capturable(self) -> bool:
+        """Whether a step can be captured as a CUDA graph."""
+        return self.device.type == "cuda" and all(part.capturable for part in (self.network, *self.rules.values()))
+
+    def at(self, step: int) -> None:
+        """Tell all that depends on the step which one it is, on the device too, where a captured step reads it."""
+        self._clock.fill_(step)
+        self.network.at(step)
+        for rule in self.rules.values():
+            rule.at(step)
+        factor = self.members[0].schedule(step, self.members[0].train.steps)
+        if isinstance(self.factor, Tensor):
+            self.factor.fill_(factor)
+        else:
+            self.factor = factor
 
     def mark_diverged(self, lost: Tensor) -> None:
-        """Note at the present step those of the living members whose training loss is not finite [E], bool."""
+        """Note those of the living members whose training loss is not finite [E], bool, in the step told to `at`."""
         lost = lost.to(self.device) & self.alive
-        self.diverged = torch.where(lost, self.step, self.diverged)
-        self.alive = self.alive & ~lost
+        self.diverged.copy_(torch.where(lost, self._clock, self.diverged))
+        self.alive.logical_and_(~lost)
 
-    def freezer(self) -> Callable[[], None]:
-        """Note what an update changes; the function returned puts back what belongs to members that are not alive."""
+    def keep(self) -> Kept:
+        """Note what an update changes, to put back what belongs to members that are not alive then."""
         values = [value.detach() for value in self.parameters.values()]
         for rule in self.rules.values():
             values += rule.changing(self.step)
-        return freeze([(value, self.alive) for value in values] + self.optimizer.masked(self.alive))
+        return Kept([*((value, self.alive) for value in values), *self.optimizer.masked(self.alive)])
 
     def step_of(self, member: int) -> int:
         """Updates done of one member: those of the stack, or those before its loss ceased to be finite."""
@@ -148,6 +169,8 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError):  # torch raises the latter where it was built without the device
         here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         raise ConfigError("train.device", name, f"no such device here; allowed: {', '.join(here)}") from None
+    if device.type == "cuda":  # convolutions as exact as all else, and the same in every run
+        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
     return device
 
 

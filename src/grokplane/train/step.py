@@ -1,0 +1,99 @@
+"""One step: forward, loss and backward as the rules want them, then the optimizer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grokplane.optim import masks_over
+from grokplane.train.stack import Stack
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one update learns from.
+
+    Attributes:
+        encoded: questions [E, B, ...].
+        targets: answers [E, B].
+        real: 1 for points and 0 for padding [E, B]; None where nothing is padding.
+        count: number of real points [E].
+    """
+
+    encoded: Tensor
+    targets: Tensor
+    real: Tensor | None
+    count: Tensor
+
+    def mean(self, losses: Tensor) -> Tensor:
+        """Each member's mean loss [E]."""
+        return losses.mean(1) if self.real is None else (losses * self.real).sum(1) / self.count
+
+
+def gather(stack: Stack, positions: Tensor) -> Batch:
+    """The points at these positions [E, B] in the members' training subsets."""
+    inputs, targets = stack.examples.train.batch(positions)
+    return Batch(stack.network.encode(inputs), targets, None, stack.examples.train.count)
+
+
+def whole(stack: Stack) -> Batch:
+    """The full batch, encoded once; members with fewer points than others are padded."""
+    subset = stack.examples.train
+    real = None if bool(subset.mask.all()) else subset.mask.to(stack.dtype)
+    return Batch(stack.network.encode(subset.inputs()), subset.targets, real, subset.count)
+
+
+def update(stack: Stack, batch: Batch | None) -> None:
+    """Update the members that are alive; one whose loss is not finite dies of it, and stays as it was."""
+    assert batch is not None
+    stack.at(stack.step)
+    before = [value.clone() for value in stack.buffers]
+    means = _backward(stack, batch)
+    if stack.device.type == "cpu" and math.isfinite(means.sum().item()) and bool(stack.alive.all()):
+        _apply(stack)  # on a CPU nothing waits for the question, and masking costs copies
+        return
+    stack.mark_diverged(~torch.isfinite(means))
+    for value, old in zip(stack.buffers, before, strict=True):
+        value.copy_(torch.where(masks_over(stack.alive, value), value, old))
+    kept = stack.keep()
+    _apply(stack)
+    kept.put_back()
+
+
+def update_all(stack: Stack, batch: Batch) -> None:
+    """Update every member, dead or alive, where `stack.at` was told of the step; note whose loss was not finite."""
+    means = _backward(stack, batch)
+    stack.mark_diverged(~torch.isfinite(means))
+    _apply(stack)
+
+
+def _backward(stack: Stack, batch: Batch) -> Tensor:
+    """Set every parameter's gradient; the members' mean losses [E]."""
+
+    def backward() -> Tensor:
+        for parameter in stack.parameters.values():
+            parameter.grad = None
+        means = batch.mean(stack.members[0].loss(stack.network(batch.encoded), batch.targets))
+        means.sum().backward()
+        for parameter in stack.parameters.values():
+            if parameter.grad is None:  # the loss does not reach it; its weight decay does
+                parameter.grad = torch.zeros_like(parameter)
+        return means.detach()
+
+    for rule in stack.rules.values():
+        backward = rule.around(stack.step, backward)
+    return backward()
+
+
+@torch.no_grad()
+def _apply(stack: Stack) -> None:
+    """Gradients to weights."""
+    for rule in stack.rules.values():
+        rule.before(stack.step, stack.factor)
+    stack.optimizer.schedule(stack.factor)
+    stack.optimizer.step()
+    for rule in stack.rules.values():
+        rule.after(stack.step)

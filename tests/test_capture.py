@@ -1,0 +1,169 @@
+"""Steps that are recorded once and repeated end in the bits of single steps; on CUDA itself: test_cuda.py."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from builders import OPTIMIZERS, finish, member, task, trained, training, weights
+
+from grokplane.losses import MSE
+from grokplane.models.mlp import MLP
+from grokplane.optim import SGD, AdamW, Cosine, UpdateNoise
+from grokplane.train import LogOptions, Member, Stack, loop, run
+from grokplane.train.capture import CapturedSteps, Step
+
+EARLY = LogOptions(dense_steps=0, every=7)
+
+
+class Recorder:
+    """Stands in for a CUDA graph: it counts, and repeats a step by doing it."""
+
+    def __init__(self) -> None:
+        self.recorded = self.repeated = 0
+
+    def __call__(self, step: Step) -> Step:
+        self.recorded += 1
+
+        def repeat() -> None:
+            self.repeated += 1
+            step()
+
+        return repeat
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """Makes every stack capturable."""
+    found = Recorder()
+    use(found, monkeypatch)
+    return found
+
+
+def use(record: Callable[[Step], Step], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stack, "capturable", True)
+    monkeypatch.setattr(loop, "CapturedSteps", partial(CapturedSteps, record=record))
+
+
+def members(optimizer: str = "adamw", **parts: Any) -> list[Member]:
+    kind, keys = OPTIMIZERS[optimizer]
+    chosen = [kind(lr=lr, weight_decay=0.1, **keys) for lr in (1e-3, 3e-3, 1e-2)]  # type: ignore[call-arg]
+    data = [task(train_fraction=fraction) for fraction in (0.3, 0.5, 0.6)]
+    return [
+        member(**{"seed": number, "optimizer": one, "data": each, "log": EARLY} | parts)
+        for number, (one, each) in enumerate(zip(chosen, data, strict=True))
+    ]
+
+
+def without_capture(*stackable: Member) -> Stack:
+    stack = Stack(stackable)
+    for _ in run(stack, capture=False):
+        pass
+    return stack
+
+
+def assert_same(one: Stack, other: Stack) -> None:
+    """All that is saved of both is the same, to the last bit."""
+    assert repr([one.state(number) for number in range(len(one.members))]) == repr(
+        [other.state(number) for number in range(len(other.members))]
+    )
+    for number in range(len(one.members)):
+        assert torch.equal(weights(one, number), weights(other, number))
+
+
+@pytest.mark.parametrize("batch_size", ["full", 9])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_repeated_steps_end_in_the_bits_of_single_ones(
+    recorder: Recorder, optimizer: str, batch_size: int | str
+) -> None:
+    stackable = members(optimizer, train=training(steps=40, batch_size=batch_size))
+    repeated = trained(*stackable)
+    assert (recorder.recorded, recorder.repeated) == (1, 36)  # the first four lie between the pauses at 0, 1, 2 and 4
+    assert_same(repeated, without_capture(*stackable))
+    assert recorder.repeated == 36
+
+
+def test_schedules_and_random_rules_too(recorder: Recorder) -> None:
+    stackable = members(schedule=Cosine(warmup_steps=6), rules={"update_noise": UpdateNoise(0.01)})
+    assert_same(trained(*stackable), without_capture(*stackable))
+    assert recorder.repeated == 16
+
+
+def doomed(steps: int = 40) -> list[Member]:
+    """Three members, of which the second one's decay makes its weights a thousand times larger at every step."""
+    model = MLP(hidden=[8, 8], embedding_dim=6, activation="LeakyReLU")
+    parts: dict[str, Any] = {"loss": MSE(), "train": training(steps=steps), "model": model, "log": EARLY}
+    chosen = SGD(lr=0.01), SGD(lr=1e-200, weight_decay=1e203), SGD(lr=0.02)
+    return [member(seed=seed, optimizer=one, **parts) for seed, one in enumerate(chosen)]
+
+
+def test_a_member_that_is_lost_on_the_way_ends_at_its_step_and_others_go_on(recorder: Recorder) -> None:
+    repeated, single = trained(*doomed()), without_capture(*doomed())
+    step = int(single.diverged[1])
+    assert step > 4
+    assert step not in (7, 8, 14, 16, 21, 28, 32, 35)  # lost within a stretch, not at a pause
+    assert repeated.diverged.tolist() == single.diverged.tolist() == [-1, step, -1]
+    assert_same(repeated, single)
+    assert recorder.recorded == 1
+    assert recorder.repeated >= 36  # the stretch with the loss was repeated before it was done again
+
+
+def test_a_solo_member_that_is_lost_ends_the_run(recorder: Recorder) -> None:
+    alone = trained(doomed()[1])
+    assert alone.step == int(alone.diverged[0]) == int(without_capture(doomed()[1]).diverged[0])
+    assert recorder.repeated
+
+
+def test_members_that_stopped_stay_as_they_were(recorder: Recorder) -> None:
+    stacks = [Stack(members()), Stack(members())]
+    for stack, capture in zip(stacks, (True, False), strict=True):
+        seen = []
+        for point in run(stack, capture=capture):
+            stack.alive[1] = point.step < 7
+            seen += [weights(stack, 1)] * (point.step >= 7)
+        assert all(torch.equal(one, seen[0]) for one in seen)
+    assert_same(*stacks)
+    assert recorder.repeated == 16
+
+
+def test_a_request_to_stop_ends_a_stretch(recorder: Recorder) -> None:
+    stack = Stack(members())
+    pauses = [point.step for point in run(stack, stop=lambda: stack.step >= 11)]
+    assert pauses[-1] == stack.step == 11
+    again = Stack(members())
+    again.load([stack.state(number) for number in range(3)])
+    finish(again)
+    assert_same(again, without_capture(*members()))
+    assert recorder.recorded == 2
+
+
+def test_a_step_that_cannot_be_recorded_is_done_singly(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(step: Step) -> Step:
+        step()  # as far as it came
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    use(lambda step: refuse(lambda: None), monkeypatch)  # noqa: ARG005 (nothing of a step is done while it is captured)
+    with caplog.at_level(logging.WARNING):
+        stack = trained(*members())
+    assert_same(stack, without_capture(*members()))
+    assert caplog.messages == [
+        "the step cannot be captured as a CUDA graph and is slower without (operation not permitted when stream is "
+        "capturing)"
+    ]
+
+
+def test_on_a_cpu_nothing_is_captured() -> None:
+    assert not Stack([member()]).capturable
+
+
+def test_adamw_of_zero_decay_keeps_its_bits(recorder: Recorder) -> None:
+    stackable = [replace(one, optimizer=AdamW(weight_decay=0.0)) for one in members()]
+    assert_same(trained(*stackable), without_capture(*stackable))
+    assert recorder.repeated == 16

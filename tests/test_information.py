@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 import torch
 from builders import NEVER, member, task, trained, training, weights
+from command import assert_same_state
 from torch import Tensor
 
 from grokplane.data import Digits, TeacherStudent
 from grokplane.losses import MSE
-from grokplane.metrics import Information, Job, Pending
+from grokplane.metrics import Information, Job, Off, Pending, gauge
 from grokplane.metrics.measured import Sample, measured
 from grokplane.mi import KDE, KSG, PCA, ClassKL, ConvAutoencoder, Ross, label_entropy
 from grokplane.models.conv import Conv
@@ -31,7 +32,7 @@ from grokplane.options import ConfigError
 from grokplane.processes import Processes
 from grokplane.random import generator
 from grokplane.train import LogOptions, Member, Stack, run
-from grokplane.train.desk import HELD, Desk
+from grokplane.train.desk import HELD, Desk, Outgoing
 from grokplane.train.observe import observe
 
 SOME = LogOptions(dense_steps=3, every=7)
@@ -264,20 +265,64 @@ def test_records_leave_in_order_and_wait_when_they_must() -> None:
     assert desk.take(before=0) == []
     desk.put(1, [{"step": 1}], None)
     threading.Timer(0.05, slow.set_result, [{"a": 1.0}]).start()
-    assert desk.take() == [[{"step": 0, "a": 1.0}], [{"step": 1}]]
+    assert desk.take() == [Outgoing([{"step": 0, "a": 1.0}]), Outgoing([{"step": 1}])]
     desk.put(2, [{"step": 2}, {}], Pending([Job(0, dict, quick)], 2, 0))
     desk.put(3, [{"step": 3}], Pending([Job(0, dict, later)], 1, HELD))
-    assert desk.take(before=3) == [[{"step": 2, "b": 2.0}, {}]]
+    assert desk.take(before=3) == [Outgoing([{"step": 2, "b": 2.0}, {}])]
     threading.Timer(0.05, later.set_result, [{"c": 3.0}]).start()
-    assert desk.take(before=math.inf) == [[{"step": 3, "c": 3.0}]]
+    assert desk.take(before=math.inf) == [Outgoing([{"step": 3, "c": 3.0}])]
     assert desk.take(before=math.inf) == []
+
+
+def test_a_checkpoint_waits_for_earlier_records_while_there_is_room() -> None:
+    slow, states = begun(), [{"step": 1}]
+    desk = Desk()
+    assert not desk.keeps_back(1, 0)
+    desk.put(0, [{"step": 0}], Pending([Job(0, dict, slow)], 1, HELD // 2))
+    assert desk.keeps_back(1, HELD // 2)
+    assert not desk.keeps_back(0, 0)  # the record of its own step is made again when a run is resumed
+    assert not desk.keeps_back(1, HELD // 2 + 1)
+    desk.put_states(1, states, HELD // 2)
+    assert desk.take(before=0) == []
+    slow.set_result({"a": 1.0})
+    assert desk.take() == [Outgoing([{"step": 0, "a": 1.0}]), Outgoing(states=states)]
 
 
 def test_every_record_of_an_earlier_step_is_out_before_a_checkpoint() -> None:
     told: list[int] = []
+    saved: dict[int, Any] = {}
     one = member(mi=information(workers=1), log=SOME, train=training(steps=40, checkpoint_every=5))
-    for point in run(Stack([one])):
+    stack = Stack([one])
+    for point in run(stack):
         told += [record["step"] for record in point.records]
         if point.checkpoint:
-            assert [step for step in told if step < point.step] == [n for n in range(point.step) if one.log.due(n)]
+            (state,) = point.states or [stack.state(0)]
+            assert [step for step in told if step < state["step"]] == [
+                n for n in range(state["step"]) if one.log.due(n)
+            ]
+            saved[state["step"]] = state
     assert told[-1] == 40
+    assert list(saved) == [1, 2, 4, 5, 8, 10, 15, 16, 20, 25, 30, 32, 35, 40]
+    plain = Stack([replace(one, mi=Off())])
+    for point in run(plain):
+        if point.checkpoint:
+            assert_same_state(saved[point.step], plain.state(0))
+
+
+def test_training_goes_on_while_a_checkpoint_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An estimate that ends only when training has come to step 20."""
+    stack = Stack([member(mi=information(workers=1), log=SOME, train=training(steps=40, checkpoint_every=5))])
+    came = threading.Event()
+
+    def slow(*_: object) -> tuple[dict[str, float], list[str]]:
+        assert came.wait(10)
+        return {}, []
+
+    monkeypatch.setattr(gauge, "layer_information", slow)
+    late = []
+    for point in run(stack):
+        if stack.step >= 20:
+            came.set()
+        late += [(state["step"], point.step) for state in point.states]
+    assert late[0][0] == 1
+    assert late[0][1] >= 20

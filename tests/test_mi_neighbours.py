@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from sklearn import neighbors
 from torch import Tensor
 
 from grokplane.mi import KSG, Estimate, counts, distances, half_check, nearest
@@ -188,6 +189,25 @@ def test_the_half_check_splits_labels_along_their_own_axis() -> None:
 
     half_check(paired, values, torch.arange(40))
     assert sizes == [40, 20, 20]
+
+
+def test_the_tree_of_a_sample_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class Counted(neighbors.KDTree):  # type: ignore[misc]
+        def __init__(self, *arguments: object, **keys: object) -> None:
+            made.append(keys["metric"])
+            super().__init__(*arguments, **keys)
+
+    monkeypatch.setattr(neighbors, "KDTree", Counted)
+    x, radius = normal(300, 3, seed=77), torch.full((300,), 0.5, dtype=torch.float64)
+    first = counts(x, radius)
+    again = [counts(x.clone(), radius), counts(x.clone(), 2 * radius)]
+    assert made == ["chebyshev"]
+    assert torch.equal(first, again[0])
+    assert torch.equal(again[1], counts(x, 2 * radius, backend="brute"))
+    x += 1  # what is kept does not change with it
+    assert torch.equal(counts(x - 1, radius), counts(x - 1, radius, backend="brute"))
 
 
 def test_a_memory_computes_once_for_the_same_numbers_and_settings() -> None:

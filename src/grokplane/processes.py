@@ -44,19 +44,23 @@ class Processes:
 
     def __init__(self, count: int, prepare: Callable[[], object], calls: int, patience: float = PATIENCE) -> None:
         self._count, self._prepare, self._calls, self._patience = count, prepare, calls, patience
-        self._lock, self._took = threading.Lock(), _Took()
+        self._changed, self._took = threading.Condition(), _Took()
         self._starter: threading.Thread | None = None
+        self._starting = False
         self._all: list[_Process] = []
         self._idle: list[_Process] = []
         self._closed = False
 
-    def call(self, function: Callable[..., T], *args: Any) -> T:
+    def call(self, function: Callable[..., T], *args: Any, patient: bool = False) -> T:
         """What `function(*args)` returns or raises. In a process if both can be sent there and one is idle, else here.
 
         One that dies is told of, and does no harm: its work is done again here.
+
+        Args:
+            function, args: what to call.
+            patient: wait for the first process rather than work here while it starts.
         """
-        with self._lock:
-            process = self._idle.pop() if self._idle else None
+        process = self._found(patient)
         if process is None:
             return self._here(function, *args)
         try:
@@ -69,16 +73,16 @@ class Processes:
         if isinstance(answer, _Unreadable):
             log.warning("%s; it is computed beside training in this process", answer.reason)
             return function(*args)
-        with self._lock:
-            self._idle.append(process)
+        self._free(process)
         if isinstance(answer, _Raised):
             raise answer.error
         return answer
 
     def close(self) -> None:
         """End the processes, whatever they are at; calls that were under way raise one of `DEAD`."""
-        with self._lock:
+        with self._changed:
             self._closed = True
+            self._changed.notify_all()
             for process in self._all:
                 process.end(at_once=process not in self._idle)
         if self._starter is not None:
@@ -87,32 +91,49 @@ class Processes:
             process.wait()
         self._all, self._idle = [], []
 
+    def _found(self, patient: bool) -> _Process | None:
+        with self._changed:
+            while patient and self._starting and not self._idle and not self._closed:
+                self._changed.wait()
+            if patient and self._closed:
+                raise EOFError("the processes have been closed")
+            return self._idle.pop() if self._idle else None
+
+    def _free(self, process: _Process) -> None:
+        with self._changed:
+            self._idle.append(process)
+            self._changed.notify()
+
     def _here(self, function: Callable[..., T], *args: Any) -> T:
         begin = time.monotonic()
         try:
             return function(*args)
         finally:
-            with self._lock:
+            with self._changed:
                 self._took.add(time.monotonic() - begin)
                 worth_it = self._took.still_to_come(self._calls) >= self._patience
                 if worth_it and self._starter is None and not self._closed:
+                    self._starting = True
                     self._starter = threading.Thread(target=self._start, name="starter", daemon=True)
                     self._starter.start()
 
     def _start(self) -> None:
         try:
             for _ in range(self._count):
-                with self._lock:
+                with self._changed:
                     if self._closed:
                         return
                     self._all.append(_Process())
             for process in list(self._all):
                 process.ask(self._prepare)
-                with self._lock:
-                    self._idle.append(process)
+                self._free(process)
         except DEAD as error:
             if not self._closed:
                 log.warning("no process can be started (%s): what is computed beside training slows it", error)
+        finally:
+            with self._changed:
+                self._starting = False
+                self._changed.notify_all()
 
 
 @dataclass

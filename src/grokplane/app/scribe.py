@@ -51,8 +51,12 @@ class Scribe:
             self._recorder.log(point.records[self._number])
         finished = bool(point.finished) and point.finished[self._number]
         if point.checkpoint or point.interrupted or finished:
-            step, grok = self._stack.step_of(self._number), grok_summary(self._stack, self._number)
-            state = self._stack.state(self._number) | {"step": step, "config": self._config}
+            grok = grok_summary(self._stack, self._number)
+            if point.states:
+                step, state = point.states[self._number]["step"], point.states[self._number]
+            else:
+                step, state = self._stack.step_of(self._number), self._stack.state(self._number)
+            state = {**state, "step": step, "config": self._config}
             self._recorder.checkpoint(step, state, regular=not finished, grok=grok)
         if finished:
             self._draw()

@@ -17,7 +17,7 @@ from torch import Tensor
 from grokplane.metrics.codes import Encoder, Progress, encoder
 from grokplane.metrics.layer_information import Questions, layer_information, scalars
 from grokplane.metrics.measured import sample
-from grokplane.metrics.observation import LayerOutput, Observation
+from grokplane.metrics.observation import LayerOutput, Observation, Subset
 from grokplane.processes import Processes
 from grokplane.resources import keep_freed_memory
 
@@ -118,26 +118,31 @@ class Gauge:
                 self._encoders[population] = encoder(*settings, population, progress)
 
     def code(self, member: int, x: Tensor) -> Tensor:
-        """A member's code [N, d] of continuous inputs [N, ...]."""
+        """A member's code [N, d] of continuous inputs [N, ...], on their device."""
         self.prepare()
-        return self._encoders[self._inputs.populations[member]](x)
+        return self._encoders[self._inputs.populations[member]](x.cpu()).to(x.device)
 
     def estimate(self, seen: Observation, members: Sequence[int]) -> Pending:
         """Begin to estimate for these members, all layers, both subsets."""
-        outputs = [output for subset in seen.subsets.values() for output in subset.layers.values()]
-        jobs: list[Job] = []
-        # On a GPU the estimates would only queue up behind the training.
-        if self._pool is None and self._options.workers > 0 and seen.learning_rate.device.type == "cpu":
+        there = seen.learning_rate.device
+        # A GPU makes the estimates of continuous input sooner, though the training waits for them. Those of tokens are
+        # many small products, and a core's work: 0.05 s a log point of the default run, where a GPU took 0.17 s.
+        beside = self._options.workers > 0 and (there.type == "cpu" or self._inputs.discrete)
+        device = torch.device("cpu") if beside else there
+        subsets = {name: _measured(subset.layers, device) for name, subset in seen.subsets.items()}
+        outputs = [output for layers in subsets.values() for output in layers.values()]
+        if self._pool is None and beside:
             self._start(len(outputs) * len(members) * self._inputs.log_points)
-        for member, (name, subset) in product(members, seen.subsets.items()):
-            questions = self._asked(name, member, subset.mask[member], subset.targets[member])
+        jobs: list[Job] = []
+        for member, (name, layers) in product(members, subsets.items()):
+            questions = self._asked(name, member, seen.subsets[name], device)
             jobs.append(_known(member, questions.scalars))
-            for layer, output in subset.layers.items():
+            for layer, output in layers.items():
                 task = partial(self._layer, questions, name, layer, output, member, seen.step)
                 if self._pool is None:
                     jobs.append(_known(member, task()))
                 else:
-                    jobs.append(Job(member, task, self._pool.submit(task)))
+                    jobs.append(Job(member, task, self._pool.submit(task, patient=True)))
         return Pending(jobs, len(self._inputs.seeds), sum(map(_size, outputs)))
 
     def _start(self, calls: int) -> None:
@@ -145,20 +150,31 @@ class Gauge:
         self._processes = Processes(self._options.workers, partial(_prepared, torch.get_num_threads()), calls)
 
     def _layer(
-        self, questions: Questions, subset: str, layer: str, output: LayerOutput, member: int, step: int
+        self,
+        questions: Questions,
+        subset: str,
+        layer: str,
+        output: LayerOutput,
+        member: int,
+        step: int,
+        patient: bool = False,
     ) -> Values:
         asked = sample(output, member, questions.real, (self._inputs.seeds[member], f"{subset}/{layer}", step))
-        call = layer_information if self._processes is None else partial(self._processes.call, layer_information)
-        found, refused = call(asked, questions, self._options)
+        of = asked, questions, self._options
+        if self._processes is None:
+            found, refused = layer_information(*of)
+        else:
+            found, refused = self._processes.call(layer_information, *of, patient=patient)
         for reason in refused:
             _warn(reason)
         return {f"{name}_{subset}/{layer}": value for name, value in found.items()}
 
-    def _asked(self, name: str, member: int, real: Tensor, targets: Tensor) -> Questions:
-        """Labels and codes of a member's subset; the same at every log point, so made once."""
+    def _asked(self, name: str, member: int, subset: Subset, device: torch.device) -> Questions:
+        """Labels and codes of a member's subset, on a device; the same at every log point, so made once."""
         key = name, member
         if key not in self._questions:
-            x = self._inputs.subsets[name]()[member][real]
+            real, targets = subset.mask[member].to(device), subset.targets[member].to(device)
+            x = self._inputs.subsets[name]()[member].to(device)[real]
             places = zip("ab", self._inputs.operands, strict=False)
             operands = {operand: x[:, place] for operand, place in places}
             code = None if self._inputs.discrete else self.code(member, x)
@@ -167,10 +183,20 @@ class Gauge:
         return self._questions[key]
 
 
+def _measured(layers: Mapping[str, LayerOutput], device: torch.device) -> dict[str, LayerOutput]:
+    """Of every layer what is measured, on a device; what is not need not be kept until then."""
+
+    def moved(one: LayerOutput) -> LayerOutput:
+        activations = one.activations.to(device)
+        noisy = activations if one.noisy is one.activations else one.noisy.to(device)
+        return LayerOutput(activations, activations, one.exact_zeros, noisy, one.sigma)
+
+    return {name: moved(output) for name, output in layers.items()}
+
+
 def _size(output: LayerOutput) -> int:
     """Bytes of a layer's values."""
-    tensors = {id(one): one for one in (output.logits, output.activations, output.noisy)}
-    return sum(one.nbytes for one in tensors.values())
+    return output.activations.nbytes + (output.noisy is not output.activations) * output.noisy.nbytes
 
 
 def _known(member: int, values: Values) -> Job:

@@ -9,13 +9,15 @@ distance 0.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from grokplane.mi.base import check_count
+from grokplane.mi.memory import Memory
 
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
@@ -25,6 +27,7 @@ Backend = Literal["tree", "brute"]
 ORDER: dict[Metric, float] = {"euclidean": 2.0, "chebyshev": float("inf")}
 TOLERANCE = 1e-12  # relative: distances that differ by less are equal
 CPU_BYTES = 2**26
+_COUNTING: Memory[Any] = Memory(32)
 
 
 def nearest(
@@ -135,13 +138,18 @@ def _near_order(points: np.ndarray) -> np.ndarray:
 
 
 def _tree_counts(x: Tensor, reach: Tensor, metric: Metric, rows: Tensor) -> Tensor:
-    """Counted by scikit-learn's tree, which does it three times faster than scipy's."""
+    """Counted by scikit-learn's tree, which does it three times faster than scipy's.
+
+    The trees of the last samples are kept: the input of a network is the same at every log point.
+    """
     from sklearn.neighbors import KDTree as CountingTree
 
     result = torch.zeros(reach.shape, dtype=torch.int64)
     asked = rows.cpu().numpy()
-    for row, (points, radius) in enumerate(zip(x.cpu().numpy(), reach.cpu().numpy(), strict=True)):
-        found = CountingTree(points, metric=metric).query_radius(points[asked], radius, count_only=True)
+    for row, (sample, radius) in enumerate(zip(x.cpu(), reach.cpu().numpy(), strict=True)):
+        points = sample.numpy()
+        tree = _COUNTING.recall(sample, metric, partial(CountingTree, points.copy(), metric=metric))
+        found = tree.query_radius(points[asked], radius, count_only=True)
         result[row] = torch.from_numpy(np.asarray(found, np.int64))
     return result.to(x.device)
 

@@ -37,7 +37,7 @@ class Memory:
 
 
 def memory(member: Member) -> Memory:
-    """Measure the peak memory of stacks of one and of two such members, each over two updates and two log points.
+    """Measure the peak memory of stacks of one and of two such members, each over a few updates and log points.
 
     Parameters, gradients, optimizer state, data and activations all have the member axis, so what the second member
     adds every further one adds too. It has another seed, so that its data are its own where a seed draws them.
@@ -81,7 +81,13 @@ def _cheap(member: Member) -> Member:
     return replace(member, mi=replace(member.mi, code="pca", workers=0))
 
 
-def _seconds_a_step(members: Sequence[Member], log: LogOptions, seconds: float, warm_up: int = 2) -> float:
+def _settled(member: Member) -> int:
+    """The step from which on all cost the same, in memory too: a GPU's are captured by then."""
+    return 2 if member.train.device == "cpu" else 8
+
+
+def _seconds_a_step(members: Sequence[Member], log: LogOptions, seconds: float) -> float:
+    warm_up = _settled(members[0])
     stack = Stack([replace(member, log=log) for member in members])
     began: list[float] = []
 
@@ -96,7 +102,7 @@ def _seconds_a_step(members: Sequence[Member], log: LogOptions, seconds: float, 
 
 
 def _peak(members: Sequence[Member]) -> int:
-    """Most bytes that a stack's tensors held at a time, over two updates with log points before and between."""
+    """Most bytes that a stack's tensors held at a time, over a few updates with log points before and between."""
     if members[0].train.device.startswith("cuda"):
         before = torch.cuda.memory_allocated(members[0].train.device)
         torch.cuda.reset_peak_memory_stats(members[0].train.device)
@@ -117,5 +123,5 @@ def _peak(members: Sequence[Member]) -> int:
 
 def _try_out(members: Sequence[Member]) -> None:
     stack = Stack([replace(member, log=ALWAYS) for member in members])
-    for _ in run(stack, lambda: stack.step >= 2):
+    for _ in run(stack, lambda: stack.step >= _settled(members[0])):
         pass

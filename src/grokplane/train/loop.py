@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from grokplane.train.capture import CapturedSteps
-from grokplane.train.desk import Desk
+from grokplane.train.desk import Desk, Outgoing
 from grokplane.train.member import Member
 from grokplane.train.observe import Record, measure, observe
 from grokplane.train.stack import Stack
@@ -31,6 +32,8 @@ class Point:
             member that has nothing to tell has an empty record. What is estimated beside training comes with the
             records some steps later, in their order; those of earlier steps all before a checkpoint.
         checkpoint: whether a checkpoint is due.
+        states: the checkpoint, one state a member, of an earlier step, where records of steps before that one are only
+            now complete; else empty, and the checkpoint is of the present state.
         finished: whether each member will be updated no more.
         interrupted: whether the caller asked to stop.
     """
@@ -38,6 +41,7 @@ class Point:
     step: int
     records: Sequence[Record] = ()
     checkpoint: bool = False
+    states: Sequence[Mapping[str, Any]] = ()
     finished: Sequence[bool] = field(default=())
     interrupted: bool = False
 
@@ -70,9 +74,14 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
             before, told = told, [last or not alive for alive in stack.alive.tolist()]
             checkpoint = last or _checkpoint_due(stack)
             ends = last or told != before  # a resumed run logs the step of its checkpoint again, so that may wait
-            *earlier, records = desk.take(before=math.inf if ends else stack.step * checkpoint) or [[]]
-            yield from (Point(stack.step, older) for older in earlier)
-            yield Point(stack.step, records, checkpoint, told)
+            if checkpoint and not ends and desk.keeps_back(stack.step, stack.state_bytes):
+                desk.put_states(stack.step, [stack.state(number) for number in range(len(told))], stack.state_bytes)
+                checkpoint = False
+            *earlier, latest = desk.take(before=math.inf if ends else stack.step * checkpoint) or [Outgoing()]
+            if latest.states:
+                earlier, latest = [*earlier, latest], Outgoing()
+            yield from _late(stack, earlier)
+            yield Point(stack.step, latest.records, checkpoint, finished=told)
             if last:
                 return
             until = min(steps, member.log.next_after(stack.step), _next_checkpoint(stack), stack.step + CHUNK)
@@ -80,9 +89,14 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
                 timer.steps += _advance(stack, until, batch, captured, stop)
                 bool(stack.alive.any())  # a device may still be at it: wait, so that the time is that of the steps
             if stop() and stack.step < steps:
-                yield from (Point(stack.step, older) for older in desk.take(before=math.inf))
+                yield from _late(stack, desk.take(before=math.inf))
                 yield Point(stack.step, interrupted=True)
                 return
+
+
+def _late(stack: Stack, outgoing: Sequence[Outgoing]) -> Iterator[Point]:
+    """What had to wait, at the present step."""
+    return (Point(stack.step, one.records, bool(one.states), one.states) for one in outgoing)
 
 
 def _log(stack: Stack, told: Sequence[bool], timer: _Timer, last: bool, desk: Desk) -> None:

@@ -122,6 +122,13 @@ class Stack:
             "grok": {"train_step": self.marks[member].train_step, "test_step": self.marks[member].test_step},
         }
 
+    @property
+    def state_bytes(self) -> int:
+        """About what the states of all members take."""
+        remembered = [value for value, _ in self.optimizer.masked(self.alive)]
+        of_rules = [value for rule in self.rules.values() for named in rule.memory.values() for value in named.values()]
+        return sum(value.nbytes for value in (*self.network.state_dict().values(), *remembered, *of_rules))
+
     def load(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Go on where `state` was taken.
 

@@ -23,8 +23,8 @@ from grokplane.train import Stack, run
 
 STACKED, MANY = 16, 256
 
-Contender = Callable[[int], None]
-"""Does that many steps."""
+Contender = Callable[[int], int]
+"""Does that many steps, or a few more; says how many."""
 
 
 def bare(case: Case) -> Contender:
@@ -34,12 +34,13 @@ def bare(case: Case) -> Contender:
     optimizer = torch.optim.AdamW(network.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, fused=True)
     batches = case.batches()
 
-    def steps(count: int) -> None:
+    def steps(count: int) -> int:
         for _ in range(count):
             inputs, targets = next(batches)
             optimizer.zero_grad()
             case.bare_loss(network(inputs), targets).backward()
             optimizer.step()
+        return count
 
     return steps
 
@@ -49,10 +50,11 @@ def ours(case: Case, count: int, grid: bool, capture: bool = True) -> Contender:
     stack = Stack(case.members(count, grid))
     points = run(stack, capture=capture)
 
-    def steps(count: int) -> None:
-        until = stack.step + count
-        while stack.step < until:
+    def steps(count: int) -> int:
+        start = stack.step
+        while stack.step < start + count:  # it pauses at powers of two besides
             next(points)
+        return stack.step - start
 
     return steps
 
@@ -75,12 +77,13 @@ def modelbatch(case: Case, shared: bool, fused: bool) -> Contender:
     optimizer = factory.create_optimizer(stack, configs)
     batches = case.batches(None if shared else STACKED)
 
-    def steps(count: int) -> None:
+    def steps(count: int) -> int:
         for _ in range(count):
             inputs, targets = next(batches)
             optimizer.zero_grad()
             stack.compute_loss(stack(inputs), targets, case.bare_loss).backward()
             optimizer.step()
+        return count
 
     return steps
 
@@ -113,7 +116,7 @@ def measure(case: Case, threads: int, rounds: int, seconds: float) -> list[Timin
     found: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(rounds):
         for name, (steps, members) in rivals.items():
-            found[name].append(1e3 * elapsed(steps, counts[name]) / counts[name] / members)
+            found[name].append(1e3 * each(steps, counts[name]) / members)
     return [Timing(case.name, threads, name, values) for name, values in found.items()]
 
 
@@ -122,9 +125,10 @@ def awaited(steps: Contender, device: str) -> Contender:
     if device == "cpu":
         return steps
 
-    def done(count: int) -> None:
-        steps(count)
+    def done(count: int) -> int:
+        number = steps(count)
         torch.cuda.synchronize(device)
+        return number
 
     return done
 
@@ -132,15 +136,14 @@ def awaited(steps: Contender, device: str) -> Contender:
 def calibrate(steps: Contender, seconds: float, pause: int) -> int:
     """Warm up, and tell how many steps take about this long: a multiple of `pause`, at which the loop can be left."""
     steps(pause)
-    each = elapsed(steps, pause) / pause
-    return max(1, round(seconds / each / pause)) * pause
+    return max(1, round(seconds / each(steps, pause) / pause)) * pause
 
 
-def elapsed(steps: Contender, count: int) -> float:
-    """Seconds for that many steps."""
+def each(steps: Contender, count: int) -> float:
+    """Seconds a step, over about that many."""
     start = time.perf_counter()
-    steps(count)
-    return time.perf_counter() - start
+    number = steps(count)
+    return (time.perf_counter() - start) / number
 
 
 def matmul_rate(device: str, rounds: int = 15) -> float:
@@ -148,12 +151,13 @@ def matmul_rate(device: str, rounds: int = 15) -> float:
     size = 1536 if device == "cpu" else 8192
     one, other = torch.randn(2, size, size, device=device)
 
-    def multiply(count: int) -> None:
+    def multiply(count: int) -> int:
         for _ in range(count):
             torch.mm(one, other)
+        return count
 
     multiply(1)
-    return 2e-9 * size**3 / min(elapsed(awaited(multiply, device), 1) for _ in range(rounds))
+    return 2e-9 * size**3 / min(each(awaited(multiply, device), 1) for _ in range(rounds))
 
 
 def main() -> int:

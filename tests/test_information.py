@@ -280,6 +280,9 @@ def test_a_checkpoint_waits_for_earlier_records_while_there_is_room() -> None:
     assert not desk.keeps_back(1, 0)
     desk.put(0, [{"step": 0}], Pending([Job(0, dict, slow)], 1, HELD // 2))
     assert desk.keeps_back(1, HELD // 2)
+    done = Desk()
+    done.put(0, [{"step": 0}], None)
+    assert not done.keeps_back(1, 0)
     assert not desk.keeps_back(0, 0)  # the record of its own step is made again when a run is resumed
     assert not desk.keeps_back(1, HELD // 2 + 1)
     desk.put_states(1, states, HELD // 2)
@@ -292,15 +295,13 @@ def test_every_record_of_an_earlier_step_is_out_before_a_checkpoint() -> None:
     told: list[int] = []
     saved: dict[int, Any] = {}
     one = member(mi=information(workers=1), log=SOME, train=training(steps=40, checkpoint_every=5))
-    stack = Stack([one])
-    for point in run(stack):
+    for point in run(Stack([one])):
         told += [record["step"] for record in point.records]
         if point.checkpoint:
-            (state,) = point.states or [stack.state(0)]
-            assert [step for step in told if step < state["step"]] == [
-                n for n in range(state["step"]) if one.log.due(n)
-            ]
-            saved[state["step"]] = state
+            state = point.state(0)
+            step = state["step"]
+            assert [earlier for earlier in told if earlier < step] == [n for n in range(step) if one.log.due(n)]
+            saved[step] = state
     assert told[-1] == 40
     assert list(saved) == [1, 2, 4, 5, 8, 10, 15, 16, 20, 25, 30, 32, 35, 40]
     plain = Stack([replace(one, mi=Off())])
@@ -323,6 +324,6 @@ def test_training_goes_on_while_a_checkpoint_waits(monkeypatch: pytest.MonkeyPat
     for point in run(stack):
         if stack.step >= 20:
             came.set()
-        late += [(state["step"], point.step) for state in point.states]
+        late += [(point.state(0)["step"], point.step)] * point.checkpoint
     assert late[0][0] == 1
     assert late[0][1] >= 20

@@ -201,13 +201,16 @@ def test_the_tree_of_a_sample_is_made_once(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(neighbors, "KDTree", Counted)
     x, radius = normal(300, 3, seed=77), torch.full((300,), 0.5, dtype=torch.float64)
-    first = counts(x, radius)
-    again = [counts(x.clone(), radius), counts(x.clone(), 2 * radius)]
+    first, same = counts(x, radius, again=True), x.clone()
+    more = [counts(x.clone(), radius, again=True), counts(x.clone(), 2 * radius, again=True)]
     assert made == ["chebyshev"]
-    assert torch.equal(first, again[0])
-    assert torch.equal(again[1], counts(x, 2 * radius, backend="brute"))
-    x += 1  # what is kept does not change with it
-    assert torch.equal(counts(x - 1, radius), counts(x - 1, radius, backend="brute"))
+    assert torch.equal(first, more[0])
+    assert torch.equal(more[1], counts(x, 2 * radius, backend="brute"))
+    x.uniform_()  # what is kept does not change with it
+    assert torch.equal(counts(same, radius, again=True), first)
+    assert made == ["chebyshev"]
+    counts(same, radius)
+    assert made == ["chebyshev"] * 2
 
 
 def test_a_memory_computes_once_for_the_same_numbers_and_settings() -> None:

@@ -8,14 +8,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 
-from grokplane.processes import Processes
+from grokplane.processes import DEAD, Processes
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -96,6 +98,61 @@ def test_closing_ends_what_is_still_starting() -> None:
     (begun, *_) = processes._all
     processes.close()
     assert begun._process.returncode is not None
+
+
+def begun(count: int = 1) -> Processes:
+    """Processes that are starting."""
+    processes = Processes(count, os.getpid, calls=9, patience=0)
+    for _ in range(2):
+        processes.call(abs, -1)
+    assert processes._starting
+    return processes
+
+
+def test_a_patient_call_waits_for_the_first_process() -> None:
+    processes = begun()
+    assert processes.call(os.getpid) == os.getpid()
+    assert processes.call(os.getpid, patient=True) != os.getpid()
+    processes.close()
+
+
+def test_closing_wakes_who_waits() -> None:
+    processes = begun()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(processes.call, os.getpid, patient=True)
+        processes.close()
+        with pytest.raises(DEAD):
+            waiting.result(30)
+
+
+def test_who_waits_for_a_start_that_fails_works_here(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    processes = begun()
+    assert processes.call(os.getpid, patient=True) == os.getpid()
+    assert "no process can be started" in caplog.text
+    processes.close()
+
+
+def test_who_waits_too_long_works_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grokplane.processes.LONGEST_START", 0.01)
+    processes = begun()
+    assert processes.call(os.getpid, patient=True) == os.getpid()
+    processes.close()
+
+
+def test_a_thread_that_cannot_be_started_costs_a_word(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    processes = Processes(1, os.getpid, calls=9, patience=0)
+    assert [processes.call(abs, -1, patient=True) for _ in range(5)] == [1] * 5
+    assert caplog.text.count("can't start new thread") == 1
+    processes.close()
 
 
 def test_a_killed_parent_leaves_none_behind() -> None:

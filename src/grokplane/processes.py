@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import math
 import os
 import pickle
 import signal
@@ -27,6 +28,7 @@ import torch
 log = logging.getLogger(__name__)
 
 PATIENCE = 5.0  # starting a process takes 2 seconds of a core
+LONGEST_START = 10.0  # seconds
 DEAD = (EOFError, OSError, pickle.UnpicklingError)  # what asking a process raises that has died, or never lived
 _SERVE = "from grokplane.processes import serve; serve()"
 T = TypeVar("T")
@@ -58,7 +60,7 @@ class Processes:
 
         Args:
             function, args: what to call.
-            patient: wait for the first process rather than work here while it starts.
+            patient: wait for the first process, up to 10 seconds, rather than work here while it starts.
         """
         process = self._found(patient)
         if process is None:
@@ -93,10 +95,11 @@ class Processes:
 
     def _found(self, patient: bool) -> _Process | None:
         with self._changed:
-            while patient and self._starting and not self._idle and not self._closed:
-                self._changed.wait()
-            if patient and self._closed:
-                raise EOFError("the processes have been closed")
+            if patient and self._starting:
+                came = self._changed.wait_for(lambda: self._idle or self._closed or not self._starting, LONGEST_START)
+                self._starting = self._starting and bool(came)
+                if self._closed:
+                    raise EOFError("the processes have been closed")
             return self._idle.pop() if self._idle else None
 
     def _free(self, process: _Process) -> None:
@@ -113,9 +116,17 @@ class Processes:
                 self._took.add(time.monotonic() - begin)
                 worth_it = self._took.still_to_come(self._calls) >= self._patience
                 if worth_it and self._starter is None and not self._closed:
-                    self._starting = True
-                    self._starter = threading.Thread(target=self._start, name="starter", daemon=True)
-                    self._starter.start()
+                    self._begin()
+
+    def _begin(self) -> None:
+        starter = threading.Thread(target=self._start, name="starter", daemon=True)
+        try:
+            starter.start()
+        except RuntimeError as error:
+            log.warning("no process can be started (%s): what is computed beside training slows it", error)
+            self._patience = math.inf
+        else:
+            self._starter, self._starting = starter, True
 
     def _start(self) -> None:
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from grokplane.record import Recorder
 from grokplane.record.rows import METRICS, read_rows
-from grokplane.train import Point, Stack
+from grokplane.train import GrokMarks, Point, Stack
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -17,15 +17,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def grok_summary(stack: Stack, number: int) -> dict[str, Any]:
-    """One member's marks and the threshold that they used, as summary.json holds them."""
-    marks = stack.marks[number]
-    threshold = stack.members[number].grok.threshold
+def grok_summary(stack: Stack, number: int, marks: GrokMarks | None = None) -> dict[str, Any]:
+    """One member's marks, by default its present ones, and the threshold that they used, as summary.json holds them."""
+    marks = marks or stack.marks[number]
     return {
         "train_step": marks.train_step,
         "test_step": marks.test_step,
         "delay": marks.delay,
-        "threshold": threshold,
+        "threshold": stack.members[number].grok.threshold,
     }
 
 
@@ -51,11 +50,10 @@ class Scribe:
             self._recorder.log(point.records[self._number])
         finished = bool(point.finished) and point.finished[self._number]
         if point.checkpoint or point.interrupted or finished:
-            grok = grok_summary(self._stack, self._number)
-            if point.states:
-                step, state = point.states[self._number]["step"], point.states[self._number]
-            else:
-                step, state = self._stack.step_of(self._number), self._stack.state(self._number)
+            state = point.state(self._number)
+            # A diverged member's last step is not that of its stack.
+            step = self._stack.step_of(self._number) if finished else state["step"]
+            grok = grok_summary(self._stack, self._number, GrokMarks(**state["grok"]))
             state = {**state, "step": step, "config": self._config}
             self._recorder.checkpoint(step, state, regular=not finished, grok=grok)
         if finished:

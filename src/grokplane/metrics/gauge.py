@@ -125,13 +125,13 @@ class Gauge:
     def estimate(self, seen: Observation, members: Sequence[int]) -> Pending:
         """Begin to estimate for these members, all layers, both subsets."""
         there = seen.learning_rate.device
-        # A GPU makes the estimates of continuous input sooner, though the training waits for them. Those of tokens are
-        # many small products, and a core's work: 0.05 s a log point of the default run, where a GPU took 0.17 s.
-        beside = self._options.workers > 0 and (there.type == "cpu" or self._inputs.discrete)
-        device = torch.device("cpu") if beside else there
+        # A GPU makes the estimates of continuous input sooner, though training waits for them meanwhile; those of
+        # tokens are many small products, which a core does sooner.
+        on_cpu = there.type == "cpu" or self._inputs.discrete
+        device = torch.device("cpu") if on_cpu else there
         subsets = {name: _measured(subset.layers, device) for name, subset in seen.subsets.items()}
         outputs = [output for layers in subsets.values() for output in layers.values()]
-        if self._pool is None and beside:
+        if self._pool is None and on_cpu and self._options.workers > 0:
             self._start(len(outputs) * len(members) * self._inputs.log_points)
         jobs: list[Job] = []
         for member, (name, layers) in product(members, subsets.items()):
@@ -189,7 +189,8 @@ def _measured(layers: Mapping[str, LayerOutput], device: torch.device) -> dict[s
     def moved(one: LayerOutput) -> LayerOutput:
         activations = one.activations.to(device)
         noisy = activations if one.noisy is one.activations else one.noisy.to(device)
-        return LayerOutput(activations, activations, one.exact_zeros, noisy, one.sigma)
+        sigma = None if one.sigma is None else one.sigma.to(device)
+        return LayerOutput(activations, activations, one.exact_zeros, noisy, sigma)
 
     return {name: moved(output) for name, output in layers.items()}
 

@@ -42,7 +42,9 @@ class Information:
         0.5, "noise of the measured layer, relative to its values, for models without noise of their own", above=0
     )
     workers: int = option(
-        1, "threads, in long runs processes, that estimate while training goes on; 0: training waits", at_least=0
+        1,
+        "threads, in long runs processes, that estimate while training goes on; 0, and images on a GPU: training waits",
+        at_least=0,
     )
 
     def gauge(self, inputs: Inputs) -> Gauge:

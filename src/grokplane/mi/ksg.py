@@ -60,9 +60,12 @@ def _ksg(x: Tensor, y: Tensor, k: int, variant: int, rows: int | None) -> Estima
     distance, index = nearest(torch.cat([x, y], 1), k, "chebyshev", rows=some)
     if variant == 1:
         radius = distance[:, -1].contiguous()
-        around = [counts(side, radius, rows=some) + 1 for side in (x, y)]
+        around = [counts(side, radius, rows=some, again=side is x) + 1 for side in (x, y)]
     else:
-        around = [counts(side, _reach(side, index, some), strict=False, rows=some) for side in (x, y)]
+        reach = [_reach(side, index, some) for side in (x, y)]
+        around = [
+            counts(side, r, strict=False, rows=some, again=side is x) for side, r in zip((x, y), reach, strict=True)
+        ]
     own = _psi(k, x) + _psi(len(x), x) - (1 / k if variant == 2 else 0)
     terms = own - _psi(around[0], x) - _psi(around[1], x)
     return mean_of(terms)

@@ -27,7 +27,7 @@ Backend = Literal["tree", "brute"]
 ORDER: dict[Metric, float] = {"euclidean": 2.0, "chebyshev": float("inf")}
 TOLERANCE = 1e-12  # relative: distances that differ by less are equal
 CPU_BYTES = 2**26
-_COUNTING: Memory[Any] = Memory(32)
+_COUNTING: Memory[Any] = Memory(64)
 
 
 def nearest(
@@ -70,6 +70,7 @@ def counts(
     strict: bool = True,
     backend: Backend | None = None,
     rows: Tensor | None = None,
+    again: bool = False,
 ) -> Tensor:
     """How many other points lie around every point, or around some.
 
@@ -80,13 +81,14 @@ def counts(
         strict: count distances below the radius, otherwise those up to it; distances within a relative 1e-12 of the
             radius are equal to it.
         backend, rows: as in `nearest`.
+        again: whether the same points are asked about again and again, with other radii: their tree is kept then.
 
     Returns:
         [..., M] int64.
     """
     asked = _asked(x, rows)
     reach = radius * (1 - TOLERANCE if strict else 1 + TOLERANCE)
-    count = _tree_counts if _backend(x, backend) == "tree" else _brute_counts
+    count = partial(_tree_counts, again=again) if _backend(x, backend) == "tree" else _brute_counts
     found = count(x.reshape(-1, *x.shape[-2:]), reach.reshape(-1, len(asked)), metric, asked).view(radius.shape) - 1
     return found.where(radius > 0, torch.zeros_like(found)) if strict else found
 
@@ -137,18 +139,16 @@ def _near_order(points: np.ndarray) -> np.ndarray:
     return _tree(points).indices
 
 
-def _tree_counts(x: Tensor, reach: Tensor, metric: Metric, rows: Tensor) -> Tensor:
-    """Counted by scikit-learn's tree, which does it three times faster than scipy's.
-
-    The trees of the last samples are kept: the input of a network is the same at every log point.
-    """
+def _tree_counts(x: Tensor, reach: Tensor, metric: Metric, rows: Tensor, again: bool) -> Tensor:
+    """Counted by scikit-learn's tree, which does it three times faster than scipy's."""
     from sklearn.neighbors import KDTree as CountingTree
 
     result = torch.zeros(reach.shape, dtype=torch.int64)
     asked = rows.cpu().numpy()
     for row, (sample, radius) in enumerate(zip(x.cpu(), reach.cpu().numpy(), strict=True)):
         points = sample.numpy()
-        tree = _COUNTING.recall(sample, metric, partial(CountingTree, points.copy(), metric=metric))
+        grow = partial(CountingTree, points.copy() if again else points, metric=metric)
+        tree = _COUNTING.recall(sample, metric, grow) if again else grow()
         found = tree.query_radius(points[asked], radius, count_only=True)
         result[row] = torch.from_numpy(np.asarray(found, np.int64))
     return result.to(x.device)

@@ -67,7 +67,7 @@ class StackedModel(nn.Module):
             device on the way, so that it can be captured as a CUDA graph.
     """
 
-    capturable = True
+    capturable = False
 
     def encode(self, inputs: Tensor) -> Tensor:
         """The parameter-free part of the forward pass, [E, B, L] -> [E, B, ...].

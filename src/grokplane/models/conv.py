@@ -83,6 +83,8 @@ class StackedConv(StackedModel):
     A convolution's values are seen after pooling, [E, B, h, w, channels]: its units are the channels.
     """
 
+    capturable = True
+
     def __init__(self, members: int, sizes: list[tuple[int, int, int]], outputs: int, config: Conv) -> None:
         super().__init__()
         self.sizes, channels = sizes, [size[0] for size in sizes]

@@ -41,8 +41,6 @@ class StackedModule(StackedModel):
         make: builds one module from the seed of its initial weights and the dtype of its parameters.
     """
 
-    capturable = False  # what a module of the user's asks its device, nobody knows
-
     def __init__(self, members: int, make: Callable[[int, torch.dtype], nn.Module]) -> None:
         super().__init__()
         self._members, self._make = members, make

@@ -84,6 +84,8 @@ class LSTMLayer(nn.Module):
 class StackedLSTM(StackedModel):
     """E LSTMs; layers "embedding" (if there is one), "layer 1" to "layer K", and the read-out, "layer K+1"."""
 
+    capturable = True
+
     def __init__(self, members: int, vocabulary: int, outputs: int, config: LSTM) -> None:
         super().__init__()
         embedded = config.input == "embedding"

@@ -33,6 +33,8 @@ class MLP(NoiseOptions):
 class StackedMLP(StackedModel):
     """E perceptrons; their layers are named "embedding" (if there is one), "layer 1", "layer 2", ..."""
 
+    capturable = True
+
     def __init__(self, members: int, signature: Signature, config: MLP) -> None:
         super().__init__()
         self.input = INPUTS[config.embedding](members, signature, config.embedding_dim)

@@ -64,6 +64,8 @@ class StackedTransformer(StackedModel):
     block works on it alone.
     """
 
+    capturable = True
+
     def __init__(self, members: int, signature: Signature, config: Transformer) -> None:
         super().__init__()
         width = config.width

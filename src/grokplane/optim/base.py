@@ -48,7 +48,11 @@ class StackedOptimizer:
     Attributes:
         parameters: what it updates.
         rates: each member's learning rate before the schedule.
+        capturable: whether every step but the first is the same sequence of kernels (CUDA graph), numbers of the host
+            left out.
     """
+
+    capturable = False
 
     def __init__(self, parameters: Parameters, rates: Sequence[float]) -> None:
         self.parameters, self.rates = dict(parameters), list(rates)

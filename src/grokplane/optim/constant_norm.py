@@ -27,6 +27,8 @@ class ConstantNorm:
 class _ConstantNorm(Rule):
     """The initial norm needs no memory: the initial weights are drawn again from the seed."""
 
+    capturable = True
+
     def __init__(self, choices: Sequence[ConstantNorm], context: Context) -> None:
         super().__init__(context)
         start = self._norm()

@@ -45,6 +45,11 @@ class Directions(StackedOptimizer):
         plain = {key: value for key, value in PER_MEMBER.items() if key in choices[0].options}
         self._at_one = TorchGroups([replace(one, **plain) for one in choices], self._directions)
 
+    @property
+    def capturable(self) -> bool:  # type: ignore[override]
+        """Where all that it remembers is on the parameters' device."""
+        return self._at_one.capturable
+
     def schedule(self, factor: Factor) -> None:
         """Set every member's learning rate to its own base rate times the factor."""
         self._factor = factor

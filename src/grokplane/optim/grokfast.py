@@ -46,6 +46,8 @@ class GrokfastMA:
 class _EMA(Rule):
     """mean <- alpha mean + (1 - alpha) g, where the first g is the first mean; g <- g + lamb mean."""
 
+    capturable = True
+
     def __init__(self, choices: Sequence[GrokfastEMA], context: Context) -> None:
         super().__init__(context)
         self.memory = {"mean": {name: torch.zeros_like(value) for name, value in self.parameters.items()}}
@@ -66,8 +68,6 @@ class _EMA(Rule):
 
 class _MA(Rule):
     """A ring of gradients and their sum, which is taken anew each time round, so that round-off does not pile up."""
-
-    capturable = False  # every step has its own slot
 
     def __init__(self, choices: Sequence[GrokfastMA], context: Context) -> None:
         super().__init__(context)

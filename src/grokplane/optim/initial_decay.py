@@ -25,6 +25,8 @@ class InitialDecay:
 class _InitialDecay(Rule):
     """The initial weights need no memory: they are drawn again from the seed."""
 
+    capturable = True
+
     def __init__(self, choices: Sequence[InitialDecay], context: Context) -> None:
         super().__init__(context)
         self._start = {name: value.detach().clone() for name, value in self.parameters.items()}

@@ -63,6 +63,11 @@ class _StackedMuon(StackedOptimizer):
         """Those of Muon or of AdamW."""
         return self.rates if name in self._hidden else self._others.rates
 
+    @property
+    def capturable(self) -> bool:  # type: ignore[override]
+        """If AdamW is."""
+        return self._others.capturable
+
     def schedule(self, factor: Factor) -> None:
         """Set both learning rates to their base rates times the factor."""
         self._factor = factor

@@ -38,6 +38,8 @@ class UpdateNoise:
 
 
 class _Noise(Rule):
+    capturable = True
+
     def __init__(self, choices: Sequence[WeightNoise | UpdateNoise], context: Context, stream: str) -> None:
         super().__init__(context)
         sigmas = [choice.sigma for choice in choices]

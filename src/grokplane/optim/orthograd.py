@@ -30,6 +30,8 @@ class OrthoGrad:
 class _OrthoGrad(Rule):
     """g <- (g - (w.g / w.w) w), rescaled to the length of g; w a whole parameter of one member."""
 
+    capturable = True
+
     def before(self, step: int, factor: Factor) -> None:  # noqa: ARG002 (the rule's arguments)
         """Filter every gradient."""
         for name, gradient in gradients(self.parameters).items():

@@ -44,7 +44,7 @@ class Rule:
         capturable: whether it does the same in every step but the first, but for what `at` lays ready on the device.
     """
 
-    capturable = True
+    capturable = False
 
     def __init__(self, context: Context) -> None:
         self.parameters = context.parameters

@@ -28,6 +28,8 @@ class SAM:
 
 
 class _SAM(Rule):
+    capturable = True
+
     def __init__(self, choices: Sequence[SAM], context: Context) -> None:
         super().__init__(context)
         like = next(iter(self.parameters.values()))

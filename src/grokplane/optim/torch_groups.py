@@ -73,16 +73,23 @@ class TorchGroups(StackedOptimizer):
             self._run(choices, list(numbers)) for _, numbers in groupby(range(len(choices)), choices.__getitem__)
         ]
         kind = type(choices[0])
-        self._optimizer = kind.algorithm([run.group for run in self._runs], **self._fixed(kind))  # type: ignore[call-arg]
+        self._optimizer = kind.algorithm([run.group for run in self._runs], **self._constants(kind))  # type: ignore[call-arg]
+        self._optimizer._warned_capturable_if_run_uncaptured = True  # the first steps are, and may be
         self._bare_step = inspect.unwrap(kind.algorithm.step)  # see _spare_the_compiler
         self._kernel = kind.kernel
         self._moments: list[_Moments] = []
 
-    def _fixed(self, kind: type[TorchOptimizer]) -> dict[str, Any]:
+    def _constants(self, kind: type[TorchOptimizer]) -> dict[str, Any]:
         """Options of the algorithm that are not the user's; off the CPU it must not ask the device for its step."""
         on_cpu = next(iter(self.parameters.values())).device.type == "cpu"
         takes = "capturable" in inspect.signature(kind.algorithm).parameters
-        return kind.fixed | ({"capturable": True} if takes and not on_cpu else {})
+        return kind.fixed | ({"capturable": True} if takes and not on_cpu and not kind.fixed.get("fused") else {})
+
+    @property
+    def capturable(self) -> bool:  # type: ignore[override]
+        """Where all that it remembers is on the parameters' device."""
+        views = [view for run in self._runs for view in run.views.values()]
+        return all(value.device == view.device for view in views for value in self._state(view).values())
 
     def _run(self, choices: Sequence[TorchOptimizer], numbers: list[int]) -> _Run:
         start, stop = numbers[0], numbers[-1] + 1
@@ -99,22 +106,25 @@ class TorchGroups(StackedOptimizer):
 
     def step(self) -> None:
         """Update from the parameters' gradients."""
-        self._hand_out_gradients()
         if self._kernel is not None and self._moments:
             self._call_kernel(self._kernel)
-        else:
-            with torch.no_grad():
-                self._bare_step(self._optimizer)
-            self._share_steps()
+            return
+        for run, gradients in zip(self._runs, self._gradients(), strict=True):
+            for view, gradient in zip(run.views.values(), gradients, strict=True):
+                view.grad = gradient
+        with torch.no_grad():
+            self._bare_step(self._optimizer)
+        self._share_steps()
 
     @torch.no_grad()
     def _call_kernel(self, kernel: Kernel) -> None:
-        for run, group, moments in zip(self._runs, self._optimizer.param_groups, self._moments, strict=True):
+        torch._foreach_add_([moments.step for moments in self._moments], 1)  # pyright: ignore[reportPrivateImportUsage]
+        every = zip(self._runs, self._optimizer.param_groups, self._moments, self._gradients(), strict=True)
+        for run, group, moments, gradients in every:
             parameters = group["params"]
-            moments.step.add_(1)
             kernel(
                 parameters,
-                [parameter.grad for parameter in parameters],
+                gradients,
                 moments.means,
                 moments.squares,
                 [],
@@ -140,14 +150,13 @@ class TorchGroups(StackedOptimizer):
             means, squares = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq"))
             self._moments.append(_Moments(means, squares, states[0]["step"]))
 
-    def _hand_out_gradients(self) -> None:
-        if len(self._runs) == 1:  # its views are the parameters themselves
-            return
+    def _gradients(self) -> list[list[Tensor]]:
+        """Of every run its parameters' gradients."""
+        gradients: list[Any] = [parameter.grad for parameter in self.parameters.values()]
+        if len(self._runs) == 1:
+            return [gradients]
         sizes = [run.stop - run.start for run in self._runs]
-        for name, parameter in self.parameters.items():
-            assert parameter.grad is not None
-            for run, gradient in zip(self._runs, parameter.grad.split(sizes), strict=True):
-                run.views[name].grad = gradient
+        return [list(parts) for parts in zip(*(gradient.split(sizes) for gradient in gradients), strict=True)]
 
     def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Its state's tensors, each with the mask of the members it belongs to."""

@@ -23,15 +23,16 @@ WARM_UP = 3  # updates before the capture: the optimizer's and cuBLAS's memory i
 Step = Callable[[], None]
 
 
-def cuda_graph(step: Step) -> Step:
-    """Capture what a function does on the device, without doing it; what does it again.
+def cuda_graph(step: Step, device: torch.device) -> Step:
+    """Capture what a function does on a device, without doing it; what does it again.
 
     Raises:
         RuntimeError: where it asks the device for something on the way.
     """
     graph = torch.cuda.CUDAGraph()
-    # Other threads may go on with what they do on the device.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    own = torch.cuda.graph(graph, stream=torch.cuda.Stream(device), capture_error_mode="thread_local")
+    # A capture that fails leaves its stream the current one. Other threads may go on with what they do on the device.
+    with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)), own:
         step()
     return graph.replay
 
@@ -42,10 +43,12 @@ class CapturedSteps:
     Args:
         stack: what is trained.
         batch: the full batch; None: one is gathered at every step.
-        record: makes of a step what repeats it.
+        record: makes of a step on a device what repeats it.
     """
 
-    def __init__(self, stack: Stack, batch: Batch | None, record: Callable[[Step], Step] = cuda_graph) -> None:
+    def __init__(
+        self, stack: Stack, batch: Batch | None, record: Callable[[Step, torch.device], Step] = cuda_graph
+    ) -> None:
         self._stack, self._batch, self._record = stack, batch, record
         self._first = stack.step
         self._replay: Step | None = None
@@ -64,10 +67,10 @@ class CapturedSteps:
         if self._refused or stack.step < self._first + WARM_UP:
             return False
         start, alive, diverged = stack.step, stack.alive.clone(), stack.diverged.clone()
-        kept = stack.keep()
         replay = self._replay or self._captured(positions)
         if replay is None:
             return False
+        kept = stack.keep()
         for number in range(until - start):
             stack.at(stack.step)
             if positions is not None and self._positions is not None:
@@ -87,8 +90,11 @@ class CapturedSteps:
         return not lost
 
     def _captured(self, positions: Tensor | None) -> Step | None:
-        """Capture a step; None, and a warning, if that fails."""
+        """Capture a step; None if that cannot be done, and a warning if it fails."""
         stack = self._stack
+        self._refused = not stack.capturable  # now that the optimizer has its state
+        if self._refused:
+            return None
         self._positions = None if positions is None else positions[0].clone()
         stack.at(stack.step)
 
@@ -96,7 +102,7 @@ class CapturedSteps:
             update_all(stack, self._batch or gather(stack, self._positions))  # type: ignore[arg-type]
 
         try:
-            self._replay = self._record(step)
+            self._replay = self._record(step, stack.device)
         except RuntimeError as error:
             self._refused = True
             log.warning("the step cannot be captured as a CUDA graph and is slower without (%s)", error)

@@ -38,7 +38,7 @@ class Desk:
 
     def keeps_back(self, step: int, size: int) -> bool:
         """Whether a checkpoint of a step has to wait for estimates, and there is room for its bytes until then."""
-        waits = any(paper.step < step for paper in self._waiting)
+        waits = any(paper.step < step and not paper.done() for paper in self._waiting)
         return waits and sum(paper.held for paper in self._waiting) + size <= HELD
 
     def take(self, before: float = 0) -> list[Outgoing]:

@@ -1,4 +1,4 @@
-"""The loop. Read from top to bottom: run -> advance -> `update` in step.py."""
+"""The loop. Read from top to bottom: run -> advance -> `update` in step.py, or its replay in capture.py."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class Point:
 
     Attributes:
         step: number of updates done.
+        state: gives a member's state: the checkpoint's where one is due, else the present one. Where records of steps
+            before a checkpoint are complete only now, it is of an earlier step, as its own "step" says.
         records: one flat record a member with its `step`, of a log point and where a member is lost; else empty. A
             member that has nothing to tell has an empty record. What is estimated beside training comes with the
             records some steps later, in their order; those of earlier steps all before a checkpoint.
         checkpoint: whether a checkpoint is due.
-        states: the checkpoint, one state a member, of an earlier step, where records of steps before that one are only
-            now complete; else empty, and the checkpoint is of the present state.
         finished: whether each member will be updated no more.
         interrupted: whether the caller asked to stop.
     """
 
     step: int
+    state: Callable[[int], Mapping[str, Any]]
     records: Sequence[Record] = ()
     checkpoint: bool = False
-    states: Sequence[Mapping[str, Any]] = ()
     finished: Sequence[bool] = field(default=())
     interrupted: bool = False
 
@@ -72,16 +72,7 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
             _log(stack, told, timer, last, desk)
             last = last or not bool(stack.alive.any())
             before, told = told, [last or not alive for alive in stack.alive.tolist()]
-            checkpoint = last or _checkpoint_due(stack)
-            ends = last or told != before  # a resumed run logs the step of its checkpoint again, so that may wait
-            if checkpoint and not ends and desk.keeps_back(stack.step, stack.state_bytes):
-                desk.put_states(stack.step, [stack.state(number) for number in range(len(told))], stack.state_bytes)
-                checkpoint = False
-            *earlier, latest = desk.take(before=math.inf if ends else stack.step * checkpoint) or [Outgoing()]
-            if latest.states:
-                earlier, latest = [*earlier, latest], Outgoing()
-            yield from _late(stack, earlier)
-            yield Point(stack.step, latest.records, checkpoint, finished=told)
+            yield from _pause(stack, desk, last or _checkpoint_due(stack), told, ends=last or told != before)
             if last:
                 return
             until = min(steps, member.log.next_after(stack.step), _next_checkpoint(stack), stack.step + CHUNK)
@@ -90,13 +81,30 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
                 bool(stack.alive.any())  # a device may still be at it: wait, so that the time is that of the steps
             if stop() and stack.step < steps:
                 yield from _late(stack, desk.take(before=math.inf))
-                yield Point(stack.step, interrupted=True)
+                yield Point(stack.step, stack.state, interrupted=True)
                 return
 
 
-def _late(stack: Stack, outgoing: Sequence[Outgoing]) -> Iterator[Point]:
+def _pause(stack: Stack, desk: Desk, checkpoint: bool, told: Sequence[bool], ends: bool) -> Iterator[Point]:
+    """What is complete by now: all of it where a member ends, all of earlier steps ahead of a checkpoint.
+
+    While there is room, a checkpoint waits for those, and training goes on. A resumed run logs the step of its
+    checkpoint again, so the record of that step may come later.
+    """
+    if checkpoint and not ends and desk.keeps_back(stack.step, stack.state_bytes):
+        desk.put_states(stack.step, [stack.state(number) for number in range(len(told))], stack.state_bytes)
+        checkpoint = False
+    complete = desk.take(before=math.inf if ends else stack.step * checkpoint)
+    records = complete.pop().records if complete and not complete[-1].states else ()
+    yield from _late(stack, complete)
+    yield Point(stack.step, stack.state, records, checkpoint, told)
+
+
+def _late(stack: Stack, complete: Sequence[Outgoing]) -> Iterator[Point]:
     """What had to wait, at the present step."""
-    return (Point(stack.step, one.records, bool(one.states), one.states) for one in outgoing)
+    for one in complete:
+        state = one.states.__getitem__ if one.states else stack.state
+        yield Point(stack.step, state, one.records, checkpoint=bool(one.states))
 
 
 def _log(stack: Stack, told: Sequence[bool], timer: _Timer, last: bool, desk: Desk) -> None:

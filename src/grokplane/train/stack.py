@@ -48,6 +48,8 @@ class Stack:
         self.device = find_device(options.device)
         torch.set_num_threads(options.threads or min(len(members), 4, cores()))
         keep_freed_memory()
+        if self.device.type == "cuda":  # convolutions as exact as all else, and the same in every run
+            torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
         self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
         if self.examples.train.targets.is_floating_point():
             _refuse_labels(members[0])
@@ -78,7 +80,8 @@ class Stack:
     @property
     def capturable(self) -> bool:
         """Whether a step can be captured as a CUDA graph."""
-        return self.device.type == "cuda" and all(part.capturable for part in (self.network, *self.rules.values()))
+        parts = self.network, self.optimizer, *self.rules.values()
+        return self.device.type == "cuda" and all(part.capturable for part in parts)
 
     def at(self, step: int) -> None:
         """Tell all that depends on the step which one it is, on the device too, where a captured step reads it."""
@@ -100,7 +103,7 @@ class Stack:
 
     def keep(self) -> Kept:
         """Note what an update changes, to put back what belongs to members that are not alive then."""
-        values = [value.detach() for value in self.parameters.values()]
+        values = [value.detach() for value in self.parameters.values()] + self.buffers
         for rule in self.rules.values():
             values += rule.changing(self.step)
         return Kept([*((value, self.alive) for value in values), *self.optimizer.masked(self.alive)])
@@ -176,8 +179,6 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError):  # torch raises the latter where it was built without the device
         here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         raise ConfigError("train.device", name, f"no such device here; allowed: {', '.join(here)}") from None
-    if device.type == "cuda":  # convolutions as exact as all else, and the same in every run
-        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
     return device
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grokplane.optim import masks_over
+from grokplane.optim import Kept
 from grokplane.train.stack import Stack
 
 
@@ -50,14 +50,13 @@ def update(stack: Stack, batch: Batch | None) -> None:
     """Update the members that are alive; one whose loss is not finite dies of it, and stays as it was."""
     assert batch is not None
     stack.at(stack.step)
-    before = [value.clone() for value in stack.buffers]
+    buffers = Kept([(value, stack.alive) for value in stack.buffers])
     means = _backward(stack, batch)
     if stack.device.type == "cpu" and math.isfinite(means.sum().item()) and bool(stack.alive.all()):
         _apply(stack)  # on a CPU nothing waits for the question, and masking costs copies
         return
     stack.mark_diverged(~torch.isfinite(means))
-    for value, old in zip(stack.buffers, before, strict=True):
-        value.copy_(torch.where(masks_over(stack.alive, value), value, old))
+    buffers.put_back()
     kept = stack.keep()
     _apply(stack)
     kept.put_back()

@@ -16,9 +16,10 @@ from grokplane import config
 from grokplane.app import execute
 from grokplane.app.progress import Preparation
 from grokplane.app.resume import resumed_config
+from grokplane.app.scribe import Scribe
 from grokplane.options import ConfigError
 from grokplane.record import Checkpoints, read_summary
-from grokplane.train import Stack
+from grokplane.train import Point, Stack
 
 TINY = [
     "data.p=7",
@@ -92,6 +93,23 @@ def test_held_out_labels_are_not_even_noise():
     examples = config.member(config.compose([*TINY, *options])).data.examples(seed=0)
     assert (examples.train_targets != examples.table.targets[examples.train]).sum() == len(examples.train) // 2
     assert int(examples.train_targets.min()) >= 3
+
+
+def test_a_late_checkpoint_has_the_step_and_the_marks_of_its_state():
+    kept: list[tuple[int, dict]] = []
+
+    class Keeper:
+        def checkpoint(self, step: int, state: dict, regular: bool, grok: dict) -> None:
+            assert regular
+            kept.append((step, grok))
+
+    stack = Stack([config.member(config.compose(TINY))])
+    before = stack.state(0) | {"step": 5}
+    stack.marks[0].train_step = 9
+    scribe = Scribe(stack, 0, Keeper(), {})  # type: ignore[arg-type]
+    scribe.take(Point(12, lambda number: [before][number], checkpoint=True))
+    ((step, grok),) = kept
+    assert (step, grok["train_step"], grok["threshold"]) == (5, None, 0.99)
 
 
 def test_the_summary_of_a_running_run_holds_its_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -11,7 +11,7 @@ from grokplane.metrics import Pending
 from grokplane.train.observe import Record
 
 # Bytes of activations and states that may be kept in memory until they can go; the last of them always may.
-HELD = 2**27
+HELD = 2**26
 
 
 class Outgoing(NamedTuple):

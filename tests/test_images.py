@@ -287,6 +287,8 @@ def test_a_stack_of_seeds_reads_each_file_once(raw: Path, monkeypatch: pytest.Mo
     stack = Stack(seeds)
     expected = [f"{part}-{what[6:]}" for part in ("train", "t10k") for what in (IMAGES, LABELS)]
     assert sorted(name for name in read if name.endswith("ubyte")) == sorted(expected)
-    assert stack.examples.inputs.shape == (4, 40 + TEST, SIDE, SIDE)
+    assert stack.examples.train.values.shape == (4 * 40, SIDE, SIDE)
+    assert stack.examples.test.values.shape == (TEST, SIDE, SIDE)  # held-out images are kept once
+    assert stack.examples.test.inputs().untyped_storage().nbytes() == TEST * SIDE * SIDE * 8
     (raw / LABELS).write_bytes(idx_bytes(np.full(TRAIN, 3)))  # a changed file is read again
     assert set(mnist(raw).examples(0).train_targets.tolist()) == {3}

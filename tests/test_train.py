@@ -15,7 +15,8 @@ from builders import NEVER, finish, member, task, trained, training, weights
 
 from grokplane.data import OrderedSplit
 from grokplane.losses import MSE
-from grokplane.metrics import Loss, StepTime
+from grokplane.metrics import Information, Loss, Off, StepTime
+from grokplane.mi import KSG, Ross
 from grokplane.models import lookup
 from grokplane.models.mlp import MLP
 from grokplane.optim import SGD, Adam, AdamW, Cosine, RMSprop
@@ -260,3 +261,13 @@ def test_a_diverged_member_gets_no_marks():
     stack.alive[0] = False
     finish(stack)
     assert (stack.marks[0].train_step, stack.marks[1].train_step) == (None, 0)
+
+
+def test_threads_leave_a_core_to_the_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grokplane.train.stack.cores", lambda: 3)
+    estimating = Information(input=KSG(), labels=Ross(), workers=2)
+    for mi, members, threads in ((Off(), 8, 3), (estimating, 8, 1), (Off(), 1, 1), (Off(), 2, 2)):
+        Stack([member(seed=seed, mi=mi, train=training(threads=None)) for seed in range(members)])
+        assert torch.get_num_threads() == threads
+    Stack([member(mi=estimating, train=training(threads=2))])
+    assert torch.get_num_threads() == 2

@@ -122,7 +122,7 @@ def _together(run: Trained, solo: Stack) -> int:
         seen = observe(solo, None)
     encoded = [_size(solo.network.encode(part.inputs())) for part in (solo.examples.train, solo.examples.test)]
     state = 4 * sum(map(_size, solo.parameters.values()))  # weights, their copy and two moments
-    return max(1, MEMORY // (state + _size(solo.examples.inputs) + HIDDEN_SHARE * (sum(encoded) + _seen(seen))))
+    return max(1, MEMORY // (state + solo.examples.nbytes + HIDDEN_SHARE * (sum(encoded) + _seen(seen))))
 
 
 def _seen(seen: Observation) -> int:

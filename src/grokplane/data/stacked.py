@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from grokplane.data.table import Examples
 
@@ -18,10 +18,11 @@ class StackedSubset:
     """The training or the held-out subset of every member, padded to the largest member's n.
 
     Attributes:
-        values: the questions of all members' tables one below the other [R, ...]; R = N where all share one table.
-        index: rows of each member's own table [E, n]; padding repeats the member's first point, so that it
+        values: questions [R, ...]: the table that all members share; else those of this subset alone, one member's
+            below the other's, or once where all members have the same.
+        index: each member's rows [E, n], from `offset` on; padding repeats the member's first point, so that it
             overflows only where a real point does.
-        offset: where each member's table starts in `values` [E, 1].
+        offset: where each member's questions start in `values` [E, 1].
         targets: labels [E, n] int64 or numbers [E, n, C], padded alike; in training with label noise.
         count: number of points of each member [E] int64.
     """
@@ -61,8 +62,8 @@ class StackedExamples:
     """What the members of a stack train on and are tested on.
 
     Attributes:
-        inputs: all questions [E, N, ...], padded with zeros; an expanded view where all members share one table.
         train: the training subset; `test`: the held-out one.
+        shape: of a question: (L,) for tokens, (28, 28) for images.
         vocabulary: number of token kinds; None for continuous features.
         outputs: number of classes, or of regression outputs.
         tolerance: regression: squared error below which an answer counts as right; None: class labels.
@@ -70,14 +71,20 @@ class StackedExamples:
         population: see `Table`; of the first member's table.
     """
 
-    inputs: Tensor
     train: StackedSubset
     test: StackedSubset
+    shape: torch.Size
     vocabulary: int | None
     outputs: int
     tolerance: float | None
     fixed: Mapping[int, int]
     population: Callable[[], Tensor] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """What the questions take on the device."""
+        kept = {one.values.data_ptr(): one.values for one in (self.train, self.test)}
+        return sum(values.nbytes for values in kept.values())
 
 
 def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch.dtype) -> StackedExamples:
@@ -92,17 +99,16 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
         ValueError: members whose tables differ in width, vocabulary, outputs or kind of answers.
     """
     _check_alike(examples)
-    inputs = _stack_tables([one.table.inputs for one in examples], device, dtype)
-    shared = inputs.stride(0) == 0 or len(examples) == 1
-    values = inputs[0] if shared else inputs.flatten(0, 1)
-    offset = torch.arange(len(examples), device=device)[:, None] * (0 if shared else inputs.shape[1])
+    tables = [_typed(one.table.inputs, dtype) for one in examples]
+    common = tables[0].to(device) if _equal(tables) else None
     answers = [_typed(one.train_targets, dtype) for one in examples]
     held_out = [_typed(one.table.targets[one.test], dtype) for one in examples]
-    train = _subset(values, offset, [one.train for one in examples], answers)
-    test = _subset(values, offset, [one.test for one in examples], held_out)
+    train = _subset(tables, common, [one.train for one in examples], answers, device)
+    test = _subset(tables, common, [one.test for one in examples], held_out, device)
     table = examples[0].table
+    shape = table.inputs.shape[1:]
     return StackedExamples(
-        inputs, train, test, table.vocabulary, table.outputs, table.tolerance, table.fixed, table.population
+        train, test, shape, table.vocabulary, table.outputs, table.tolerance, table.fixed, table.population
     )
 
 
@@ -119,11 +125,8 @@ def _check_alike(examples: Sequence[Examples]) -> None:
             raise ValueError(f"members of a stack must have {what}, but have {', '.join(map(str, values))}")
 
 
-def _stack_tables(tables: Sequence[Tensor], device: torch.device | str, dtype: torch.dtype) -> Tensor:
-    """Tables of [N, ...] as one [E, N, ...] on the device; a view of one copy where all are equal."""
-    if all(table is tables[0] or torch.equal(table, tables[0]) for table in tables):
-        return _typed(tables[0], dtype).to(device).expand(len(tables), *tables[0].shape)
-    return _typed(pad_sequence(list(tables), batch_first=True), dtype).to(device)
+def _equal(tensors: Sequence[Tensor]) -> bool:
+    return all(one is tensors[0] or torch.equal(one, tensors[0]) for one in tensors)
 
 
 def _typed(values: Tensor, dtype: torch.dtype) -> Tensor:
@@ -131,9 +134,23 @@ def _typed(values: Tensor, dtype: torch.dtype) -> Tensor:
     return values.to(dtype if values.is_floating_point() else torch.int64)
 
 
-def _subset(values: Tensor, offset: Tensor, rows: list[Tensor], targets: list[Tensor]) -> StackedSubset:
-    device = values.device
+def _subset(
+    tables: Sequence[Tensor],
+    common: Tensor | None,
+    rows: list[Tensor],
+    targets: list[Tensor],
+    device: torch.device | str,
+) -> StackedSubset:
+    values, starts = common, [0] * len(rows)
+    if values is None:
+        own = [table[some] for table, some in zip(tables, rows, strict=True)]
+        rows = [torch.arange(len(one)) for one in own]
+        if _equal(own):
+            values = own[0].to(device)
+        else:
+            values, starts = torch.cat(own).to(device), [0, *accumulate(map(len, own[:-1]))]
     count = torch.tensor([len(one) for one in rows], device=device)
+    offset = torch.tensor(starts, device=device)[:, None]
     return StackedSubset(values, _padded(rows).to(device), offset, _padded(targets).to(device), count)
 
 

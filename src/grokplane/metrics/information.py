@@ -13,6 +13,11 @@ from grokplane.options import option
 class InformationChoice(Protocol):
     """A choice of the config group `mi`."""
 
+    @property
+    def workers(self) -> int:
+        """How many threads or processes estimate beside training."""
+        ...
+
     def gauge(self, inputs: Inputs) -> Gauge | None:
         """What estimates for a stack that is asked these inputs; None: nothing does."""
         ...
@@ -55,6 +60,11 @@ class Information:
 @dataclass(frozen=True)
 class Off:
     """No mutual information."""
+
+    @property
+    def workers(self) -> int:
+        """None."""
+        return 0
 
     def gauge(self, inputs: Inputs) -> None:  # noqa: ARG002 (the signature of a choice)
         """See `InformationChoice`."""

@@ -46,7 +46,9 @@ class Stack:
         self.step = 0
         self.dtype: torch.dtype = getattr(torch, options.dtype)
         self.device = find_device(options.device)
-        torch.set_num_threads(options.threads or min(len(members), 4, cores()))
+        # Threads that wait for a core which estimates are at can be many times slower than fewer threads.
+        free = max(1, cores() - members[0].mi.workers)
+        torch.set_num_threads(options.threads or min(len(members), 4, free))
         keep_freed_memory()
         if self.device.type == "cuda":  # convolutions as exact as all else, and the same in every run
             torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
@@ -195,7 +197,7 @@ def _refuse_labels(member: Member) -> None:
 
 def _inputs(examples: StackedExamples, members: Sequence[Member]) -> Inputs:
     discrete = examples.vocabulary is not None
-    places = [place for place in range(examples.inputs.shape[2:].numel()) if place not in examples.fixed]
+    places = [place for place in range(examples.shape.numel()) if place not in examples.fixed]
     return Inputs(
         subsets={"train": examples.train.inputs, "eval": examples.test.inputs},
         operands=places if discrete and len(places) == 2 else (),
@@ -220,7 +222,7 @@ def _refuse_upstream_noise(members: Sequence[Member]) -> None:
 
 
 def _signature(examples: StackedExamples) -> Signature:
-    shape = examples.inputs.shape[2:]
+    shape = examples.shape
     return Signature(shape.numel(), examples.vocabulary, examples.outputs, examples.fixed, tuple(shape))
 
 

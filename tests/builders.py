@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from command import assert_same_state
 from torch import Tensor
 
 from grokplane import config, optim
@@ -52,11 +53,18 @@ def member(**parts: Any) -> Member:
     return Member(**(tiny | parts))
 
 
-def trained(*members: Member) -> Stack:
+def trained(*members: Member, capture: bool = True) -> Stack:
     """The members' stack after its last step."""
     stack = Stack(members)
-    finish(stack)
+    for _ in run(stack, capture=capture):
+        pass
     return stack
+
+
+def assert_same_stacks(one: Stack, other: Stack) -> None:
+    """All that is saved of both is the same, to the last bit."""
+    for number in range(len(one.members)):
+        assert_same_state(one.state(number), other.state(number))
 
 
 def finish(stack: Stack) -> list[Point]:

@@ -10,12 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from builders import OPTIMIZERS, finish, member, task, trained, training, weights
-from command import assert_same_state
+from builders import OPTIMIZERS, assert_same_stacks, finish, member, task, trained, training, weights
 
 from grokplane.losses import MSE
 from grokplane.models.mlp import MLP
-from grokplane.optim import SGD, AdamW, Cosine, UpdateNoise
+from grokplane.optim import SGD, AdamW, Cosine, Directions, GrokfastEMA, UpdateNoise
 from grokplane.train import LogOptions, Member, Stack, loop, run
 from grokplane.train.capture import CapturedSteps, Step
 
@@ -61,19 +60,6 @@ def members(optimizer: str = "adamw", **parts: Any) -> list[Member]:
     ]
 
 
-def without_capture(*stackable: Member) -> Stack:
-    stack = Stack(stackable)
-    for _ in run(stack, capture=False):
-        pass
-    return stack
-
-
-def assert_same(one: Stack, other: Stack) -> None:
-    """All that is saved of both is the same, to the last bit."""
-    for number in range(len(one.members)):
-        assert_same_state(one.state(number), other.state(number))
-
-
 @pytest.mark.parametrize("batch_size", ["full", 9])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_repeated_steps_end_in_the_bits_of_single_ones(
@@ -82,13 +68,13 @@ def test_repeated_steps_end_in_the_bits_of_single_ones(
     stackable = members(optimizer, train=training(steps=40, batch_size=batch_size))
     repeated = trained(*stackable)
     assert (recorder.recorded, recorder.repeated) == (1, 36)  # the first four lie between the pauses at 0, 1, 2 and 4
-    assert_same(repeated, without_capture(*stackable))
+    assert_same_stacks(repeated, trained(*stackable, capture=False))
     assert recorder.repeated == 36
 
 
 def test_schedules_and_random_rules_too(recorder: Recorder) -> None:
     stackable = members(schedule=Cosine(warmup_steps=6), rules={"update_noise": UpdateNoise(0.01)})
-    assert_same(trained(*stackable), without_capture(*stackable))
+    assert_same_stacks(trained(*stackable), trained(*stackable, capture=False))
     assert recorder.repeated == 16
 
 
@@ -101,19 +87,36 @@ def doomed(steps: int = 40) -> list[Member]:
 
 
 def test_a_member_that_is_lost_on_the_way_ends_at_its_step_and_others_go_on(recorder: Recorder) -> None:
-    repeated, single = trained(*doomed()), without_capture(*doomed())
+    repeated, single = trained(*doomed()), trained(*doomed(), capture=False)
     step = int(single.diverged[1])
     assert step > 4
     assert step not in (7, 8, 14, 16, 21, 28, 32, 35)  # lost within a stretch, not at a pause
     assert repeated.diverged.tolist() == single.diverged.tolist() == [-1, step, -1]
-    assert_same(repeated, single)
+    assert_same_stacks(repeated, single)
     assert recorder.recorded == 1
     assert recorder.repeated >= 36  # the stretch with the loss was repeated before it was done again
 
 
+def test_a_grids_optimizer_and_what_a_rule_remembers_are_put_back_too(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what a GPU uses in place of a param group a member."""
+
+    def directions(choices: list[SGD], parameters: Any, hidden: Any) -> Directions:  # noqa: ARG001 (its arguments)
+        return Directions(choices, parameters)
+
+    monkeypatch.setattr(SGD, "stacked", staticmethod(directions))
+    stackable = [replace(one, rules={"grokfast_ema": GrokfastEMA(lamb=0.1)}) for one in doomed()]
+    repeated, single = trained(*stackable), trained(*stackable, capture=False)
+    assert int(single.diverged[1]) > 4
+    assert isinstance(single.optimizer, Directions)
+    assert_same_stacks(repeated, single)
+    assert recorder.repeated >= 36
+
+
 def test_a_solo_member_that_is_lost_ends_the_run(recorder: Recorder) -> None:
     alone = trained(doomed()[1])
-    assert alone.step == int(alone.diverged[0]) == int(without_capture(doomed()[1]).diverged[0])
+    assert alone.step == int(alone.diverged[0]) == int(trained(doomed()[1], capture=False).diverged[0])
     assert recorder.repeated
 
 
@@ -125,7 +128,7 @@ def test_members_that_stopped_stay_as_they_were(recorder: Recorder) -> None:
             stack.alive[1] = point.step < 7
             seen += [weights(stack, 1)] * (point.step >= 7)
         assert all(torch.equal(one, seen[0]) for one in seen)
-    assert_same(*stacks)
+    assert_same_stacks(*stacks)
     assert recorder.repeated == 16
 
 
@@ -136,7 +139,7 @@ def test_a_request_to_stop_ends_a_stretch(recorder: Recorder) -> None:
     again = Stack(members())
     again.load([stack.state(number) for number in range(3)])
     finish(again)
-    assert_same(again, without_capture(*members()))
+    assert_same_stacks(again, trained(*members(), capture=False))
     assert recorder.recorded == 2
 
 
@@ -149,7 +152,7 @@ def test_a_step_that_cannot_be_recorded_is_done_singly(
     use(refuse, monkeypatch)
     with caplog.at_level(logging.WARNING):
         stack = trained(*members())
-    assert_same(stack, without_capture(*members()))
+    assert_same_stacks(stack, trained(*members(), capture=False))
     assert caplog.messages == [
         "the step cannot be captured as a CUDA graph and is slower without (operation not permitted when stream is "
         "capturing)"
@@ -162,5 +165,5 @@ def test_on_a_cpu_nothing_is_captured() -> None:
 
 def test_adamw_of_zero_decay_keeps_its_bits(recorder: Recorder) -> None:
     stackable = [replace(one, optimizer=AdamW(weight_decay=0.0)) for one in members()]
-    assert_same(trained(*stackable), without_capture(*stackable))
+    assert_same_stacks(trained(*stackable), trained(*stackable, capture=False))
     assert recorder.repeated == 16

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders import weights
+from builders import assert_same_stacks, trained, weights
 from command import assert_same_state, finished, rows, state, summary
 
 from grokplane import config
@@ -52,18 +52,6 @@ def members(case: str, *more: str) -> list[Member]:
     return [config.member(config.compose([*CASES[case], *own, *more])) for own in grid]
 
 
-def trained(stackable: list[Member], capture: bool = True) -> Stack:
-    stack = Stack(stackable)
-    for _ in run(stack, capture=capture):
-        pass
-    return stack
-
-
-def assert_same(one: Stack, other: Stack) -> None:
-    for number in range(len(one.members)):
-        assert_same_state(one.state(number), other.state(number))
-
-
 @pytest.fixture
 def captured(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """What `CapturedSteps.advance` said, one by one."""
@@ -80,9 +68,9 @@ def captured(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 
 @EVERY
 def test_a_captured_step_gives_the_bits_of_single_ones(case: str, captured: list[bool]) -> None:
-    stack = trained(members(case))
+    stack = trained(*members(case))
     assert any(captured) == (case not in UNCAPTURED)
-    assert_same(stack, trained(members(case), capture=False))
+    assert_same_stacks(stack, trained(*members(case), capture=False))
     assert not torch.equal(weights(stack, 0), weights(Stack(members(case)), 0))
 
 
@@ -94,7 +82,7 @@ def test_a_resumed_run_ends_in_the_bits_of_one_that_was_never_stopped(case: str)
     second.load([first.state(number) for number in range(3)])
     for _ in run(second):
         pass
-    assert_same(second, trained(members(case)))
+    assert_same_stacks(second, trained(*members(case)))
 
 
 @EVERY
@@ -102,7 +90,7 @@ def test_a_gpu_trains_what_a_cpu_trains(case: str) -> None:
     if case in UNLIKE_A_CPU:
         pytest.skip("other random numbers")
     double = ("train.dtype=float64", "train.steps=20")
-    on_gpu, on_cpu = trained(members(case, *double)), trained(members(case, *double, "train.device=cpu"))
+    on_gpu, on_cpu = trained(*members(case, *double)), trained(*members(case, *double, "train.device=cpu"))
     for number in range(3):
         torch.testing.assert_close(weights(on_gpu, number).cpu(), weights(on_cpu, number), rtol=0, atol=1e-7)
 
@@ -110,14 +98,14 @@ def test_a_gpu_trains_what_a_cpu_trains(case: str) -> None:
 @EVERY
 def test_a_stacked_member_follows_its_solo_run(case: str) -> None:
     double = ("train.dtype=float64", "train.steps=20")
-    together = trained(members(case, *double))
+    together = trained(*members(case, *double))
     for number, one in enumerate(members(case, *double)):
-        torch.testing.assert_close(weights(together, number), weights(trained([one])), rtol=0, atol=1e-7)
+        torch.testing.assert_close(weights(together, number), weights(trained(one)), rtol=0, atol=1e-7)
 
 
 def test_how_often_one_looks_changes_no_bit() -> None:
-    looked = trained(members("side by side", "log.every=1", "metrics=[loss,accuracy,gradients,activations]"))
-    assert_same(looked, trained(members("side by side", "log.every=1000", "log.dense_steps=0")))
+    looked = trained(*members("side by side", "log.every=1", "metrics=[loss,accuracy,gradients,activations]"))
+    assert_same_stacks(looked, trained(*members("side by side", "log.every=1000", "log.dense_steps=0")))
 
 
 @pytest.mark.parametrize("case", ["summed", "side by side"])
@@ -127,10 +115,10 @@ def test_a_member_that_is_lost_ends_at_its_step(case: str) -> None:
     stackable = members(case, *wild)
     rates = ("seed=1", "optimizer.lr=1e-200", "optimizer.weight_decay=1e203")
     stackable[1] = config.member(config.compose([*CASES[case], *wild, *rates]))
-    ill, single = trained(stackable), trained(stackable, capture=False)
+    ill, single = trained(*stackable), trained(*stackable, capture=False)
     assert ill.diverged[1] > 4
     assert ill.diverged.tolist()[::2] == [-1, -1]
-    assert_same(ill, single)
+    assert_same_stacks(ill, single)
 
 
 def test_a_mean_is_taken_over_real_points() -> None:
@@ -138,9 +126,9 @@ def test_a_mean_is_taken_over_real_points() -> None:
         config.member(config.compose([*CASES["float64"], f"seed={seed}", f"data.train_fraction={fraction}"]))
         for seed, fraction in enumerate((0.2, 0.5))
     ]
-    together = trained(stackable)
+    together = trained(*stackable)
     for number, one in enumerate(stackable):
-        torch.testing.assert_close(weights(together, number), weights(trained([one])), rtol=0, atol=1e-7)
+        torch.testing.assert_close(weights(together, number), weights(trained(one)), rtol=0, atol=1e-7)
 
 
 def test_random_numbers_are_those_of_a_cpu() -> None:

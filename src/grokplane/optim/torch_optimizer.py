@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ import torch
 
 from grokplane.optim.base import Parameters, StackedOptimizer
 from grokplane.optim.directions import Directions
-from grokplane.optim.torch_groups import TorchGroups
+from grokplane.optim.torch_groups import Kernel, TorchGroups
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class TorchOptimizer:
 
     algorithm: ClassVar[type[torch.optim.Optimizer]]
     fixed: ClassVar[dict[str, Any]] = {}
-    kernel: ClassVar[Callable[..., Any] | None] = None
+    kernel: ClassVar[Kernel | None] = None
     """torch's fused kernel of the algorithm, if it is of Adam's form; see `TorchGroups`."""
     decoupled: ClassVar[bool] = False
     """Whether weight decay shrinks the weights, lr times its strength a step; else it adds to the gradient."""

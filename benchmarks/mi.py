@@ -22,8 +22,8 @@ from scipy.special import digamma, gammaln
 from sklearn.neighbors import BallTree
 from torch import Tensor
 
-from grokplane.mi import ClassKL, Estimator, Ross, Sliced, WeightedKL
-from grokplane.mi.entropy import forget, neighbour_weights
+from grokplane.mi import ClassKL, Estimator, Ross, Sliced, WeightedKL, forget
+from grokplane.mi.entropy import neighbour_weights
 from grokplane.mi.local_kl import LocalKL
 from grokplane.random import generator
 

@@ -15,6 +15,7 @@ CASES = [
     (("width=7",), "width=7: unknown key", "--help"),
     (("train.step=5",), "train.step=5: unknown key", "train.steps"),
     (("train.steps=abc",), "train.steps=abc: ", "whole number"),
+    (("train.steps=1", "train.steps=abc"), "train.steps=abc: ", "whole number"),
     (("train.steps=1.5",), "train.steps=1.5: ", "whole number"),
     (("data.p=1",), "data.p=1: ", "at least 2"),
     (("data.train_fraction=1",), "data.train_fraction=1.0: ", "above 0 and below 1"),
@@ -29,6 +30,15 @@ CASES = [
     (("data.p=9", "data.operation=div_odd_sub_even"), "data.operation=div_odd_sub_even: ", "prime data.p, not 9"),
     (("data.operation=x2_plus_y3",), "data.operation=x2_plus_y3: ", "did you mean x2_plus_y"),
     (("train.device=cuda:99",), "train.device=cuda:99: ", "allowed: cpu"),
+    (
+        ("schedule=cosine", "schedule.warmup_steps=9", "train.steps=9"),
+        "schedule.warmup_steps=9: ",
+        "below train.steps=9",
+    ),
+    (("mi/input=ksg",), "mi/input=ksg: would not be read", "inputs are tokens"),
+    (("mi/labels=class_kl", "mi.token_rows=7"), "mi.token_rows=7: would not be read", "mi/labels is not ross"),
+    (("model.noise_sigma=1", "model.noise_flow=measured", "mi.noise=1"), "mi.noise=1: ", "noise of its own"),
+    (("-m", "mi.layer_dim=2", "seed=0,1"), "mi.layer_dim=2: ", "inputs are tokens"),
     (("experiment=peluch",), "experiment=peluch: ", "did you mean peluche?"),
     (("-m", "seed=0,-1"), "seed=-1: ", "at least 0"),
 ]

@@ -150,3 +150,11 @@ def test_a_schedule_that_ends_with_the_run_cannot_be_made_longer(tmp_path: Path,
     line = refusal(inside(*typed, RESUME, "train.steps=20", cwd=tmp_path))
     assert line == "train.steps=20: the run's learning-rate schedule ends at its 10 steps"
     assert digest(tmp_path) == before
+
+
+def test_resuming_and_overwriting_exclude_each_other_in_a_folder_with_a_run(base: Path, tmp_path: Path) -> None:
+    folder = _copy(base, tmp_path)
+    before = digest(folder)
+    line = refusal(call("train.resume=true", "train.overwrite=true", f"hydra.run.dir={folder}", cwd=tmp_path))
+    assert line.startswith("train.overwrite=true: ")
+    assert digest(folder) == before

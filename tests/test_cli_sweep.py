@@ -275,6 +275,11 @@ def test_the_landscape_runs_small(landscape: Future[Path]) -> None:
             ("tiny.yaml", "--executor", "slurm"),
             "hydra.launcher.executor=slurm: allowed: local, submitit, ray",
         ),
+        "a device that is not here": (
+            ("tiny.yaml", "--executor", "submitit", "train.device=cuda:99"),
+            "hydra.launcher.max_members=null: must be a number where the memory cannot be measured (train.dev",
+        ),
+        "dirs": (("tiny.yaml", "hydra.sweep.dirs=x"), "hydra.sweep.dirs=x: of Hydra's keys hydra.sweep.dir and"),
         "members": (("tiny.yaml", "--max-members=0"), "hydra.launcher.max_members=0: must be at least 1"),
         "typo": (
             ("tiny.yaml", "optimizer.lrr=1"),

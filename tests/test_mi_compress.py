@@ -196,13 +196,16 @@ def test_conv_autoencoder_is_trained_once_for_the_same_images(tmp_path: Path) ->
     assert len(list((tmp_path / "codes").iterdir())) == 4
 
 
-def test_a_damaged_cache_is_told(tmp_path: Path) -> None:
+def test_a_damaged_cache_is_told_and_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     x, choice = digits()[:20], ConvAutoencoder(channels=2, steps=1)
     choice.fit(x, tmp_path)
     (file,) = tmp_path.iterdir()
-    file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(ValueError, match="delete it"):
-        choice.fit(x, tmp_path)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    choice.fit(x, tmp_path)
+    assert [record.getMessage() for record in caplog.records] == [f"{file} is damaged (RuntimeError): it is made again"]
+    assert file.read_bytes() == whole
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
 def test_refusals() -> None:

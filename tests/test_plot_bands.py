@@ -85,7 +85,7 @@ def test_weight_norms():
 
 
 def test_the_table_and_what_figures_say_of_their_run():
-    assert [picture.file for picture in plot.pictures(information_rows().columns)] == [
+    assert [picture.file for picture in plot.pictures(information_rows())] == [
         "curves.png",
         "information_plane.png",
         "information_plane_train.png",
@@ -107,7 +107,8 @@ def test_a_picture_reads_what_it_says(number, tmp_path):
     rows = rows[["run", "step", *(name for name in rows if str(name).startswith(picture.reads))]]
     picture.write(rows, plot.About(), tmp_path / picture.file)
     assert [path.name for path in tmp_path.iterdir()] == [picture.file]
-    assert picture not in list(plot.pictures([name for name in rows if not name.startswith(picture.reads[0])]))
+    without = pd.DataFrame({name: rows[name] for name in rows if not str(name).startswith(picture.reads[0])})
+    assert picture not in list(plot.pictures(without))
 
 
 @pytest.mark.parametrize(
@@ -130,3 +131,14 @@ def test_a_picture_reads_what_it_says(number, tmp_path):
 )
 def test_the_noise_in_words(config, said):
     assert plot.noise(config) == said
+
+
+def test_pictures_of_values_that_are_all_null_are_left_out() -> None:
+    rows = information_rows()
+    held_out = {name: None for name in rows if str(name).startswith("MI(") and "_eval/" in str(name)}
+    files = {picture.file for picture in plot.pictures(rows.assign(**held_out))}
+    assert {"information_plane.png", "information_plane_train.png"} <= files
+    assert not {"information_plane_eval.png", "information_plane.gif"} & files
+    null = {name: None for name in rows if str(name).startswith("MI(")}
+    files = {picture.file for picture in plot.pictures(rows.assign(**null))}
+    assert files == {"curves.png", "weight_norms.png"}

@@ -176,3 +176,10 @@ def _runs(process: int) -> bool:
         return False
     state = Path(f"/proc/{process}/stat")
     return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")
+
+
+def test_after_closing_every_call_is_told(beside: Processes) -> None:
+    beside.close()
+    for patient in (False, True):
+        with pytest.raises(EOFError, match="closed"):
+            beside.call(math.sqrt, 4.0, patient=patient)

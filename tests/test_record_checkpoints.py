@@ -128,3 +128,19 @@ def test_only_plain_state_is_loaded(tmp_path, caplog):
     with pytest.raises(NoCheckpoint):
         checkpoints.latest()
     assert "damaged" in caplog.text
+
+
+def test_one_that_cannot_be_read_is_not_damaged(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(10, {"step": 10})
+    checkpoints.path(20).mkdir()
+    with pytest.raises(IsADirectoryError):
+        checkpoints.latest()
+
+
+def test_steps_of_nine_digits(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    for step in (99_999_999, 100_000_000, 1 << 27):
+        checkpoints.save(step, {"step": step})
+    assert checkpoints.steps() == [100_000_000, 1 << 27]
+    assert checkpoints.latest().step == 1 << 27

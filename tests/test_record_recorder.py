@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import random
@@ -219,3 +220,27 @@ def test_kill_9_at_any_moment_leaves_all_of_it_readable(tmp_path):
     assert process.wait() == 0
     assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == list(range(reached + 5))
     assert read_summary(tmp_path)["steps"] == reached + 5
+
+
+def test_a_run_that_fails_keeps_its_marks(tmp_path):
+    marks = {"train_step": 1, "test_step": None, "delay": None, "threshold": 0.99}
+    recorder = Recorder(tmp_path, CONFIG, PLAIN)
+    recorder.checkpoint(2, {"step": 2}, grok=marks)
+    with pytest.raises(KeyError, match="step"), recorder:
+        recorder.log({"Loss/train": 1.0})
+    assert (read_summary(tmp_path)["status"], read_summary(tmp_path)["grok"]) == ("failed", marks)
+
+
+def test_an_end_that_cannot_be_written_lets_go_of_the_folder(tmp_path, monkeypatch):
+    recorder = Recorder(tmp_path, CONFIG, PLAIN)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr("grokplane.record.recorder.write_summary", full)
+    with pytest.raises(OSError, match="no space"):
+        recorder.finish("finished")
+    assert not is_locked(tmp_path)
+    with pytest.raises(OSError, match="no space"):
+        Recorder(tmp_path, CONFIG, PLAIN, overwrite=True)
+    assert not is_locked(tmp_path)

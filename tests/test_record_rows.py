@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from grokplane.record.atomic import TEMPORARY, atomic_file, flatten, to_json, write_text
+from grokplane.files import TEMPORARY, atomic_file, write_text
 from grokplane.record.rows import RowWriter, read_rows, rewind
+from grokplane.strict_json import flatten, to_json
 
 
 def test_json_is_strict_at_any_depth():

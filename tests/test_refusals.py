@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from command import digest
 
 from grokplane.app import main
+from grokplane.options import ConfigError, shown
+from grokplane.record import FolderBusy, FolderTaken
 
 # What is typed, how the line begins, and the words in it that say what is allowed.
 CASES = [
@@ -84,3 +87,18 @@ def test_a_refused_call_says_why_in_one_line_and_writes_nothing(
     assert err.startswith(beginning)
     assert allowed in err.removeprefix(beginning)
     assert digest(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConfigError("seed", -1, "no"), FolderBusy(Path("a"), "pid 1"), FolderTaken(Path("b"))],
+    ids=lambda error: type(error).__name__,
+)
+def test_refusals_come_back_whole_from_a_process(error: ConfigError) -> None:
+    back = pickle.loads(pickle.dumps(error))
+    assert (type(back), str(back), back.key, back.value) == (type(error), str(error), error.key, error.value)
+
+
+def test_values_are_told_as_they_are_typed() -> None:
+    told = [shown(value) for value in (None, True, 0.5, [0, 32], [], "x")]
+    assert told == ["null", "true", "0.5", "[0,32]", "[]", "x"]

@@ -530,3 +530,11 @@ def test_a_teacher_or_points_beyond_memory_are_refused(keys: dict[str, Any], ref
     with pytest.raises(ConfigError) as found:
         TeacherStudent(**keys).table(0)
     assert str(found.value).startswith(refused)
+
+
+def test_the_limits_of_all_enclosing_control_groups_count(tmp_path: Path) -> None:
+    own = tmp_path / "cgroup"
+    own.write_text("0::/slurm/job_1/step_0\n")
+    groups = resources.control_groups(tmp_path, own)
+    assert groups == [tmp_path / "slurm/job_1/step_0", tmp_path / "slurm/job_1", tmp_path / "slurm", tmp_path]
+    assert resources.control_groups(tmp_path, tmp_path / "missing") == [tmp_path]

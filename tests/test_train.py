@@ -271,3 +271,16 @@ def test_threads_leave_a_core_to_the_estimates(monkeypatch: pytest.MonkeyPatch) 
         assert torch.get_num_threads() == threads
     Stack([member(mi=estimating, train=training(threads=2))])
     assert torch.get_num_threads() == 2
+
+
+def test_a_member_lost_as_somebody_says_stop_has_its_last_row() -> None:
+    lost = {"optimizer": SGD(lr=1e30), "loss": MSE(), "train": training(steps=1000)}
+    alone = Stack([member(**lost)])
+    rows = [point.records[0] for point in run(alone) if point.records]
+    step = int(alone.diverged[0])
+    assert 0 < step == rows[-1]["step"]
+    stack = Stack([member(**lost), member(**(lost | {"optimizer": SGD(lr=0.1)}))])
+    points = list(run(stack, lambda: bool(stack.diverged[0] >= 0)))
+    assert points[-1].interrupted
+    assert [point.records[0]["step"] for point in points if point.records and point.records[0]][-1] == step
+    assert points[-2].finished == [True, False]

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import data, losses, metrics, mi, models, optim, record, train
 from grokplane.options import ConfigError, check_options, one_of, option
-from grokplane.record.atomic import flatten
+from grokplane.strict_json import flatten
 from grokplane.train import Member
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -19,11 +19,23 @@ class ConfigError(ValueError):
         self.key, self.value, self.allowed = key, value, allowed
         super().__init__(f"{key}={shown(value)}: {allowed}")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled by these three, also where a subclass is made from others: refusals come back from processes."""
+        return _restored, (type(self), self.key, self.value, self.allowed)
+
+
+def _restored(kind: type[ConfigError], key: str, value: object, allowed: str) -> ConfigError:
+    error = kind.__new__(kind)
+    ConfigError.__init__(error, key, value, allowed)
+    return error
+
 
 def shown(value: object) -> str:
     """A config value as a user would type it on the command line."""
     if value is None:
         return "null"
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(shown, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 

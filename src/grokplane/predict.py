@@ -13,7 +13,7 @@ from torch import Tensor
 from grokplane.app.errors import Refused
 from grokplane.app.trained import Parser, Trained, aligned, answered, at_least, load
 from grokplane.data import Examples
-from grokplane.record.atomic import to_json
+from grokplane.strict_json import to_json
 
 TOP = 3
 DESCRIPTION = """\

@@ -87,19 +87,20 @@ class Processes:
             self._changed.notify_all()
             for process in self._all:
                 process.end(at_once=process not in self._idle)
+            self._idle = []
         if self._starter is not None:
             self._starter.join()
         for process in self._all:
             process.wait()
-        self._all, self._idle = [], []
+        self._all = []
 
     def _found(self, patient: bool) -> _Process | None:
         with self._changed:
             if patient and self._starting:
                 came = self._changed.wait_for(lambda: self._idle or self._closed or not self._starting, LONGEST_START)
                 self._starting = self._starting and bool(came)
-                if self._closed:
-                    raise EOFError("the processes have been closed")
+            if self._closed:
+                raise EOFError("the processes have been closed")
             return self._idle.pop() if self._idle else None
 
     def _free(self, process: _Process) -> None:
@@ -136,7 +137,9 @@ class Processes:
                         return
                     self._all.append(_Process())
             for process in list(self._all):
-                process.ask(self._prepare)
+                answer = process.ask(self._prepare)
+                if isinstance(answer, _Raised | _Unreadable):
+                    raise EOFError(f"it cannot be prepared: {answer}")
                 self._free(process)
         except DEAD as error:
             if not self._closed:

@@ -11,9 +11,11 @@ from typing import Any
 from grokplane.app.errors import Refused
 from grokplane.app.pruning import TOLERANCE, Pruned, prune, sparsities
 from grokplane.app.trained import Parser, Trained, aligned, answered, at_least, load
-from grokplane.record.atomic import to_json, write_text
+from grokplane.files import write_text
+from grokplane.record.recorder import PRUNED
+from grokplane.strict_json import to_json
 
-TABLE, FIGURE = "prune.csv", "figures/prune.png"
+TABLE, FIGURE = PRUNED, "figures/prune.png"
 STEPS = 41
 DESCRIPTION = """\
 Accuracy of a finished run's network against sparsity, by its last checkpoint: the weights that are smallest in size,

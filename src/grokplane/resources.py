@@ -43,7 +43,19 @@ def available_bytes() -> int:
     found = re.search(r"^MemAvailable:\s*(\d+) kB", meminfo.read_text(), re.M) if meminfo.exists() else None
     if found is None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(int(found[1]) * 1024, container_bytes(Path("/sys/fs/cgroup")))
+    return min(int(found[1]) * 1024, *map(container_bytes, control_groups()))
+
+
+def control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[Path]:
+    """The control groups (version 2) of this process, from its own, such as a Slurm step's, up to the root's.
+
+    Args:
+        root: where they are mounted.
+        own: where the kernel says which one is the process's own.
+    """
+    found = re.search(r"^0::/(.*)$", own.read_text(), re.M) if own.exists() else None
+    inner = root / found[1] if found is not None else root
+    return [inner, *(group for group in inner.parents if group.is_relative_to(root))]
 
 
 def container_bytes(cgroup: Path) -> int:

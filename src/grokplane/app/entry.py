@@ -19,16 +19,14 @@ from omegaconf import DictConfig
 
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
-from grokplane.app.jobs import known_keys, refused_for, single, swept
+from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
+from grokplane.app.jobs import known_keys, refuse_unread, refused_for, single, swept
 from grokplane.app.report import report
-from grokplane.app.resume import DIVERGED, is_over, resumed_config
+from grokplane.app.resume import is_over, resumed_config
 from grokplane.app.session import execute
 from grokplane.app.usage import usage
 from grokplane.record import read_summary
 
-FAILED = 1
-REFUSED = 2
-SIGNALLED = 128
 HELP = ("-h", "--help")
 MULTIRUN = ("-m", "--multirun")
 # Hydra's flags that print something and train nothing.
@@ -69,11 +67,13 @@ def _main(config_name: str, arguments: Sequence[str], overrides: Sequence[str]) 
 
 def _train(config_name: str, arguments: Sequence[str], overrides: Sequence[str], multirun: bool) -> int:
     jobs = swept(overrides, config_name) if multirun else [single(overrides, config_name)]
-    over = []
+    found = []
     for job in jobs:
         with refused_for(job.overrides, config_name):
-            over.append(job.over(config_name))
-    if all(over):
+            found.append(job.check(config_name))
+    refuse_unread(found)
+    over = [one.over for one in found if one.over is not None]
+    if len(over) == len(jobs):
         for one in over:
             print(one.line)
         return max(one.code for one in over)

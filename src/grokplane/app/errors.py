@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from grokplane import config
 from grokplane.options import ConfigError, one_of
@@ -21,7 +22,7 @@ class Failed(Exception):  # noqa: N818 (reads as what happened)
     """A job that failed on its way, told in this very line."""
 
 
-REFUSALS = (Refused, ConfigError, HydraException, OmegaConfBaseException)
+REFUSALS = (Refused, ConfigError, HydraException, OmegaConfBaseException, YAMLError)
 
 _UNKNOWN = re.compile(r"Could not override '(?P<key>[^']+)'|Key '(?P<short>[^']+)' is not in struct")
 _CHOICE = re.compile(r"Could not (?:find|load) '(?P<group>.+)/(?P<name>[^/']+)'")
@@ -69,7 +70,7 @@ def one_line(error: Exception, overrides: Sequence[str], keys: Iterable[str]) ->
 
 def _blamed(text: str, overrides: Sequence[str]) -> str | None:
     """The override that an error of Hydra's is about, as typed."""
-    for override in overrides:
+    for override in reversed(overrides):  # of a key that was typed twice, the last value counts
         key = override.lstrip("+~").partition("=")[0]
         if override in text or f"'{key}'" in text or f"full_key: {key}\n" in text:
             return override.lstrip("+")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from omegaconf import DictConfig
 
@@ -16,6 +18,25 @@ from grokplane.app.resume import Over, is_over, resumed_config
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
 from grokplane.train import Stack
+
+
+class Checked(NamedTuple):
+    """What a look at a job found.
+
+    Attributes:
+        over: why there is nothing left to do; None where there is.
+        unread: overrides that mean nothing for the run, and why.
+    """
+
+    over: Over | None
+    unread: Mapping[str, str]
+
+
+def refuse_unread(found: Sequence[Checked]) -> None:
+    """Raise Refused for an override that means nothing for any job of a call."""
+    for line, why in found[0].unread.items():
+        if all(line in one.unread for one in found):
+            raise Refused(f"{line}: would not be read, as {why}; leave it out")
 
 
 @dataclass(frozen=True)
@@ -34,23 +55,35 @@ class Job:
     folder: Path
     named: bool
 
-    def over(self, config_name: str) -> Over | None:
-        """Why there is nothing left to do, or None; reads only.
+    def check(self, config_name: str) -> Checked:
+        """Whether there is anything to do; reads only.
 
         Raises:
             ConfigError: what cannot be trained, or not in this folder.
         """
         options = self.asked.train
+        if options.resume and options.overwrite:
+            config.member(self.asked)  # refuses the pair; what follows merges it away
         _check_place(self.folder)
         check_folder(self.folder, overwrite=options.overwrite, resume=options.resume)
         if not options.resume:
-            _check(self.asked)
-            return None
+            return Checked(None, self._unread(self.asked))
         merged = resumed_config(self.folder, self.asked, self.overrides, config_name)
-        _check(merged)
+        unread = self._unread(merged)
         if not self.named:
             raise ConfigError("train.resume", True, "needs hydra.run.dir=FOLDER, or under -m hydra.sweep.dir=FOLDER")
-        return is_over(self.folder, merged)
+        return Checked(is_over(self.folder, merged), unread)
+
+    def _unread(self, one: DictConfig) -> dict[str, str]:
+        """What was typed and means nothing for the run: the override, and why."""
+        unread = check_trainable(one, trains_elsewhere(self.asked.hydra.launcher))
+        typed = {str(one.input_line): one.key_or_group.replace("/", ".") for one in config.parse(self.overrides)}
+        return {
+            line: why
+            for line, key in typed.items()
+            for name, why in unread.items()
+            if key == name or key.startswith(f"{name}.")
+        }
 
 
 def single(overrides: Sequence[str], config_name: str) -> Job:
@@ -100,11 +133,12 @@ class refused_for:  # noqa: N801 (used like contextlib's)
             raise Refused(one_line(error, self._overrides, known_keys(self._config_name))) from error
 
 
+@cache
 def known_keys(config_name: str) -> list[str]:
     """Every key of the config as it is without overrides."""
     try:
         return [key for key in config.flat(config.compose([], config_name)) if not key.endswith("_target_")]
-    except ConfigError:  # a configs/local/default.yaml may be what is wrong
+    except REFUSALS:  # a configs/local/default.yaml may be what is wrong
         return []
 
 
@@ -127,9 +161,24 @@ def _product(overrides: Sequence[str]) -> Iterator[list[str]]:
     return (list(job) for job in itertools.product(*axes))
 
 
-def _check(one: DictConfig) -> None:
-    """Build everything that training needs, so that what cannot be trained is refused before a folder exists."""
-    Stack([config.member(one)])
+def trains_elsewhere(launcher: DictConfig) -> bool:
+    """Whether Hydra's launcher sends jobs to machines whose devices this one need not have."""
+    remote = ("submitit_launcher.SlurmLauncher", "ray_launcher.")
+    return launcher.get("executor", "local") != "local" or any(name in launcher.get("_target_", "") for name in remote)
+
+
+def check_trainable(one: DictConfig, elsewhere: bool = False) -> dict[str, str]:
+    """Build everything that training needs, so that what cannot be trained is refused before a folder exists.
+
+    Args:
+        one: a run's config.
+        elsewhere: build it on the CPU, as its device is another machine's.
+
+    Returns:
+        Keys that mean nothing for the run, and why.
+    """
+    member = config.member(one)
+    return Stack([replace(member, train=replace(member.train, device="cpu")) if elsewhere else member]).unread
 
 
 def _check_place(folder: Path) -> None:

@@ -32,7 +32,9 @@ def _mark(grok: Mapping[str, Any], split: str, what: str) -> str:
 
 
 def _delay(grok: Mapping[str, Any]) -> str:
-    return "" if grok["delay"] is None else f", {grok['delay']:,} steps later"
+    if grok["delay"] is None:
+        return ""
+    return f", {abs(grok['delay']):,} steps {'later' if grok['delay'] >= 0 else 'before'}"
 
 
 def _last(last: Mapping[str, Any]) -> str:

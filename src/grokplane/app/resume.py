@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
+from grokplane.app.exit_codes import DIVERGED, FINISHED
 from grokplane.options import ConfigError, shown
 from grokplane.record import Checkpoints, NoCheckpoint, Saved
 from grokplane.record.load import stored_config
@@ -17,9 +18,6 @@ from grokplane.record.summary import read_summary
 
 # What a resumed run may change: how long it is and how it is recorded. train.resume and train.overwrite are the call's.
 FREE = ("train.steps", "train.checkpoint_every", "train.resume", "train.overwrite", "record.")
-
-
-DIVERGED = 3
 
 
 class Over(NamedTuple):
@@ -132,4 +130,4 @@ def is_over(folder: Path, merged: DictConfig) -> Over | None:
     last = saved(folder.absolute())
     if last is None or (last.step < merged.train.steps and last.state["alive"]):
         return None
-    return Over(f"{folder}: finished at step {last.step:,}: there is nothing left to do", 0)
+    return Over(f"{folder}: finished at step {last.step:,}: there is nothing left to do", FINISHED)

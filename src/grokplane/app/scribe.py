@@ -90,14 +90,14 @@ class Scribe:
         except Exception:
             log.warning("figures/ could not be drawn", exc_info=True)
             return
-        for picture in plot.pictures(rows.columns):
+        for picture in plot.pictures(rows):
             path = folder / "figures" / picture.file
             try:
                 picture.write(rows, about, path)
             except Exception:
                 log.warning("figures/%s could not be drawn", picture.file, exc_info=True)
             else:
-                self._recorder.image(path.stem + "_film" * (path.suffix == ".gif"), path)
+                self._recorder.image(path)
 
 
 def _drawn(folder: Path, prefixes: tuple[str, ...]) -> DataFrame:

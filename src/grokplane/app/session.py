@@ -13,13 +13,14 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
+from grokplane.app.exit_codes import DIVERGED, FINISHED, SIGNALLED
 from grokplane.app.progress import Preparation, Progress
 from grokplane.app.resume import saved
 from grokplane.app.scribe import Scribe, grok_summary
 from grokplane.app.signals import StopRequest
+from grokplane.files import write_text
 from grokplane.options import ConfigError
 from grokplane.record import Recorder
-from grokplane.record.atomic import write_text
 from grokplane.train import Stack, run
 
 log = logging.getLogger(__name__)
@@ -45,8 +46,8 @@ class Outcome:
     def exit_code(self) -> int:
         """0 when all finished, 3 when one diverged, 128 + the signal when interrupted."""
         if self.signal is not None and any(summary["status"] == "interrupted" for summary in self.summaries):
-            return 128 + self.signal
-        return 3 if any(summary["status"] == "diverged" for summary in self.summaries) else 0
+            return SIGNALLED + self.signal
+        return DIVERGED if any(summary["status"] == "diverged" for summary in self.summaries) else FINISHED
 
 
 def execute(configs: Sequence[DictConfig], folders: Sequence[Path], label: str = "") -> Outcome:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
+from grokplane.app.exit_codes import REFUSED
 from grokplane.options import ConfigError
 from grokplane.record import Checkpoints, NoCheckpoint, read_summary, status
 from grokplane.record.checkpoints import __name__ as CHECKPOINTS_LOGGER
@@ -24,7 +25,6 @@ from grokplane.record.rows import METRICS
 from grokplane.train import Member, Stack
 from grokplane.train.stack import find_device
 
-REFUSED = 2
 GO_ON = "go on with the program that began it, with hydra.run.dir={folder} train.resume=true"
 # What a folder must say of itself by status; a finished run is the only one that is asked.
 NOT_FINISHED = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from grokplane.data.splits import part_of
 from grokplane.options import ConfigError
 from grokplane.random import generator
 
@@ -39,7 +40,7 @@ def with_label_noise(targets: Tensor, amount: float, seed: int) -> Tensor:
 
 
 def _noisy_count(total: int, amount: float) -> int:
-    count = int(amount * total) if amount < 1 else int(amount)
+    count = part_of(total, amount) if amount < 1 else int(amount)
     if count < 1 or count > total or (amount >= 1 and count != amount):
         allowed = (
             f"must be 0, a fraction that is at least one of the {total} training answers, or a whole number of them"

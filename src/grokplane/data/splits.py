@@ -1,10 +1,11 @@
 """Which questions train and which are held out: the choices of the config group `data/split`.
 
 A split is called as `split(table, fraction, seed)` and returns the rows (train [n], test [m]) of the table, int64.
-A fraction of N questions is int(fraction * N) of them, rounded down: 30% of 2,809 is 842.
+A fraction of N questions is that part of them as it is written, rounded down: 30% of 2,809 is 842, 0.29 of 100 is 29.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -73,8 +74,13 @@ class LabelHoldout:
         return torch.isin(targets, torch.tensor(sorted(below | set(self.labels))))
 
 
+def part_of(total: int, fraction: float) -> int:
+    """The fraction of `total` as it is written, rounded down: as binary floats 0.29 x 100 would be 28."""
+    return int(Fraction(str(fraction)) * total)
+
+
 def train_count(total: int, fraction: float | None, held_out: int = 0) -> int:
-    """How many of `total` questions train: int(fraction * total).
+    """How many of `total` questions train.
 
     Args:
         total: questions to choose from.
@@ -86,7 +92,7 @@ def train_count(total: int, fraction: float | None, held_out: int = 0) -> int:
     """
     if fraction is None:
         raise ConfigError("data.train_fraction", None, "this split needs a number above 0 and below 1")
-    count = int(fraction * total)
+    count = part_of(total, fraction)
     if count < 1 or total - count + held_out < 1:
         subset = "training" if count < 1 else "held-out"
         raise ConfigError("data.train_fraction", fraction, f"leaves the {subset} subset of {total} questions empty")

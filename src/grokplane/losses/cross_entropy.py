@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from grokplane.options import option
 
@@ -29,7 +30,8 @@ class _CrossEntropy(torch.autograd.Function):
         return torch.where(others < 0.5, -torch.log1p(-others), direct).squeeze(-1)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         (gradient,) = ctx.saved_tensors
         return gradient * grad_outputs[0][..., None], None
 

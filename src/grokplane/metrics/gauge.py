@@ -18,6 +18,7 @@ from grokplane.metrics.codes import Encoder, Progress, encoder
 from grokplane.metrics.layer_information import Questions, layer_information, scalars
 from grokplane.metrics.measured import sample
 from grokplane.metrics.observation import LayerOutput, Observation, Subset
+from grokplane.mi import forget
 from grokplane.processes import Processes
 from grokplane.resources import keep_freed_memory
 
@@ -87,7 +88,7 @@ class Pending:
 
 
 class Gauge:
-    """Estimates for one stack; use it in a `with` block, which ends its threads and processes.
+    """Estimates for one stack; use it in a `with` block, which ends its threads and processes, and forgets.
 
     What does not change while a network trains (codes of the input, their entropies) is computed once.
     """
@@ -108,6 +109,7 @@ class Gauge:
             self._processes.close()
             self._pool.shutdown()
         self._pool = self._processes = None
+        forget()
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Fit the code of continuous input; that of images may take a minute, of which `progress` is told."""

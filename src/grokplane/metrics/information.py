@@ -7,7 +7,12 @@ from typing import Any, Protocol
 
 from grokplane.metrics.codes import CODES
 from grokplane.metrics.gauge import Gauge, Inputs
+from grokplane.mi import Ross
 from grokplane.options import option
+
+# Keys that are read for one kind of input alone.
+FOR_NUMBERS: tuple[str, ...] = ("input", "code", "code_dim", "code_steps", "cache", "layer_dim")
+FOR_TOKENS: tuple[str, ...] = ("token_layer_dim", "token_rows")
 
 
 class InformationChoice(Protocol):
@@ -20,6 +25,10 @@ class InformationChoice(Protocol):
 
     def gauge(self, inputs: Inputs) -> Gauge | None:
         """What estimates for a stack that is asked these inputs; None: nothing does."""
+        ...
+
+    def unread(self, discrete: bool, own_noise: bool) -> dict[str, str]:
+        """The keys of the choice that mean nothing for such a stack, and why."""
         ...
 
 
@@ -56,6 +65,17 @@ class Information:
         """See `InformationChoice`."""
         return Gauge(self, inputs)
 
+    def unread(self, discrete: bool, own_noise: bool) -> dict[str, str]:
+        """See `InformationChoice`."""
+        unread = dict.fromkeys(
+            FOR_NUMBERS if discrete else FOR_TOKENS, f"inputs are {'' if discrete else 'not '}tokens"
+        )
+        if not discrete and self.code != "autoencoder":
+            unread |= dict.fromkeys(("code_steps", "cache"), f"mi.code={self.code} is not trained")
+        if not isinstance(self.labels, Ross):
+            unread.setdefault("token_rows", "mi/labels is not ross")
+        return unread | ({"noise": "the model has noise of its own"} if own_noise else {})
+
 
 @dataclass(frozen=True)
 class Off:
@@ -69,6 +89,10 @@ class Off:
     def gauge(self, inputs: Inputs) -> None:  # noqa: ARG002 (the signature of a choice)
         """See `InformationChoice`."""
         return None
+
+    def unread(self, discrete: bool, own_noise: bool) -> dict[str, str]:  # noqa: ARG002 (the signature of a choice)
+        """None: it has none."""
+        return {}
 
 
 GROUP = "mi"

@@ -24,6 +24,7 @@ from grokplane.mi.kde_entropy import KDEEntropy
 from grokplane.mi.known_noise import KnownNoise
 from grokplane.mi.ksg import KSG
 from grokplane.mi.local_kl import LocalKL
+from grokplane.mi.memory import forget
 from grokplane.mi.neighbours import counts, distances, nearest
 from grokplane.mi.ross import Ross, ross_all
 from grokplane.mi.ross_pairs import Classes, classes
@@ -65,6 +66,7 @@ __all__ = [
     "classes",
     "counts",
     "distances",
+    "forget",
     "half_check",
     "label_entropy",
     "nearest",

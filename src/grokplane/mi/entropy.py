@@ -142,11 +142,6 @@ def remembered(x: Tensor, rule: Rule, rescale: bool, settings: Hashable) -> Entr
     return _KNOWN.recall(x, (settings, rescale), lambda: entropy_of(x, rule, rescale))
 
 
-def forget() -> None:
-    """Drop all remembered entropies, as at the start of a process."""
-    _KNOWN.clear()
-
-
 def nothing(x: Tensor) -> Estimate:
     """Exactly 0: what a constant carries."""
     return Estimate(x.new_zeros(()), x.new_zeros(()))

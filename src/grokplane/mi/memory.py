@@ -9,11 +9,19 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 from torch import Tensor
 
 T = TypeVar("T")
+_ALL: WeakSet[Memory[Any]] = WeakSet()
+
+
+def forget() -> None:
+    """Forget what all memories hold; whoever estimated for a network that is trained has no more use for it."""
+    for memory in list(_ALL):
+        memory.clear()
 
 
 class Memory(Generic[T]):
@@ -26,6 +34,7 @@ class Memory(Generic[T]):
     def __init__(self, size: int) -> None:
         self._size, self._lock = size, threading.Lock()
         self._known: OrderedDict[Hashable, T] = OrderedDict()
+        _ALL.add(self)
 
     def recall(self, x: Tensor, settings: Hashable, compute: Callable[[], T]) -> T:
         """The result for x and these settings, computed only if it is not known.

@@ -43,9 +43,14 @@ class NoiseOptions:
             raise ConfigError("model.noise_in", "train", "needs model.noise_flow=propagated: nothing is measured there")
 
     @property
+    def noise_measured(self) -> bool:
+        """Whether layers have noise at log points."""
+        return self.noise_sigma > 0 and self.noise_in != "train"
+
+    @property
     def noise_flows(self) -> bool:
         """Whether noise goes through the network at log points."""
-        return self.noise_sigma > 0 and self.noise_in != "train" and self.noise_flow == "propagated"
+        return self.noise_measured and self.noise_flow == "propagated"
 
 
 class Noise(Noisy):

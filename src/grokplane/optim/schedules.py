@@ -8,12 +8,15 @@ from grokplane.options import ConfigError, option
 
 
 class Schedule(Protocol):
-    """A choice of the config group `schedule`."""
+    """A choice of the config group `schedule`, to inherit from."""
 
     @property
     def follows_train_steps(self) -> bool:
         """Whether the factor depends on how long the run is, so that a longer run is another run."""
-        ...
+        return False
+
+    def check(self, steps: int) -> None:
+        """Raise ConfigError for a run of so many steps that the schedule cannot be for."""
 
     def __call__(self, step: int, steps: int) -> float:
         """The factor on the learning rate in update `step` (from 0) of `steps`."""
@@ -21,13 +24,8 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Schedule):
     """The same rate throughout."""
-
-    @property
-    def follows_train_steps(self) -> bool:
-        """No."""
-        return False
 
     def __call__(self, step: int, steps: int) -> float:  # noqa: ARG002 (the protocol's arguments)
         """One."""
@@ -35,15 +33,10 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class LinearWarmup:
+class LinearWarmup(Schedule):
     """Rises to the full rate over the first updates, then stays."""
 
     warmup_steps: int = option(10, "updates until the full rate", at_least=1)
-
-    @property
-    def follows_train_steps(self) -> bool:
-        """No."""
-        return False
 
     def __call__(self, step: int, steps: int) -> float:  # noqa: ARG002 (the protocol's arguments)
         """(step + 1) / warmup_steps, at most one."""
@@ -51,16 +44,18 @@ class LinearWarmup:
 
 
 @dataclass(frozen=True)
-class Cosine:
+class Cosine(Schedule):
     """Warm-up, then half a cosine down to a fraction of the rate (Loshchilov and Hutter 2017, without restarts)."""
 
     warmup_steps: int = option(0, "updates until the full rate", at_least=0)
     final_fraction: float = option(0.0, "factor at the end", at_least=0, at_most=1)
     total_steps: int | None = option(None, "update at which the end is reached; null: train.steps", at_least=1)
 
-    def __post_init__(self) -> None:
-        if self.total_steps is not None and self.warmup_steps >= self.total_steps:
-            raise ConfigError("schedule.warmup_steps", self.warmup_steps, "must be below schedule.total_steps")
+    def check(self, steps: int) -> None:
+        """Refuse a warm-up that leaves no step to the cosine."""
+        end, total = ("schedule.total_steps", self.total_steps) if self.total_steps else ("train.steps", steps)
+        if self.warmup_steps and self.warmup_steps >= total:
+            raise ConfigError("schedule.warmup_steps", self.warmup_steps, f"must be below {end}={total}")
 
     @property
     def follows_train_steps(self) -> bool:
@@ -71,7 +66,7 @@ class Cosine:
         """Linear up to warmup_steps, then cosine, then final_fraction."""
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
-        length = max(1, (self.total_steps or steps) - self.warmup_steps)
+        length = max(1, (self.total_steps or steps) - self.warmup_steps)  # of a run of no steps it is asked too
         progress = min(1.0, (step - self.warmup_steps) / length)
         return self.final_fraction + (1 - self.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
 

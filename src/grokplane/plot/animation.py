@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grokplane.files import atomic_file
 from grokplane.plot import style
 from grokplane.plot.path import END, START, Panel, mark
 from grokplane.plot.plane import Planes, empty_planes
-from grokplane.plot.save import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,7 +45,8 @@ def plane_animation(
     palette = images[-1].quantize(COLORS)
     # One palette, taken from the frame that shows most: frames then differ in few pixels, and the file stays small.
     frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
-    with whole_file(path) as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as file:
         durations = [FRAME_MS] * (len(frames) - 1) + [LAST_MS]
         frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0, optimize=True)
 

@@ -54,6 +54,15 @@ def check_subset(subset: str) -> None:
         raise ValueError(f"subset {subset!r}: allowed: {', '.join(SUBSETS)}")
 
 
+def has_information(rows: pd.DataFrame, subsets: Sequence[str]) -> bool:
+    """Whether a layer's plane has a finite value on one of the subsets; a run that diverges at once has none."""
+    try:
+        information_layers(rows, subsets)
+    except ValueError:
+        return False
+    return True
+
+
 def information_layers(rows: pd.DataFrame, subsets: Sequence[str] = ("train", "eval")) -> list[str]:
     """The layers whose I(X;L) and I(L;Y) the frame has, on each of the subsets; in the order of the columns.
 
@@ -70,7 +79,8 @@ def information_layers(rows: pd.DataFrame, subsets: Sequence[str] = ("train", "e
     found = [name for name, columns in wanted.items() if all(one in rows for one in columns)]
     if not any(np.isfinite(rows[wanted[name]].to_numpy(dtype=float, na_value=np.nan)).any() for name in found):
         pair = " and ".join(column(part, subsets[0], "<layer>") for part in (INPUT, LABEL))
-        raise ValueError(f"no mutual information was recorded (columns {pair}): was the run trained with mi=off?")
+        why = "was the run trained with mi=off?" if not found else "all of it is null"
+        raise ValueError(f"no mutual information was recorded (columns {pair}): {why}")
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from grokplane.plot.accuracy import information_accuracy
 from grokplane.plot.animation import plane_animation
 from grokplane.plot.curves import curves
+from grokplane.plot.information import has_information
 from grokplane.plot.norms import weight_norms
 from grokplane.plot.plane import information_plane, information_planes
 from grokplane.plot.save import save
@@ -65,12 +66,14 @@ class Picture:
 
     Attributes:
         file: its name.
-        reads: beginnings of the columns that it draws; with none of the first of them there is nothing to draw.
+        reads: beginnings of the columns that it draws.
+        filled: whether a frame has what is to be drawn.
         write: draws the frame to a path.
     """
 
     file: str
     reads: tuple[str, ...]
+    filled: Callable[[pd.DataFrame], bool]
     write: Callable[[pd.DataFrame, About, Path], None]
 
 
@@ -102,25 +105,30 @@ def _film(rows: pd.DataFrame, facts: About, path: Path) -> None:
     plane_animation(rows, path, noise=facts.noise, title=facts.title)
 
 
+def _any(prefix: str) -> Callable[[pd.DataFrame], bool]:
+    return lambda rows: any(str(name).startswith(prefix) for name in rows.columns)
+
+
+def _known(*subsets: str) -> Callable[[pd.DataFrame], bool]:
+    return lambda rows: has_information(rows, subsets)
+
+
 INFORMATION = ("MI(", "H(Y)_", "ln n_")
 PICTURES = (
-    Picture("curves.png", ("Acc/", "Loss/", "WN/"), _png(_curves)),
-    Picture("information_plane.png", INFORMATION, _png(_planes)),
-    Picture("information_plane_train.png", INFORMATION, _png(partial(_plane, "train"))),
-    Picture("information_plane_eval.png", INFORMATION, _png(partial(_plane, "eval"))),
-    Picture("information_accuracy.png", (*INFORMATION, "Acc/"), _png(_accuracy)),
-    Picture("weight_norms.png", ("WN/",), _png(_norms)),
-    Picture("information_plane.gif", INFORMATION, _film),
+    Picture("curves.png", ("Acc/", "Loss/", "WN/"), _any("Acc/"), _png(_curves)),
+    Picture("information_plane.png", INFORMATION, _known("train", "eval"), _png(_planes)),
+    Picture("information_plane_train.png", INFORMATION, _known("train"), _png(partial(_plane, "train"))),
+    Picture("information_plane_eval.png", INFORMATION, _known("eval"), _png(partial(_plane, "eval"))),
+    Picture("information_accuracy.png", (*INFORMATION, "Acc/"), _known("train", "eval"), _png(_accuracy)),
+    Picture("weight_norms.png", ("WN/",), _any("WN/"), _png(_norms)),
+    Picture("information_plane.gif", INFORMATION, _known("eval"), _film),
 )
 READS = tuple({prefix: None for picture in PICTURES for prefix in picture.reads})
 
 
-def pictures(columns: Iterable[str]) -> Iterator[Picture]:
-    """The pictures that a frame with these columns can fill; `READS` has the beginnings of all columns in use."""
-    names = [str(name) for name in columns]
-    for picture in PICTURES:
-        if any(name.startswith(picture.reads[0]) for name in names):
-            yield picture
+def pictures(rows: pd.DataFrame) -> Iterator[Picture]:
+    """The pictures that a frame can fill; `READS` has the beginnings of all columns in use."""
+    return (picture for picture in PICTURES if picture.filled(rows))
 
 
 def _get(config: Mapping[str, Any], key: str) -> Any:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
+
+from grokplane.files import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,20 +21,6 @@ def save(figure: Figure, path: Path) -> None:
     Raises:
         OSError: if the folder or the file cannot be written; what stood at `path` is still there.
     """
-    with whole_file(path) as file:
-        figure.savefig(file, format="png", dpi=DPI)
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A binary file that appears at `path` only when the block ends well; errors: see `save`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_file(path) as file:
+        figure.savefig(file, format="png", dpi=DPI)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from grokplane.record.atomic import TEMPORARY, atomic_file
+from grokplane.files import TEMPORARY, atomic_file
 
 CHECKPOINTS = "checkpoints"
 _log = logging.getLogger(__name__)
-_DAMAGE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
+# Not OSError: what cannot be read just now is not damaged, and the pruning to come would delete it.
+_DAMAGE = (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
 
 
 class NoCheckpoint(FileNotFoundError):  # noqa: N818 (reads as what happened)
@@ -51,7 +53,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps that have a checkpoint, whole or not, in rising order."""
-        return sorted(int(path.stem.removeprefix("step_")) for path in self.folder.glob(f"step_{'[0-9]' * 8}.pt"))
+        names = (re.fullmatch(r"step_(\d{8,})\.pt", path.name) for path in self.folder.glob("step_*.pt"))
+        return sorted(int(name[1]) for name in names if name is not None)
 
     def save(self, step: int, state: Mapping[str, Any], regular: bool = True) -> Path:
         """Save a state, then prune; `regular=False` (a run's end) exempts this one from the pruning of this call.
@@ -74,6 +77,7 @@ class Checkpoints:
 
         Raises:
             NoCheckpoint: if there is none.
+            OSError: one that is there cannot be read.
         """
         for step in reversed(self.steps()):
             try:

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grokplane.record.atomic import atomic_file, strict, to_json, write_text
+from grokplane.files import atomic_file, write_text
 from grokplane.record.load import load
 from grokplane.record.rows import METRICS
+from grokplane.strict_json import strict, to_json
 
 if TYPE_CHECKING:
     import pandas as pd

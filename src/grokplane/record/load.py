@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grokplane.record.atomic import flatten
 from grokplane.record.rows import METRICS, read_rows
 from grokplane.record.summary import read_summary, status
+from grokplane.strict_json import flatten
 
 if TYPE_CHECKING:
     import pandas as pd

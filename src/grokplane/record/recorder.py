@@ -5,20 +5,23 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from grokplane.files import sync_folder
 from grokplane.options import ConfigError
-from grokplane.record.atomic import strict, sync_folder
 from grokplane.record.checkpoints import CHECKPOINTS, Checkpoints
 from grokplane.record.lock import FolderBusy, FolderLock, holder, is_locked
 from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, RowWriter, read_rows, rewind
 from grokplane.record.summary import STATUSES, SUMMARY, Tally, config_hash, read_summary, versions, write_summary
 from grokplane.record.tracking import Tracker, new_run_id
+from grokplane.strict_json import strict
 
 FIGURES = "figures"
+PRUNED = "prune.csv"
 
 
 class FolderTaken(ConfigError):  # noqa: N818 (reads as what happened)
@@ -73,17 +76,19 @@ class Recorder:
         check_folder(folder, overwrite=overwrite, resume=resume_step is not None)
         self.folder = folder
         self._lock: FolderLock | None = FolderLock(folder)
-        try:
-            self._open(overwrite, resume_step, keep_checkpoints)
+        with ExitStack() as on_failure:
+            on_failure.callback(self._lock.release)
+            self._settle(overwrite, resume_step, keep_checkpoints)
+            self._rows = RowWriter(folder / METRICS)
+            on_failure.callback(self._rows.close)
+            sync_folder(folder)
             self._summary |= {**(extra or {}), "versions": versions(), "config_hash": config_hash(config)}
             self._write("running")
             self._tracker = Tracker(folder, config, options, self._summary["wandb_id"])
             self._summary["wandb_id"] = self._tracker.run_id
             self._started = time.monotonic()
             self._write("running")
-        except BaseException:
-            self._lock.release()
-            raise
+            on_failure.pop_all()
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Take one flat record with its `step`: into `metrics.jsonl`, W&B, and the summary's last and best."""
@@ -111,9 +116,9 @@ class Recorder:
         self._write("running")
         return path
 
-    def image(self, name: str, path: Path) -> None:
+    def image(self, path: Path) -> None:
         """Log a figure to W&B, at the last step."""
-        self._tracker.log_image(name, path)
+        self._tracker.log_image(path)
 
     def finish(
         self,
@@ -128,7 +133,7 @@ class Recorder:
         Args:
             status: `finished`, `diverged`, `interrupted` or `failed`.
             step: number of updates done; by default the latest step logged or saved.
-            grok: `train_step`, `test_step`, `delay` (None where never reached) and `threshold`.
+            grok: `train_step`, `test_step`, `delay` (None where never reached) and `threshold`; None: as last told.
             diverged: the first step whose training loss was not finite.
 
         Returns:
@@ -139,14 +144,18 @@ class Recorder:
         if self._lock is None:
             return read_summary(self.folder)
         self._step = self._step if step is None else step
-        self._summary |= {"grok": dict(grok) if grok is not None else None, "diverged": diverged}
-        self._write(status)  # before W&B, whose upload may take long or be killed
-        facts = {f"grok/{name}": value for name, value in (grok or {}).items()}
-        self._tracker.finish({**facts, "status": status, "diverged": diverged}, failed=status in ("failed", "diverged"))
-        self._rows.close()
+        self._summary |= {"grok": dict(grok) if grok is not None else self._summary["grok"], "diverged": diverged}
+        with ExitStack() as exits:  # whatever fails on the way, files and lock are let go of
+            exits.callback(self._let_go)
+            exits.callback(self._rows.close)
+            self._write(status)  # before W&B, whose upload may take long or be killed
+            self._tracker.finish({**self._summary, "status": status})
+        return read_summary(self.folder)
+
+    def _let_go(self) -> None:
+        assert self._lock is not None
         self._lock.release()
         self._lock = None
-        return read_summary(self.folder)
 
     def __enter__(self) -> Recorder:
         return self
@@ -157,7 +166,7 @@ class Recorder:
         if kind is not None:
             self.finish("failed" if issubclass(kind, Exception) else "interrupted")
 
-    def _open(self, overwrite: bool, resume_step: int | None, keep: int) -> None:
+    def _settle(self, overwrite: bool, resume_step: int | None, keep: int) -> None:
         if overwrite:
             delete_run(self.folder)
         earlier = {} if resume_step is None else read_summary(self.folder)
@@ -165,10 +174,8 @@ class Recorder:
         self._step = resume_step or 0
         if resume_step is not None:
             rewind(metrics, resume_step)
-        self._rows = RowWriter(metrics)
-        sync_folder(self.folder)
         self._tally = Tally()
-        for row in read_rows(metrics):
+        for row in read_rows(metrics) if metrics.exists() else ():
             self._tally.add(row)
         self.checkpoints = Checkpoints(self.folder, keep)
         self._earlier_seconds = float(earlier.get("wall_seconds") or 0.0)
@@ -197,7 +204,7 @@ def delete_run(folder: Path) -> None:
 
     `metrics.jsonl` goes last: until then the folder counts as taken.
     """
-    for name in (SUMMARY, CHECKPOINTS, FIGURES, "wandb", METRICS):
+    for name in (SUMMARY, CHECKPOINTS, FIGURES, "wandb", PRUNED, METRICS):
         path = folder / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

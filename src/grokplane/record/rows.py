@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from grokplane.record.atomic import atomic_file, to_json
+from grokplane.files import atomic_file
+from grokplane.strict_json import to_json
 
 METRICS = "metrics.jsonl"
 

@@ -11,9 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from grokplane.record.atomic import to_json, write_text
+from grokplane.files import write_text
 from grokplane.record.lock import is_locked
 from grokplane.record.rows import METRICS
+from grokplane.strict_json import to_json
 
 SUMMARY = "summary.json"
 STATUSES = ("running", "finished", "diverged", "interrupted", "failed")

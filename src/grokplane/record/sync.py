@@ -59,11 +59,10 @@ def sync(folder: Path, mode: str) -> tuple[Tracker, int]:
     rows = read_rows(folder / METRICS)
     for row in rows:
         tracker.log(row)
-    for figure in sorted((folder / "figures").glob("*.png")):
-        tracker.log_image(figure.stem, figure)
-    facts = {f"grok/{name}": value for name, value in (summary.get("grok") or {}).items()}
-    status = summary.get("status", "failed")
-    tracker.finish({**facts, "status": status, "diverged": summary.get("diverged")}, failed=status != "finished")
+    for figure in sorted((folder / "figures").glob("*.*")):
+        if figure.suffix in (".png", ".gif"):
+            tracker.log_image(figure)
+    tracker.finish(summary)
     return tracker, len(rows)
 
 

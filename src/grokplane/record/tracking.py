@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from grokplane.record.atomic import flatten, strict
 from grokplane.record.options import Record
 from grokplane.record.wandb_mode import choose_mode, give_up, settings
+from grokplane.strict_json import flatten, strict
 
 _log = logging.getLogger(__name__)
 
@@ -61,20 +61,28 @@ class Tracker:
             if self._run is not None and row["step"] >= self._first_step:
                 self._run.log({name: value for name, value in row.items() if value is not None}, step=row["step"])
 
-    def log_image(self, name: str, path: Path) -> None:
-        """Log an image file at the last step."""
+    def log_image(self, path: Path) -> None:
+        """Log an image file at the last step, under its name; that of a GIF ends in `_film`."""
         with self._guarded():
             if self._run is not None:
                 import wandb
 
+                name = f"{path.stem}_film" if path.suffix == ".gif" else path.stem
                 self._run.log({name: wandb.Image(str(path))})
 
-    def finish(self, facts: Mapping[str, Any], failed: bool = False) -> None:
-        """Write the facts into W&B's summary, wait for the upload at most the time given, and close the run."""
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write what became of the run into W&B's summary, wait for the upload at most the time given, and close it.
+
+        Args:
+            summary: `status`, `grok` and `diverged` as in `summary.json`.
+        """
+        status = summary.get("status", "failed")
+        facts = {f"grok/{name}": value for name, value in (summary.get("grok") or {}).items()}
+        facts |= {"status": status, "diverged": summary.get("diverged")}
         with self._guarded():
             if self._run is not None:
                 self._run.summary.update({key: value for key, value in strict(facts).items() if value is not None})
-                self._run.finish(exit_code=int(failed))
+                self._run.finish(exit_code=int(status in ("failed", "diverged")))
         self._run = None
 
     def _start(self, arguments: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ finished, 1 when one failed or diverged, 2 for a call that is refused, 130 or 14
 """
 _SWITCHES = ("--dry-run", "--status", "--help", "-h")
 _VALUES = {"--executor": "hydra.launcher.executor", "--max-members": "hydra.launcher.max_members", "--seed": ""}
-_HYDRA = ("hydra.sweep.dir", "hydra.launcher.")
+_HYDRA = ("hydra.sweep.dir=", "hydra.launcher.")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def parse_call(arguments: Sequence[str]) -> Call | None:
             raise Refused(f"{line}: one FILE is allowed, and key=value")
     for line in hydra:
         if not line.startswith(_HYDRA):
-            raise Refused(f"{line}: of Hydra's keys {' and '.join(_HYDRA)}* are allowed here")
+            raise Refused(f"{line}: of Hydra's keys hydra.sweep.dir and hydra.launcher.* are allowed here")
     seed = values.get("--seed", "0")
     if not seed.isdecimal():
         raise Refused(f"--seed {seed}: must be a whole number, at least 0")

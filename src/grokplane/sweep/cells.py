@@ -51,7 +51,7 @@ def changed(sweep: SweepFile, typed: Sequence[str], composer: Composer) -> Sweep
     parameters, fixed = dict(sweep.parameters), dict(sweep.fixed)
     for one in composer.read(typed):
         line, key = str(one.input_line), one.get_key_element()
-        if key.startswith("train.re") or key == "train.overwrite":
+        if key in ("train.resume", "train.overwrite"):
             raise Refused(f"{line}: a sweep resumes by itself; to start a cell anew, delete its folder")
         if one.is_sweep_override() and not one.is_discrete_sweep():
             raise Refused(f"{line}: cannot be swept; allowed: values with commas, choice(), range(), glob()")

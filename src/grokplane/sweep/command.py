@@ -16,12 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.composing import Composer
-from grokplane.app.entry import FAILED, REFUSED, SIGNALLED
 from grokplane.app.errors import REFUSALS, one_line
-from grokplane.app.jobs import check_launcher, known_keys
+from grokplane.app.exit_codes import FAILED, REFUSED, SIGNALLED
+from grokplane.app.jobs import check_launcher, check_trainable, known_keys, trains_elsewhere
 from grokplane.app.progress import clock
+from grokplane.files import write_text
 from grokplane.record import FolderLock, is_locked, status
-from grokplane.record.atomic import write_text
 from grokplane.resources import human
 from grokplane.sweep.call import USAGE, Call, parse_call
 from grokplane.sweep.cells import Cell, changed, make_cells
@@ -33,7 +33,6 @@ from grokplane.sweep.progress import SweepProgress
 from grokplane.sweep.stack_job import write_failure
 from grokplane.sweep.sweepfile import SweepFile, read_sweep
 from grokplane.sweep.table import TABLE, aligned, counted, table, write_table
-from grokplane.train import Stack
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +74,8 @@ def _main(arguments: Sequence[str]) -> int:
         print(aligned(rows, list(sweep.parameters)), counted(rows), sep="\n")
         return 0
     tasks = left_to_do(cells)
-    _refuse_hopeless(cells, tasks)
+    elsewhere = trains_elsewhere(launcher)
+    _refuse_hopeless(cells, tasks, elsewhere)
     planned = stacks(tasks, launcher.max_members, measure=call.dry_run)
     if call.dry_run:
         _print_plan(cells, planned)
@@ -94,14 +94,14 @@ def _launcher(call: Call, sweep: SweepFile) -> DictConfig:
     return asked.hydra.launcher
 
 
-def _refuse_hopeless(cells: Sequence[Cell], tasks: Sequence[Task]) -> None:
+def _refuse_hopeless(cells: Sequence[Cell], tasks: Sequence[Task], elsewhere: bool) -> None:
     """Refuse a sweep that has not begun and of which no cell can be built, before anything is written."""
     first: Exception | None = None
     if any(cell.folder.exists() for cell in cells):
         return
     for task in tasks:
         try:
-            Stack([config.member(task.config)])
+            check_trainable(task.config, elsewhere)
             return
         except REFUSALS as error:
             first = first or error

@@ -19,11 +19,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from grokplane import config
 from grokplane.app.entry import Jobs
 from grokplane.app.errors import Failed
+from grokplane.app.exit_codes import FAILED, SIGNALLED
 from grokplane.app.report import report
 from grokplane.app.resume import is_over, resumed_config, saved
 from grokplane.sweep.executors import Executor
 from grokplane.sweep.plan import Task, described, stacks
-from grokplane.sweep.stack_job import FAILED, SIGNALLED
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused
 from grokplane.app.resume import check_length, disagreements, is_over, run_config, saved
 from grokplane.app.session import plain
+from grokplane.options import ConfigError
 from grokplane.record import check_folder
 from grokplane.record.rows import METRICS
 from grokplane.resources import human
@@ -21,6 +23,7 @@ from grokplane.sweep.cost import Memory, free_bytes, memory
 from grokplane.sweep.groups import grouped, signature
 from grokplane.sweep.stack_job import StackJob
 from grokplane.train import Member
+from grokplane.train.stack import find_device
 
 SHOWN = 3
 
@@ -74,7 +77,12 @@ def stacks(tasks: Sequence[Task], max_members: int | None, measure: bool = False
         tasks: in any order.
         max_members: of a stack; None: as many as half of the free memory holds, by a measurement.
         measure: measure where it is not needed for that, too.
+
+    Raises:
+        ConfigError: the number of members is to be measured on a device that is not here.
     """
+    for device in {task.config.train.device for task in tasks} if max_members is None else ():
+        _refuse_unmeasurable(device)
     signatures = [(signature(plain(task.config)), task.config.train.resume, task.step) for task in tasks]
     measured: dict[int, Memory] = {}
 
@@ -92,22 +100,40 @@ def stacks(tasks: Sequence[Task], max_members: int | None, measure: bool = False
     return [Stacked([tasks[number] for number in part], by_signature.get(signatures[part[0]])) for part in parts]
 
 
+def _refuse_unmeasurable(device: str) -> None:
+    try:
+        find_device(device)
+    except ConfigError as error:
+        allowed = f"must be a number where the memory cannot be measured ({error})"
+        raise ConfigError("hydra.launcher.max_members", None, allowed) from error
+
+
 def _measured(configs: Sequence[DictConfig]) -> Memory | None:
     """Memory of a stack of members like the largest of these that can be built; None if none can.
 
     A stack is padded to its largest member, so that is what every further one adds.
     """
-    for one in sorted(configs, key=_size, reverse=True):
-        try:
+    sizes: dict[str, int] = {}
+
+    def size(one: DictConfig) -> int:
+        key = str(one.data)  # seeds draw about as much from the same data
+        if key not in sizes:
+            sizes[key] = _points(one)
+        return sizes[key]
+
+    for one in sorted(configs, key=size, reverse=True):
+        with suppress(*REFUSALS):  # told of when it is that cell's turn
             return memory(config.member(one))
-        except REFUSALS:  # told of when it is that cell's turn
-            continue
     return None
 
 
-def _size(one: DictConfig) -> float:
-    """How much data a member has, compared with others that differ in stackable keys alone."""
-    return sum(float(one.data.get(key) or 0) for key in ("train_points", "train_fraction", "test_points"))
+def _points(one: DictConfig) -> int:
+    """How many questions a member has, on both sides of its split; 0 where it cannot be built."""
+    with suppress(*REFUSALS):
+        member = config.member(one)
+        examples = member.data.examples(member.seed)
+        return len(examples.train) + len(examples.test)
+    return 0
 
 
 def left_to_do(cells: Sequence[Cell]) -> list[Task]:

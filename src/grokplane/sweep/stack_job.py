@@ -12,10 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.errors import REFUSALS, one_line
+from grokplane.app.exit_codes import DIVERGED, FAILED, FINISHED, SIGNALLED
 from grokplane.app.resume import is_over, saved
 from grokplane.app.session import execute, plain
+from grokplane.files import write_text
+from grokplane.options import ConfigError
 from grokplane.record import FolderBusy, FolderLock, FolderTaken, check_folder, read_summary
-from grokplane.record.atomic import write_text
 from grokplane.record.recorder import delete_run
 from grokplane.record.rows import METRICS
 from grokplane.record.summary import write_summary
@@ -24,7 +26,6 @@ from grokplane.train import Stack
 
 log = logging.getLogger(__name__)
 
-FAILED, DIVERGED, SIGNALLED = 1, 3, 128
 # Open at a time: metrics, lock, and W&B's own.
 FILES_A_MEMBER = 8
 
@@ -141,7 +142,10 @@ class _Member:
         trace = None if isinstance(error, REFUSALS) else error
         log.warning("%s failed: %s", self.folder, self.error, exc_info=trace, extra={"folder": self.folder})
         if not isinstance(error, FolderBusy | FolderTaken):  # somebody else's run lies there
-            self.summary = write_failure(self.folder, self.error)
+            try:
+                self.summary = write_failure(self.folder, self.error)
+            except (OSError, ConfigError) as found:  # a full disk, a lock not given back
+                log.warning("%s: summary.json cannot be written: %s", self.folder, found)
 
 
 class _Work:
@@ -190,7 +194,7 @@ class _Work:
         summaries = tuple(member.summary for member in self.members)
         errors = tuple(member.error for member in self.members)
         statuses = {summary["status"] for summary in summaries if summary is not None}
-        code = DIVERGED if "diverged" in statuses else 0
+        code = DIVERGED if "diverged" in statuses else FINISHED
         code = FAILED if any(errors) else code
         return StackResult(SIGNALLED + self.signal if self.signal else code, summaries, errors)
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from grokplane.files import write_text
 from grokplane.record import read_summary, status
-from grokplane.record.atomic import write_text
 from grokplane.sweep.cells import Cell
 
 TABLE = "sweep.csv"

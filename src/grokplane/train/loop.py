@@ -64,7 +64,7 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
     batch = None if stack.batches is not None else whole(stack)
     captured = CapturedSteps(stack, batch) if capture and stack.capturable else None
     told = [False] * len(stack.members)
-    timer = _Timer()
+    timer, stopping = _Timer(), False
     with stack.gauge or nullcontext():
         desk = Desk()
         while True:
@@ -75,14 +75,15 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
             yield from _pause(stack, desk, last or _checkpoint_due(stack), told, ends=last or told != before)
             if last:
                 return
+            if stopping:
+                yield from _late(stack, desk.take(before=math.inf))
+                yield Point(stack.step, stack.state, interrupted=True)
+                return
             until = min(steps, member.log.next_after(stack.step), _next_checkpoint(stack), stack.step + CHUNK)
             with timer:
                 timer.steps += _advance(stack, until, batch, captured, stop)
                 bool(stack.alive.any())  # a device may still be at it: wait, so that the time is that of the steps
-            if stop() and stack.step < steps:
-                yield from _late(stack, desk.take(before=math.inf))
-                yield Point(stack.step, stack.state, interrupted=True)
-                return
+            stopping = stop()
 
 
 def _pause(stack: Stack, desk: Desk, checkpoint: bool, told: Sequence[bool], ends: bool) -> Iterator[Point]:

@@ -36,6 +36,7 @@ class Member:
 
     def __post_init__(self) -> None:
         check_together(self.rules)
+        self.schedule.check(self.train.steps)
 
 
 def check_stackable(members: Sequence[Member]) -> None:

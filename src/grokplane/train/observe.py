@@ -48,7 +48,8 @@ def measure(stack: Stack, seen: Observation) -> list[Record]:
     values: dict[str, Tensor] = Accuracy()(seen) | Loss()(seen)
     with torch.no_grad():
         for metric in stack.members[0].metrics.values():
-            values |= metric(seen)
+            if not isinstance(metric, Accuracy | Loss):
+                values |= metric(seen)
     rows = torch.stack([value.to(torch.float64) for value in values.values()], 1).tolist()
     return [{"step": stack.step_of(number)} | dict(zip(values, row, strict=True)) for number, row in enumerate(rows)]
 
@@ -88,7 +89,8 @@ def _gradients_of(stack: Stack, train: Subset) -> Callable[[], Layers]:
         with torch.enable_grad():
             total = train.mean(train.losses).sum()
         names = [(layer, role) for layer, roles in layers.items() for role in roles]
-        values = torch.autograd.grad(total, [layers[layer][role] for layer, role in names])
+        parameters = [layers[layer][role] for layer, role in names]
+        values = torch.autograd.grad(total, parameters, materialize_grads=True)  # the loss may not reach all
         found: dict[str, dict[str, Tensor]] = {layer: {} for layer in layers}
         for (layer, role), value in zip(names, values, strict=True):
             found[layer][role] = value

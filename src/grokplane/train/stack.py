@@ -80,6 +80,13 @@ class Stack:
         self._clock = torch.zeros((), dtype=torch.int64, device=self.device)
 
     @property
+    def unread(self) -> dict[str, str]:
+        """Config keys that mean nothing for these members, and why."""
+        own_noise = all(getattr(member.model, "noise_measured", False) for member in self.members)
+        found = self.members[0].mi.unread(self.examples.vocabulary is not None, own_noise)
+        return {f"mi.{key}": why for key, why in found.items()}
+
+    @property
     def capturable(self) -> bool:
         """Whether a step can be captured as a CUDA graph."""
         parts = self.network, self.optimizer, *self.rules.values()

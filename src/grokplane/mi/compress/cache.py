@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from grokplane.files import atomic_file
+
+log = logging.getLogger(__name__)
 
 
 def content_key(data: Tensor, settings: Mapping[str, Any]) -> str:
@@ -30,25 +33,22 @@ def content_key(data: Tensor, settings: Mapping[str, Any]) -> str:
 def save(path: Path, state: Mapping[str, Tensor]) -> None:
     """Write a dict of tensors so that `path` is at every moment absent or whole, whoever else writes it too."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=path.name, suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            torch.save({name: value.cpu() for name, value in state.items()}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with atomic_file(path, shared=True) as file:
+        torch.save({name: value.cpu() for name, value in state.items()}, file)
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor] | None:
     """The dict of tensors that `save` wrote.
 
-    Raises:
-        ValueError: if the file cannot be read, with what to do.
+    Returns:
+        None where there is no such file, or a damaged one, of which a warning tells: `save` replaces it.
     """
+    if not path.exists():
+        return None
     try:
         return torch.load(path, map_location=device, weights_only=True)
+    except OSError:  # it may be whole, and not readable just now
+        raise
     except Exception as error:
-        raise ValueError(f"{path} is damaged ({type(error).__name__}): delete it, it is made again") from error
+        log.warning("%s is damaged (%s): it is made again", path, type(error).__name__)
+        return None

@@ -51,8 +51,9 @@ class ConvAutoencoder:
         """
         images = _images(x, least=2)
         path = None if cache is None else cache / f"{content_key(images, {**asdict(self), 'layout': LAYOUT})}.pt"
-        if path is not None and path.exists():
-            return self._code(load(path, images.device), torch.empty(0))
+        known = None if path is None else load(path, images.device)
+        if known is not None:
+            return self._code(known, torch.empty(0))
         state, curve = self._train(images, progress)
         if path is not None:
             save(path, state)

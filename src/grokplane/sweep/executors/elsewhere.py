@@ -11,10 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Protocol
 
+from grokplane.app.exit_codes import DIVERGED, FAILED, FINISHED, SIGNALLED
 from grokplane.app.signals import StopRequest
 from grokplane.options import ConfigError
 from grokplane.record import read_summary
-from grokplane.sweep.stack_job import DIVERGED, FAILED, SIGNALLED, StackJob, StackResult
+from grokplane.sweep.stack_job import StackJob, StackResult
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ def settled(result: StackResult) -> StackResult:
     line = f"its worker was told to stop (signal {result.exit_code - SIGNALLED}); it can be resumed"
     errors = tuple(line if open_ else error for open_, error in zip(unfinished(result), result.errors, strict=True))
     diverged = any(summary is not None and summary["status"] == "diverged" for summary in result.summaries)
-    return StackResult(FAILED if any(errors) else DIVERGED if diverged else 0, result.summaries, errors)
+    return StackResult(FAILED if any(errors) else DIVERGED if diverged else FINISHED, result.summaries, errors)
 
 
 def imported(package: str, executor: str, extra: str) -> ModuleType:
@@ -118,7 +119,7 @@ def imported(package: str, executor: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name != package:
             raise
-        allowed = f"needs the package {package}: pip install grokplane[{extra}]"
+        allowed = f"needs the package {package}: pip install -e .[{extra}]"
         raise ConfigError("hydra.launcher.executor", executor, allowed) from None
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from grokplane.app.exit_codes import SIGNALLED
 from grokplane.sweep.stack_job import StackJob, StackResult, run_stack
-
-SIGNALLED = 128
 
 
 @dataclass(frozen=True)

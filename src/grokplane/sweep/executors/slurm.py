@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -16,10 +17,11 @@ from typing import TYPE_CHECKING
 
 from omegaconf import OmegaConf
 
+from grokplane.app.exit_codes import SIGNALLED
 from grokplane.options import ConfigError, option
 from grokplane.resources import cores
 from grokplane.sweep.executors.elsewhere import collect, imported, last_line, lost, unfinished
-from grokplane.sweep.stack_job import SIGNALLED, StackJob, StackResult, run_stack
+from grokplane.sweep.stack_job import StackJob, StackResult, run_stack
 
 if TYPE_CHECKING:
     import submitit
@@ -142,7 +144,8 @@ class Submitted:
         import submitit
 
         if isinstance(self._handle, submitit.LocalJob):
-            os.kill(int(self._handle.job_id), signal.SIGTERM)  # its own `cancel` kills after a second
+            with contextlib.suppress(ProcessLookupError):  # ended meanwhile
+                os.kill(int(self._handle.job_id), signal.SIGTERM)  # its own `cancel` kills after a second
         else:
             self._handle.cancel(check=False)
             self._handle.watcher.register_job(self._handle.job_id)  # Slurm is asked often again

@@ -109,7 +109,7 @@ def test_a_worker_that_was_told_to_stop_does_not_end_the_sweep():
 
 
 def test_a_missing_package_is_told_in_one_line():
-    expected = "hydra.launcher.executor=submitit: needs the package no_such: pip install grokplane[slurm]"
+    expected = "hydra.launcher.executor=submitit: needs the package no_such: pip install -e .[slurm]"
     with pytest.raises(ConfigError, match=f"^{re.escape(expected)}$"):
         imported("no_such", "submitit", "slurm")
 

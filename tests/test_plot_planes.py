@@ -142,8 +142,8 @@ def test_a_run_without_information_is_refused(draw):
     rows = information_rows()
     absent = rows.drop(columns=[name for name in rows if name.startswith(INFORMATION)])
     null = rows.assign(**{name: np.nan for name in rows if name.startswith("MI(")})
-    for refused in (absent, null, rows.head(0)):
-        with pytest.raises(ValueError, match=r"no mutual information was recorded .*mi=off"):
+    for refused, why in ((absent, "mi=off"), (null, "all of it is null"), (rows.head(0), "all of it is null")):
+        with pytest.raises(ValueError, match=rf"no mutual information was recorded .*{why}"):
             draw(refused)
 
 

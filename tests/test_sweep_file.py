@@ -172,7 +172,7 @@ def test_files_that_cannot_be_run_are_refused(keys: dict[str, Any], line: str, t
         ("grid", {"values": [0.1, None]}, '.values=null: arrives as the text None; write "null" in quotes'),
         ("grid", {"value": None}, '.value=null: arrives as the text None; write "null" in quotes'),
         ("grid", {"values": []}, ".values=[]: a list with at least one value"),
-        ("grid", {"values": [1, 1]}, ".values=[1, 1]: each only once"),
+        ("grid", {"values": [1, 1]}, ".values=[1,1]: each only once"),
         ("grid", {"values": [{"a": 1}]}, ".values={'a': 1}: a number, a word or a list; no mapping"),
         ("grid", {"value": 1, "min": 0}, ".min=0: unknown key"),
         ("grid", {"parameters": {"lr": {"value": 1}}}, ".parameters={...}: nested parameters; write flat dotted keys"),
@@ -186,7 +186,7 @@ def test_files_that_cannot_be_run_are_refused(keys: dict[str, Any], line: str, t
         (
             "random",
             {"values": [1, 2], "probabilities": [0.5, 0.4]},
-            ".probabilities=[0.5, 0.4]: one for each value, add",
+            ".probabilities=[0.5,0.4]: one for each value, add",
         ),
     ],
 )

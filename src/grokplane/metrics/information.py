@@ -67,9 +67,8 @@ class Information:
 
     def unread(self, discrete: bool, own_noise: bool) -> dict[str, str]:
         """See `InformationChoice`."""
-        unread = dict.fromkeys(
-            FOR_NUMBERS if discrete else FOR_TOKENS, f"inputs are {'' if discrete else 'not '}tokens"
-        )
+        why = "inputs are tokens" if discrete else "inputs are not tokens"
+        unread = dict.fromkeys(FOR_NUMBERS if discrete else FOR_TOKENS, why)
         if not discrete and self.code != "autoencoder":
             unread |= dict.fromkeys(("code_steps", "cache"), f"mi.code={self.code} is not trained")
         if not isinstance(self.labels, Ross):

@@ -40,6 +40,8 @@ CASES = [
     (("model.noise_sigma=1", "model.noise_flow=measured", "mi.noise=1"), "mi.noise=1: ", "noise of its own"),
     (("-m", "mi.layer_dim=2", "seed=0,1"), "mi.layer_dim=2: ", "inputs are tokens"),
     (("experiment=peluch",), "experiment=peluch: ", "did you mean peluche?"),
+    (("-m", "seed=range(0,1000)", "data.p=range(2,200)"), "data.p=range(2,200): makes more than", "fewer"),
+    (("-m", "seed=range(0,1e9)"), "seed=range(0,1e9): makes more than", "fewer"),
     (("-m", "seed=0,-1"), "seed=-1: ", "at least 0"),
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from grokplane.app.resume import Over, is_over, resumed_config
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
 from grokplane.train import Stack
+
+MOST_JOBS = 100_000  # a multirun composes and checks all of them before the first one starts
 
 
 class Checked(NamedTuple):
@@ -153,11 +156,14 @@ def _product(overrides: Sequence[str]) -> Iterator[list[str]]:
         if not override.is_sweep_override():
             axes.append([line])
         elif override.is_discrete_sweep():
-            axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            values = itertools.islice(override.sweep_string_iterator(), MOST_JOBS + 1)
+            axes.append([f"{key}={value}" for value in values])
         else:
             raise Refused(f"{line}: cannot be swept; allowed: values with commas, choice(), range(), glob()")
         if not axes[-1]:
             raise Refused(f"{line}: matches nothing")
+        if math.prod(map(len, axes)) > MOST_JOBS:
+            raise Refused(f"{line}: makes more than {MOST_JOBS:,} jobs; allowed: fewer values")
     return (list(job) for job in itertools.product(*axes))
 
 

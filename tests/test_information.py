@@ -32,8 +32,8 @@ from grokplane.options import ConfigError
 from grokplane.processes import Processes
 from grokplane.random import generator
 from grokplane.train import LogOptions, Member, Stack, run
-from grokplane.train.desk import HELD, Desk, Outgoing
 from grokplane.train.observe import observe
+from grokplane.train.record_queue import MAX_HELD_BYTES, Ready, RecordQueue
 
 SOME = LogOptions(dense_steps=3, every=7)
 Record = dict[str, Any]
@@ -260,35 +260,35 @@ def test_who_waits_does_what_nobody_has_begun() -> None:
 def test_records_leave_in_order_and_wait_when_they_must() -> None:
     slow, quick, later = (begun() for _ in range(3))
     quick.set_result({"b": 2.0})
-    desk = Desk()
-    desk.put(0, [{"step": 0}], Pending([Job(0, dict, slow)], 1, 2 * HELD))
-    assert desk.take(before=0) == []
-    desk.put(1, [{"step": 1}], None)
+    queue = RecordQueue()
+    queue.put(0, [{"step": 0}], Pending([Job(0, dict, slow)], 1, 2 * MAX_HELD_BYTES))
+    assert queue.take(before=0) == []
+    queue.put(1, [{"step": 1}], None)
     threading.Timer(0.05, slow.set_result, [{"a": 1.0}]).start()
-    assert desk.take() == [Outgoing([{"step": 0, "a": 1.0}]), Outgoing([{"step": 1}])]
-    desk.put(2, [{"step": 2}, {}], Pending([Job(0, dict, quick)], 2, 0))
-    desk.put(3, [{"step": 3}], Pending([Job(0, dict, later)], 1, HELD))
-    assert desk.take(before=3) == [Outgoing([{"step": 2, "b": 2.0}, {}])]
+    assert queue.take() == [Ready([{"step": 0, "a": 1.0}]), Ready([{"step": 1}])]
+    queue.put(2, [{"step": 2}, {}], Pending([Job(0, dict, quick)], 2, 0))
+    queue.put(3, [{"step": 3}], Pending([Job(0, dict, later)], 1, MAX_HELD_BYTES))
+    assert queue.take(before=3) == [Ready([{"step": 2, "b": 2.0}, {}])]
     threading.Timer(0.05, later.set_result, [{"c": 3.0}]).start()
-    assert desk.take(before=math.inf) == [Outgoing([{"step": 3, "c": 3.0}])]
-    assert desk.take(before=math.inf) == []
+    assert queue.take(before=math.inf) == [Ready([{"step": 3, "c": 3.0}])]
+    assert queue.take(before=math.inf) == []
 
 
 def test_a_checkpoint_waits_for_earlier_records_while_there_is_room() -> None:
     slow, states = begun(), [{"step": 1}]
-    desk = Desk()
-    assert not desk.keeps_back(1, 0)
-    desk.put(0, [{"step": 0}], Pending([Job(0, dict, slow)], 1, HELD // 2))
-    assert desk.keeps_back(1, HELD // 2)
-    done = Desk()
+    queue = RecordQueue()
+    assert not queue.keeps_back(1, 0)
+    queue.put(0, [{"step": 0}], Pending([Job(0, dict, slow)], 1, MAX_HELD_BYTES // 2))
+    assert queue.keeps_back(1, MAX_HELD_BYTES // 2)
+    done = RecordQueue()
     done.put(0, [{"step": 0}], None)
     assert not done.keeps_back(1, 0)
-    assert not desk.keeps_back(0, 0)  # the record of its own step is made again when a run is resumed
-    assert not desk.keeps_back(1, HELD // 2 + 1)
-    desk.put_states(1, states, HELD // 2)
-    assert desk.take(before=0) == []
+    assert not queue.keeps_back(0, 0)  # the record of its own step is made again when a run is resumed
+    assert not queue.keeps_back(1, MAX_HELD_BYTES // 2 + 1)
+    queue.put_states(1, states, MAX_HELD_BYTES // 2)
+    assert queue.take(before=0) == []
     slow.set_result({"a": 1.0})
-    assert desk.take() == [Outgoing([{"step": 0, "a": 1.0}]), Outgoing(states=states)]
+    assert queue.take() == [Ready([{"step": 0, "a": 1.0}]), Ready(states=states)]
 
 
 def test_every_record_of_an_earlier_step_is_out_before_a_checkpoint() -> None:

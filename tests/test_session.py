@@ -14,9 +14,9 @@ import torch
 
 from grokplane import config
 from grokplane.app import execute
+from grokplane.app.member_writer import MemberWriter
 from grokplane.app.progress import Preparation
 from grokplane.app.resume import resumed_config
-from grokplane.app.scribe import Scribe
 from grokplane.options import ConfigError
 from grokplane.record import Checkpoints, read_summary
 from grokplane.train import Point, Stack
@@ -107,8 +107,8 @@ def test_a_late_checkpoint_has_the_step_and_the_marks_of_its_state():
     stack = Stack([config.member(config.compose(TINY))])
     before = stack.state(0) | {"step": 5}
     stack.marks[0].train_step = 9
-    scribe = Scribe(stack, 0, Keeper(), {})  # type: ignore[arg-type]
-    scribe.take(Point(12, lambda number: [before][number], checkpoint=True))
+    writer = MemberWriter(stack, 0, Keeper(), {})  # type: ignore[arg-type]
+    writer.take(Point(12, lambda number: [before][number], checkpoint=True))
     ((step, grok),) = kept
     assert (step, grok["train_step"], grok["threshold"]) == (5, None, 0.99)
 

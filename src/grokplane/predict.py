@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from grokplane.app.errors import Refused
-from grokplane.app.trained import Parser, Trained, aligned, answered, at_least, load
+from grokplane.app.trained import Parser, Trained, at_least, format_table, load, run_command
 from grokplane.data import Examples
 from grokplane.strict_json import to_json
 
@@ -31,7 +31,7 @@ Exit code: 0; 2 for what cannot be answered, with one line that says why."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Answer the questions of a command line; its exit code."""
-    return answered(lambda: _main(sys.argv[1:] if argv is None else argv))
+    return run_command(lambda: _main(sys.argv[1:] if argv is None else argv))
 
 
 def _main(argv: Sequence[str]) -> None:
@@ -128,7 +128,7 @@ def _table(found: Sequence[Mapping[str, Any]]) -> str:
     head, line, numeric = _REGRESSION if "outputs" in found[0] else _LABELS
     rows = [line(one) for one in found]
     head = [word.replace("probability", "score" if "score" in found[0] else "probability") for word in head]
-    return aligned([head, *rows], [word in numeric for word in head])
+    return format_table([head, *rows], [word in numeric for word in head])
 
 
 def _label_row(one: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from grokplane.app.errors import Refused
 from grokplane.app.pruning import TOLERANCE, Pruned, prune, sparsities
-from grokplane.app.trained import Parser, Trained, aligned, answered, at_least, load
+from grokplane.app.trained import Parser, Trained, at_least, format_table, load, run_command
 from grokplane.files import write_text
 from grokplane.record.recorder import PRUNED
 from grokplane.strict_json import to_json
@@ -33,7 +33,7 @@ Exit code: 0; 2 for what cannot be pruned, with one line that says why."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prune the run of a command line; its exit code."""
-    return answered(lambda: _main(sys.argv[1:] if argv is None else argv))
+    return run_command(lambda: _main(sys.argv[1:] if argv is None else argv))
 
 
 def _main(argv: Sequence[str]) -> None:
@@ -69,7 +69,7 @@ def _text(run: Trained, found: Pruned) -> str:
             f"{run.folder}: finished at step {run.step:,}; {found.weights:,} weights can be pruned, "
             f"{found.others:,} other parameters are kept",
             "",
-            aligned([head, *rows], [True] * len(head)),
+            format_table([head, *rows], [True] * len(head)),
             "",
             _verdict(found),
         ]

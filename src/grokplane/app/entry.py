@@ -22,7 +22,7 @@ from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
 from grokplane.app.jobs import known_keys, refuse_unread, refused_for, single, swept
 from grokplane.app.report import report
-from grokplane.app.resume import is_over, resumed_config
+from grokplane.app.resume import nothing_left, resumed_config
 from grokplane.app.session import execute
 from grokplane.app.usage import usage
 from grokplane.record import read_summary
@@ -124,7 +124,7 @@ def _job(asked: DictConfig, config_name: str) -> int:
     folder = Path(HydraConfig.get().runtime.output_dir)
     if asked.train.resume:
         asked = resumed_config(folder, asked, HydraConfig.get().overrides.task, config_name)
-        over = is_over(folder, asked)
+        over = nothing_left(folder, asked)
         if over is not None:
             print(over.line)
             return over.code

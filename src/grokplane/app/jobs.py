@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
-from grokplane.app.resume import Over, is_over, resumed_config
+from grokplane.app.resume import NothingLeft, nothing_left, resumed_config
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
 from grokplane.train import Stack
@@ -31,7 +31,7 @@ class Checked(NamedTuple):
         unread: overrides that mean nothing for the run, and why.
     """
 
-    over: Over | None
+    over: NothingLeft | None
     unread: Mapping[str, str]
 
 
@@ -75,7 +75,7 @@ class Job:
         unread = self._unread(merged)
         if not self.named:
             raise ConfigError("train.resume", True, "needs hydra.run.dir=FOLDER, or under -m hydra.sweep.dir=FOLDER")
-        return Checked(is_over(self.folder, merged), unread)
+        return Checked(nothing_left(self.folder, merged), unread)
 
     def _unread(self, one: DictConfig) -> dict[str, str]:
         """What was typed and means nothing for the run: the override, and why."""

@@ -17,10 +17,10 @@ from grokplane.record.load import stored_config
 from grokplane.record.summary import read_summary
 
 # What a resumed run may change: how long it is and how it is recorded. train.resume and train.overwrite are the call's.
-FREE = ("train.steps", "train.checkpoint_every", "train.resume", "train.overwrite", "record.")
+CHANGEABLE = ("train.steps", "train.checkpoint_every", "train.resume", "train.overwrite", "record.")
 
 
-class Over(NamedTuple):
+class NothingLeft(NamedTuple):
     """A run with nothing left to do: the line that says so, and the exit code that the run ended with."""
 
     line: str
@@ -50,7 +50,7 @@ def disagreements(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[s
         stored: the run's, see `run_config`.
     """
     ours, theirs = config.flat(asked), config.flat(stored)
-    wrong = [key for key in ours | theirs if not key.startswith(FREE) and _differ(ours, theirs, key)]
+    wrong = [key for key in ours | theirs if not key.startswith(CHANGEABLE) and _differ(ours, theirs, key)]
     return [f"{key}={shown(ours.get(key))} (there: {shown(theirs.get(key))})" for key in wrong]
 
 
@@ -75,14 +75,14 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
         return asked
     ours, theirs = config.flat(asked), config.flat(stored)
     explicit = list(_explicit(ours, overrides, config_name))
-    wrong = [key for key in explicit if not key.startswith(FREE) and ours.get(key) != theirs.get(key)]
+    wrong = [key for key in explicit if not key.startswith(CHANGEABLE) and ours.get(key) != theirs.get(key)]
     told = [f"{key}={shown(ours.get(key))} (the run: {shown(theirs.get(key))})" for key in wrong]
     told += _other_lists(asked, stored, overrides)
     if told:
         raise ConfigError("train.resume", True, f"{folder} holds a run with another config: {', '.join(told)}")
     merged = OmegaConf.create(stored)
     for key in explicit:
-        if key.startswith(FREE):
+        if key.startswith(CHANGEABLE):
             OmegaConf.update(merged, key, ours[key])
     OmegaConf.update(merged, "train.resume", True)
     OmegaConf.update(merged, "train.overwrite", False)
@@ -119,15 +119,17 @@ def _explicit(ours: Mapping[str, Any], overrides: Sequence[str], config_name: st
             yield key
 
 
-def is_over(folder: Path, merged: DictConfig) -> Over | None:
+def nothing_left(folder: Path, merged: DictConfig) -> NothingLeft | None:
     """Why there is nothing left to do in a folder, or None."""
     summary = read_summary(folder)
     status = summary.get("status")
     if status == "diverged":
-        return Over(f"{folder}: diverged at step {summary['diverged']}: there is nothing to go on with", DIVERGED)
+        return NothingLeft(
+            f"{folder}: diverged at step {summary['diverged']}: there is nothing to go on with", DIVERGED
+        )
     if status != "finished":
         return None
     last = saved(folder.absolute())
     if last is None or (last.step < merged.train.steps and last.state["alive"]):
         return None
-    return Over(f"{folder}: finished at step {last.step:,}: there is nothing left to do", FINISHED)
+    return NothingLeft(f"{folder}: finished at step {last.step:,}: there is nothing left to do", FINISHED)

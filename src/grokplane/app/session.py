@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.exit_codes import DIVERGED, FINISHED, SIGNALLED
+from grokplane.app.member_writer import MemberWriter, grok_summary
 from grokplane.app.progress import Preparation, Progress
 from grokplane.app.resume import saved
-from grokplane.app.scribe import Scribe, grok_summary
 from grokplane.app.signals import StopRequest
 from grokplane.files import write_text
 from grokplane.options import ConfigError
@@ -76,14 +76,16 @@ def execute(configs: Sequence[DictConfig], folders: Sequence[Path], label: str =
         recorders = [
             exits.enter_context(_recorder(one, folder, stack, number)) for number, (one, folder) in enumerate(pairs)
         ]
-        scribes = [Scribe(stack, number, recorder, plain(configs[number])) for number, recorder in enumerate(recorders)]
+        writers = [
+            MemberWriter(stack, number, recorder, plain(configs[number])) for number, recorder in enumerate(recorders)
+        ]
         if _prepared(stack, stop):
             with Progress(stack.step, options.steps, label) as progress:
                 for point in run(stack, stop):
-                    for scribe in scribes:
-                        scribe.take(point)
+                    for writer in writers:
+                        writer.take(point)
                     progress.show(point.step, point.records)
-        summaries = [scribe.close() for scribe in scribes]
+        summaries = [writer.close() for writer in writers]
     for folder, summary in zip(folders, summaries, strict=True):
         told = (summary["status"], summary["steps"], summary["grok"])
         log.info("%s at step %d: %s", *told, extra={"folder": folder})

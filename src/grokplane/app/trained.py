@@ -168,7 +168,7 @@ def at_least(least: int) -> Callable[[str], int]:
     return whole
 
 
-def answered(command: Callable[[], None]) -> int:
+def run_command(command: Callable[[], None]) -> int:
     """Run the body of a command; its exit code: 0, or 2 for what is refused in one line."""
     try:
         command()
@@ -178,7 +178,7 @@ def answered(command: Callable[[], None]) -> int:
     return 0
 
 
-def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+def format_table(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
     """Rows of text as columns two spaces apart, each column flush right or left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [

@@ -2,7 +2,7 @@
 
 from grokplane.optim.adam import Adam
 from grokplane.optim.adamw import AdamW
-from grokplane.optim.base import Factor, MemberState, OptimizerChoice, StackedOptimizer, masks_over
+from grokplane.optim.base import Factor, MemberState, OptimizerChoice, StackedOptimizer, broadcast_members
 from grokplane.optim.constant_norm import ConstantNorm
 from grokplane.optim.directions import Directions
 from grokplane.optim.grokfast import GrokfastEMA, GrokfastMA
@@ -47,6 +47,6 @@ __all__ = [
     "TorchOptimizer",
     "UpdateNoise",
     "WeightNoise",
+    "broadcast_members",
     "check_together",
-    "masks_over",
 ]

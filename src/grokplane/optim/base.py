@@ -95,6 +95,6 @@ def per_member(values: Sequence[float], like: Tensor) -> Tensor:
     return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, *[1] * (like.dim() - 1))
 
 
-def masks_over(alive: Tensor, like: Tensor) -> Tensor:
-    """A mask [E] in a shape that broadcasts over a tensor [E, ...]."""
-    return alive.view(-1, *[1] * (like.dim() - 1))
+def broadcast_members(values: Tensor, like: Tensor) -> Tensor:
+    """A number or a mask a member [E] in a shape that broadcasts over a tensor [E, ...]."""
+    return values.view(-1, *[1] * (like.dim() - 1))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from grokplane.optim.base import masks_over
+from grokplane.optim.base import broadcast_members
 from grokplane.optim.rules import Context, Rule, member_norms
 from grokplane.options import option
 
@@ -38,7 +38,7 @@ class _ConstantNorm(Rule):
         """Scale every parameter."""
         scale = self._held / self._norm()
         for value in self.parameters.values():
-            value.mul_(masks_over(scale, value))
+            value.mul_(broadcast_members(scale, value))
 
     def _norm(self) -> torch.Tensor:
         return member_norms([value.detach() for value in self.parameters.values()])

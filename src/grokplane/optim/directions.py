@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from grokplane.optim.base import Factor, MemberState, Parameters, StackedOptimizer, masks_over
+from grokplane.optim.base import Factor, MemberState, Parameters, StackedOptimizer, broadcast_members
 from grokplane.optim.torch_groups import TorchGroups
 
 if TYPE_CHECKING:
@@ -61,15 +61,15 @@ class Directions(StackedOptimizer):
         for name, value in self.parameters.items():
             assert value.grad is not None
             if self._decays and not self._decoupled:
-                value.grad.addcmul_(value, masks_over(self._decay, value))
+                value.grad.addcmul_(value, broadcast_members(self._decay, value))
             self._directions[name].grad = value.grad
         self._at_one.step()
         rate = self._factor * self._rate
         kept = 1 - rate * self._decay
         for name, value in self.parameters.items():
             if self._decays and self._decoupled:
-                value.mul_(masks_over(kept, value))
-            value.addcmul_(self._directions[name], masks_over(rate, value))
+                value.mul_(broadcast_members(kept, value))
+            value.addcmul_(self._directions[name], broadcast_members(rate, value))
 
     def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Its state's tensors, each with the mask of the members it belongs to."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from grokplane.optim.base import Factor, MemberState, Parameters, masks_over
+from grokplane.optim.base import Factor, MemberState, Parameters, broadcast_members
 from grokplane.options import ConfigError
 
 Backward = Callable[[], Tensor]
@@ -127,7 +127,7 @@ class Kept:
         """The members whose mask is unset are what they were."""
         for tensor, old, alive in self._kept:
             if alive is not None:
-                tensor.copy_(torch.where(masks_over(alive, tensor), tensor, old))
+                tensor.copy_(torch.where(broadcast_members(alive, tensor), tensor, old))
 
     def put_all_back(self) -> None:
         """All members are what they were."""

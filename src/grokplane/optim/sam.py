@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grokplane.optim.base import masks_over
+from grokplane.optim.base import broadcast_members
 from grokplane.optim.rules import Backward, Context, Rule, gradients, member_norms, restored
 from grokplane.options import option
 
@@ -49,7 +49,7 @@ class _SAM(Rule):
         slopes = gradients(self.parameters)
         scale = self._rho / (member_norms(list(slopes.values())) + TINY)
         for name, gradient in slopes.items():
-            self.parameters[name].addcmul_(gradient, masks_over(scale, gradient))
+            self.parameters[name].addcmul_(gradient, broadcast_members(scale, gradient))
             self.parameters[name].grad = None
 
 

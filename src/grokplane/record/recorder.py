@@ -16,7 +16,7 @@ from grokplane.record.checkpoints import CHECKPOINTS, Checkpoints
 from grokplane.record.lock import FolderBusy, FolderLock, holder, is_locked
 from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, RowWriter, read_rows, rewind
-from grokplane.record.summary import STATUSES, SUMMARY, Tally, config_hash, read_summary, versions, write_summary
+from grokplane.record.summary import STATUSES, SUMMARY, LastAndBest, config_hash, read_summary, versions, write_summary
 from grokplane.record.tracking import Tracker, new_run_id
 from grokplane.strict_json import strict
 
@@ -94,7 +94,7 @@ class Recorder:
         """Take one flat record with its `step`: into `metrics.jsonl`, W&B, and the summary's last and best."""
         row = strict(record)
         self._rows.append(row)
-        self._tally.add(row)
+        self._figures.add(row)
         self._step = max(self._step, row["step"])
         self._tracker.log(row)
 
@@ -174,9 +174,9 @@ class Recorder:
         self._step = resume_step or 0
         if resume_step is not None:
             rewind(metrics, resume_step)
-        self._tally = Tally()
+        self._figures = LastAndBest()
         for row in read_rows(metrics) if metrics.exists() else ():
-            self._tally.add(row)
+            self._figures.add(row)
         self.checkpoints = Checkpoints(self.folder, keep)
         self._earlier_seconds = float(earlier.get("wall_seconds") or 0.0)
         self._started = time.monotonic()
@@ -193,8 +193,8 @@ class Recorder:
             "steps": self._step,
             "wall_seconds": seconds,
             "steps_per_second": self._step / seconds if seconds > 0 else None,
-            "last": self._tally.last,
-            "best": self._tally.best,
+            "last": self._figures.last,
+            "best": self._figures.best,
         }
         write_summary(self.folder, figures | self._summary)
 

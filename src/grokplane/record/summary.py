@@ -21,7 +21,7 @@ STATUSES = ("running", "finished", "diverged", "interrupted", "failed")
 _PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "wandb", "grokplane")
 
 
-class Tally:
+class LastAndBest:
     """The last row of a run and, apart, its best values: the highest of each `Acc/`, the lowest of each `Loss/`.
 
     A best value is for the reader's curiosity: no result is ever picked by it.

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.jobs import known_keys
-from grokplane.sweep.said import Parameter
+from grokplane.sweep.parsing import Parameter
 from grokplane.sweep.sweepfile import SweepFile
 
 LONGEST_NAME = 120

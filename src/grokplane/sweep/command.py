@@ -32,7 +32,7 @@ from grokplane.sweep.plan import Stacked, Task, described, left_to_do, stacks
 from grokplane.sweep.progress import SweepProgress
 from grokplane.sweep.stack_job import write_failure
 from grokplane.sweep.sweepfile import SweepFile, read_sweep
-from grokplane.sweep.table import TABLE, aligned, counted, table, write_table
+from grokplane.sweep.table import TABLE, counted, format_table, table, write_table
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ def _main(arguments: Sequence[str]) -> int:
     cells = make_cells(sweep, call.folder, call.seed, composer)
     if call.status:
         rows = table(cells, call.folder)
-        print(aligned(rows, list(sweep.parameters)), counted(rows), sep="\n")
+        print(format_table(rows, list(sweep.parameters)), counted(rows), sep="\n")
         return 0
     tasks = left_to_do(cells)
     elsewhere = trains_elsewhere(launcher)

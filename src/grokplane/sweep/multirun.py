@@ -21,7 +21,7 @@ from grokplane.app.entry import Jobs
 from grokplane.app.errors import Failed
 from grokplane.app.exit_codes import FAILED, SIGNALLED
 from grokplane.app.report import report
-from grokplane.app.resume import is_over, resumed_config, saved
+from grokplane.app.resume import nothing_left, resumed_config, saved
 from grokplane.sweep.executors import Executor
 from grokplane.sweep.plan import Task, described, stacks
 
@@ -104,7 +104,7 @@ class Multirun:
         typed = OmegaConf.to_container(job.config.hydra.overrides.task)
         assert isinstance(typed, list)
         merged = resumed_config(job.folder, job.asked, typed, job.config.hydra.job.config_name)
-        over = is_over(job.folder, merged)
+        over = nothing_left(job.folder, merged)
         last = saved(job.folder)
         saved.cache_clear()  # the states are large
         if over is not None:

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused
-from grokplane.app.resume import check_length, disagreements, is_over, run_config, saved
+from grokplane.app.resume import check_length, disagreements, nothing_left, run_config, saved
 from grokplane.app.session import plain
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
@@ -173,7 +173,7 @@ def _task(cell: Cell, stored: Mapping[str, Any] | None) -> Task | None:
     assert isinstance(going_on, DictConfig)
     if stored is not None:
         check_length(going_on, stored)
-    if is_over(cell.folder, going_on) is not None:
+    if nothing_left(cell.folder, going_on) is not None:
         return None
     last = saved(cell.folder.absolute())
     notes = {"overrides.yaml": OmegaConf.to_yaml(list(cell.overrides))}

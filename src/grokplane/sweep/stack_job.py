@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane import config
 from grokplane.app.errors import REFUSALS, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, FINISHED, SIGNALLED
-from grokplane.app.resume import is_over, saved
+from grokplane.app.resume import nothing_left, saved
 from grokplane.app.session import execute, plain
 from grokplane.files import write_text
 from grokplane.options import ConfigError
@@ -126,7 +126,7 @@ class _Member:
 
     def over(self) -> bool:
         """Whether an earlier attempt brought it to its end."""
-        over = is_over(self.folder, self.config) is not None
+        over = nothing_left(self.folder, self.config) is not None
         if over:
             self.summary = read_summary(self.folder)
         return over

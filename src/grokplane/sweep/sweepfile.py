@@ -11,7 +11,7 @@ from typing import Any
 from grokplane.app.errors import Refused
 from grokplane.random import numpy_generator
 from grokplane.sweep.distributions import DISTRIBUTIONS, listed
-from grokplane.sweep.said import Parameter, Said, load_yaml
+from grokplane.sweep.parsing import Parameter, FileContent, load_yaml
 
 # What W&B reads; what only W&B's server has a use for is accepted and left alone.
 KEYS = ("program", "method", "parameters", "command", "run_cap", "metric", "name", "description", "project", "entity")
@@ -63,20 +63,20 @@ def read_sweep(path: Path) -> SweepFile:
     Raises:
         Refused: one line with the file, the key, the value and what is allowed.
     """
-    said = Said(path, load_yaml(path))
-    if not isinstance(said.content, dict):
+    file = FileContent(path, load_yaml(path))
+    if not isinstance(file.content, dict):
         raise Refused(f"{path}: not a sweep file; allowed: a mapping with {', '.join(KEYS)}")
-    said.check_known("", said.content, KEYS)
-    method = said.one_of("method", METHODS)
-    program = said.one_of("program", PROGRAMS)
-    found = said.mapping("parameters")
-    parameters = {str(key): said.parameter(str(key), spec, method) for key, spec in found.items()}
+    file.check_known("", file.content, KEYS)
+    method = file.one_of("method", METHODS)
+    program = file.one_of("program", PROGRAMS)
+    found = file.mapping("parameters")
+    parameters = {str(key): file.parameter(str(key), spec, method) for key, spec in found.items()}
     if not parameters:
-        said.refuse("parameters", "{}", "at least one")
-    cap = said.content.get("run_cap")
+        file.refuse("parameters", "{}", "at least one")
+    cap = file.content.get("run_cap")
     if (cap is None and method == "random") or not (cap is None or (type(cap) is int and cap > 0)):
-        said.refuse("run_cap", cap, "how many cells to draw, a whole number, at least 1")
-    fixed = dict(said.command())
+        file.refuse("run_cap", cap, "how many cells to draw, a whole number, at least 1")
+    fixed = dict(file.command())
     for key in fixed.keys() & parameters.keys():
-        said.refuse("command", fixed[key], "a key either in the command or among the parameters")
+        file.refuse("command", fixed[key], "a key either in the command or among the parameters")
     return SweepFile(path, program.removesuffix(".py"), method, parameters, fixed, cap)

@@ -43,7 +43,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     write_text(path, text.getvalue())
 
 
-def aligned(rows: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -> str:
+def format_table(rows: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -> str:
     """The table for a terminal: parameters, status, steps, accuracies, grok steps, the error if there is one."""
     columns = [*parameters, "status", "steps", "last.Acc/train", "last.Acc/test", "grok.train_step", "grok.test_step"]
     lines = [columns, *([_shown(row[column]) for column in columns] for row in rows)]

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from grokplane.train.capture import CapturedSteps
-from grokplane.train.desk import Desk, Outgoing
 from grokplane.train.member import Member
 from grokplane.train.observe import Record, measure, observe
+from grokplane.train.record_queue import Ready, RecordQueue
 from grokplane.train.stack import Stack
 from grokplane.train.step import Batch, gather, update, whole
 
@@ -63,20 +63,20 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
     steps = member.train.steps
     batch = None if stack.batches is not None else whole(stack)
     captured = CapturedSteps(stack, batch) if capture and stack.capturable else None
-    told = [False] * len(stack.members)
+    reported = [False] * len(stack.members)
     timer, stopping = _Timer(), False
     with stack.gauge or nullcontext():
-        desk = Desk()
+        queue = RecordQueue()
         while True:
             last = stack.step == steps or not bool(stack.alive.any())
-            _log(stack, told, timer, last, desk)
+            _log(stack, reported, timer, last, queue)
             last = last or not bool(stack.alive.any())
-            before, told = told, [last or not alive for alive in stack.alive.tolist()]
-            yield from _pause(stack, desk, last or _checkpoint_due(stack), told, ends=last or told != before)
+            before, reported = reported, [last or not alive for alive in stack.alive.tolist()]
+            yield from _pause(stack, queue, last or _checkpoint_due(stack), reported, ends=last or reported != before)
             if last:
                 return
             if stopping:
-                yield from _late(stack, desk.take(before=math.inf))
+                yield from _late(stack, queue.take(before=math.inf))
                 yield Point(stack.step, stack.state, interrupted=True)
                 return
             until = min(steps, member.log.next_after(stack.step), _next_checkpoint(stack), stack.step + CHUNK)
@@ -86,33 +86,33 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
             stopping = stop()
 
 
-def _pause(stack: Stack, desk: Desk, checkpoint: bool, told: Sequence[bool], ends: bool) -> Iterator[Point]:
+def _pause(stack: Stack, queue: RecordQueue, checkpoint: bool, reported: Sequence[bool], ends: bool) -> Iterator[Point]:
     """What is complete by now: all of it where a member ends, all of earlier steps ahead of a checkpoint.
 
     While there is room, a checkpoint waits for those, and training goes on. A resumed run logs the step of its
     checkpoint again, so the record of that step may come later.
     """
-    if checkpoint and not ends and desk.keeps_back(stack.step, stack.state_bytes):
-        desk.put_states(stack.step, [stack.state(number) for number in range(len(told))], stack.state_bytes)
+    if checkpoint and not ends and queue.keeps_back(stack.step, stack.state_bytes):
+        queue.put_states(stack.step, [stack.state(number) for number in range(len(reported))], stack.state_bytes)
         checkpoint = False
-    complete = desk.take(before=math.inf if ends else stack.step * checkpoint)
+    complete = queue.take(before=math.inf if ends else stack.step * checkpoint)
     records = complete.pop().records if complete and not complete[-1].states else ()
     yield from _late(stack, complete)
-    yield Point(stack.step, stack.state, records, checkpoint, told)
+    yield Point(stack.step, stack.state, records, checkpoint, reported)
 
 
-def _late(stack: Stack, complete: Sequence[Outgoing]) -> Iterator[Point]:
+def _late(stack: Stack, complete: Sequence[Ready]) -> Iterator[Point]:
     """What had to wait, at the present step."""
     for one in complete:
         state = one.states.__getitem__ if one.states else stack.state
         yield Point(stack.step, state, one.records, checkpoint=bool(one.states))
 
 
-def _log(stack: Stack, told: Sequence[bool], timer: _Timer, last: bool, desk: Desk) -> None:
+def _log(stack: Stack, reported: Sequence[bool], timer: _Timer, last: bool, queue: RecordQueue) -> None:
     """Measure what this pause tells of each member: all at a log point, else those that diverged since the last one."""
     log = stack.members[0].log
     due = last or log.due(stack.step)
-    lost = [not done and step >= 0 for done, step in zip(told, stack.diverged.tolist(), strict=True)]
+    lost = [not done and step >= 0 for done, step in zip(reported, stack.diverged.tolist(), strict=True)]
     if not (due or any(lost)):
         return
     seen = observe(stack, timer.seconds_per_step())
@@ -123,11 +123,11 @@ def _log(stack: Stack, told: Sequence[bool], timer: _Timer, last: bool, desk: De
     # The step at which a member was lost has its row already if it was a log point.
     wanted = [
         not done and (not log.due(record["step"]) if gone else due)
-        for done, gone, record in zip(told, lost, records, strict=True)
+        for done, gone, record in zip(reported, lost, records, strict=True)
     ]
     numbers = [number for number, want in enumerate(wanted) if want]
     estimates = None if stack.gauge is None else stack.gauge.estimate(seen, numbers)
-    desk.put(stack.step, [record if want else {} for record, want in zip(records, wanted, strict=True)], estimates)
+    queue.put(stack.step, [record if want else {} for record, want in zip(records, wanted, strict=True)], estimates)
 
 
 def _advance(

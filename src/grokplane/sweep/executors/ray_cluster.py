@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from grokplane.options import ConfigError, option
-from grokplane.sweep.executors.elsewhere import collect, imported, last_line, lost
+from grokplane.sweep.executors.remote import collect, imported, last_line, lost
 from grokplane.sweep.stack_job import StackJob, StackResult, failure_line, run_stack
 
 if TYPE_CHECKING:

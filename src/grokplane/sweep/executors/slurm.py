@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from grokplane.app.exit_codes import SIGNALLED
 from grokplane.options import ConfigError, option
 from grokplane.resources import cores
-from grokplane.sweep.executors.elsewhere import collect, imported, last_line, lost, unfinished
+from grokplane.sweep.executors.remote import collect, imported, last_line, lost, unfinished
 from grokplane.sweep.stack_job import StackJob, StackResult, run_stack
 
 if TYPE_CHECKING:

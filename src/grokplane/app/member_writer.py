@@ -28,7 +28,7 @@ def grok_summary(stack: Stack, number: int, marks: GrokMarks | None = None) -> d
     }
 
 
-class Scribe:
+class MemberWriter:
     """One member of a stack and the recorder of its folder.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -47,13 +47,13 @@ def load_yaml(path: Path) -> Any:
         raise Refused(f"{path}: not YAML: {' '.join(str(error).split())}") from None
 
 
-class Said:
+class FileContent:
     """The content of a file, and refusals that name it."""
 
     def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
         self.path, self.content = path, content
 
-    def refuse(self, key: str, value: object, allowed: str) -> None:
+    def refuse(self, key: str, value: object, allowed: str) -> NoReturn:
         """Raise Refused with this line."""
         raise Refused(f"{self.path}: {key}={shown(value)}: {allowed}")
 
@@ -79,7 +79,7 @@ class Said:
         value = self.content.get(key)
         if not isinstance(value, dict):
             self.refuse(key, value, "a mapping of config keys")
-        return value or {}
+        return value
 
     def command(self) -> Iterator[tuple[str, str]]:
         """Key and text of each override in the `command`."""

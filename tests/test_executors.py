@@ -15,7 +15,7 @@ from stacks import LONG, at_step, job, placed, worker
 
 from grokplane.options import ConfigError
 from grokplane.record import read_summary
-from grokplane.sweep.executors import elsewhere
+from grokplane.sweep.executors import remote
 from grokplane.sweep.executors.remote import collect, imported, settled
 from grokplane.sweep.executors.slurm import Slurm
 from grokplane.sweep.stack_job import StackJob, StackResult

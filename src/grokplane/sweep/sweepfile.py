@@ -11,7 +11,7 @@ from typing import Any
 from grokplane.app.errors import Refused
 from grokplane.random import numpy_generator
 from grokplane.sweep.distributions import DISTRIBUTIONS, listed
-from grokplane.sweep.parsing import Parameter, FileContent, load_yaml
+from grokplane.sweep.parsing import FileContent, Parameter, load_yaml
 
 # What W&B reads; what only W&B's server has a use for is accepted and left alone.
 KEYS = ("program", "method", "parameters", "command", "run_cap", "metric", "name", "description", "project", "entity")

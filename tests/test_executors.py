@@ -45,7 +45,7 @@ def finished(members: int = 1) -> StackResult:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(elsewhere, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(remote, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(submitit.Job, "_results_timeout_s", 0)  # for slow network folders
 
 

@@ -1,19 +1,34 @@
 """How many seeds grok: several seeds of one experiment trained as one stack, each into a folder of its own.
 
 `python benchmarks/seeds.py --seeds 8 experiment=peluche` prints a table of every seed's marks and last accuracies; the
-runs, with their figures, lie under outputs/seeds/NAME/SEED.
+runs, with their figures, lie under outputs/seeds/NAME/SEED. The same call again goes on with what is not finished.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
 import torch
+from omegaconf import DictConfig
 
 from grokplane import config
 from grokplane.app import execute
+from grokplane.app.resume import disagreements, nothing_left, run_config
+from grokplane.app.session import plain
+from grokplane.record import read_summary
+
+
+def has_work(one: DictConfig, folder: Path) -> bool:
+    """Whether a run is not over; ends the program where its folder holds another one."""
+    stored = run_config(folder)
+    if stored is not None and (wrong := disagreements(plain(one), stored)):
+        sys.exit(
+            f"{folder} holds a run with another config ({', '.join(wrong)}): delete it, or name this one (name=NAME)"
+        )
+    return nothing_left(folder, one) is None
 
 
 def main() -> None:
@@ -23,11 +38,15 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=0.95, help="last test accuracy that counts as grokked")
     parser.add_argument("overrides", nargs="*", help="key=value, as for train.py")
     options = parser.parse_args()
-    composed = [config.compose([*options.overrides, f"seed={seed}"]) for seed in range(options.seeds)]
+    composed = [
+        config.compose([*options.overrides, f"seed={seed}", "train.resume=true"]) for seed in range(options.seeds)
+    ]
     folders = [Path("outputs", "seeds", one.name, str(one.seed)) for one in composed]
+    left = [pair for pair in zip(composed, folders, strict=True) if has_work(*pair)]
     began = time.perf_counter()
-    summaries = execute(composed, folders).summaries
-    seconds = time.perf_counter() - began
+    if left:
+        execute(*zip(*left, strict=True))
+    summaries, seconds = [read_summary(folder) for folder in folders], time.perf_counter() - began
     print("| seed | fitted at | generalised at | last train accuracy | last test accuracy |\n|---|---|---|---|---|")
     for seed, summary in enumerate(summaries):
         grok, last = summary["grok"], summary["last"]

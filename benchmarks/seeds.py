@@ -45,7 +45,7 @@ def main() -> None:
     left = [pair for pair in zip(composed, folders, strict=True) if has_work(*pair)]
     began = time.perf_counter()
     if left:
-        execute(*zip(*left, strict=True))
+        execute([one for one, _ in left], [folder for _, folder in left])
     summaries, seconds = [read_summary(folder) for folder in folders], time.perf_counter() - began
     print("| seed | fitted at | generalised at | last train accuracy | last test accuracy |\n|---|---|---|---|---|")
     for seed, summary in enumerate(summaries):

@@ -44,8 +44,8 @@ EARLY = ("data.p=2", "grok.threshold=0.3", "grok.stop_after=7", "log.dense_steps
 
 
 def _briefly(name: str) -> tuple[str, ...]:
-    mi = "mi=off" if name in BLIND else "mi.code_steps=20"
-    return (mi,) if name in DRAWN else (mi, "record.figures=false")
+    mi = ("mi=off",) if name in BLIND else ("mi.code_steps=20",) if name.endswith("mnist") else ()
+    return mi if name in DRAWN else (*mi, "record.figures=false")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -175,17 +175,20 @@ def test_sync_rebuilds_a_run_online(tmp_path, server):
 
 def test_sync_rebuilds_a_run_offline_with_its_figures(tmp_path):
     from matplotlib import image
+    from PIL import Image
 
     run_id = make_run(tmp_path / "run")
     (tmp_path / "run" / "figures").mkdir()
     image.imsave(tmp_path / "run" / "figures" / "curves.png", [[0.0, 1.0]])
+    Image.new("L", (8, 8)).save(tmp_path / "run" / "figures" / "plane.gif")
     done = python(
         tmp_path, "http://127.0.0.1:9", "-m", "grokplane.record.sync", str(tmp_path / "run"), "--mode=offline"
     )
     assert done.returncode == 0, done.stderr
     (file,) = (tmp_path / "run" / "wandb").glob(f"offline-run-*/run-{run_id}.wandb")
     assert b"Loss/train" in file.read_bytes()
-    assert len(list((tmp_path / "run" / "wandb").glob("offline-run-*/files/media/images/curves_*.png"))) == 1
+    images = [path.name for path in (tmp_path / "run" / "wandb").glob("offline-run-*/files/media/images/*")]
+    assert sorted(name.partition("_")[0] + Path(name).suffix for name in images) == ["curves.png", "plane.gif"]
 
 
 def test_sync_says_when_the_server_cannot_be_reached(tmp_path):

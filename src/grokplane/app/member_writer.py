@@ -81,10 +81,10 @@ class MemberWriter:
         """Draw the run's figures from what was recorded; a picture that fails must not fail the run."""
         if not self._config["record"]["figures"]:
             return
-        from grokplane import plot
-
         folder = self._recorder.folder
         try:
+            from grokplane import plot
+
             rows = _drawn(folder, plot.READS)
             about = plot.about(self._config, grok_summary(self._stack, self._number))
         except Exception:

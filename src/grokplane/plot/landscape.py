@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grokplane.plot import heat, style
+from grokplane.plot import heatmap, style
 from grokplane.plot.phase import share_colors
 from grokplane.plot.regions import final_error
 
@@ -27,13 +27,13 @@ def landscape(frame: pd.DataFrame, x: str, y: str, *, title: str = "") -> Figure
         y: that of the vertical axis.
         title: stands above the panels, as it is.
     """
-    over = heat.plane(frame, x, y)
-    figure, panels = heat.panels(over, title)
+    over = heatmap.plane(frame, x, y)
+    figure, panels = heatmap.panels(over, title)
     shown: set[str] = set()
     for axes, subset in zip(panels, ("test", "train"), strict=True):
         cells = over.cells(final_error(frame, subset))
-        heat.bar(figure, heat.paint(axes, over, cells, share_colors("Blues")), axes)
+        heatmap.bar(figure, heatmap.paint(axes, over, cells, share_colors("Blues")), axes)
         axes.set_title(f"final {subset} error (1 - accuracy)", fontsize=style.FONT + 1)
         shown |= {*cells.region}
-    heat.legend(figure, shown, "")
+    heatmap.legend(figure, shown, "")
     return figure

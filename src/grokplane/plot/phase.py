@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from grokplane.plot import heat, style
+from grokplane.plot import heatmap, style
 from grokplane.plot.cells import Cells
 from grokplane.plot.regions import THRESHOLD, final_error, steps_to_generalise
 
@@ -31,16 +31,16 @@ def phase(frame: pd.DataFrame, x: str, y: str, *, threshold: float = THRESHOLD, 
         threshold: the accuracy that counted as fitted and generalised.
         title: stands above the panels, as it is.
     """
-    over = heat.plane(frame, x, y)
-    figure, (left, right) = heat.panels(over, title)
+    over = heatmap.plane(frame, x, y)
+    figure, (left, right) = heatmap.panels(over, title)
     steps = over.cells(steps_to_generalise(frame, threshold))
-    heat.bar(figure, heat.paint(left, over, steps, step_colors(steps.value)), left)
+    heatmap.bar(figure, heatmap.paint(left, over, steps, step_colors(steps.value)), left)
     left.set_title(f"steps until test accuracy reaches {threshold:g} (log scale)", fontsize=style.FONT + 1)
     errors = over.cells(final_error(frame, "test"))
     accuracy = replace(errors, value=1 - errors.value)
-    heat.bar(figure, heat.paint(right, over, accuracy, share_colors("Blues")), right)
+    heatmap.bar(figure, heatmap.paint(right, over, accuracy, share_colors("Blues")), right)
     right.set_title("final test accuracy", fontsize=style.FONT + 1)
-    heat.legend(figure, {*steps.region, *accuracy.region}, _counts(left, over, steps))
+    heatmap.legend(figure, {*steps.region, *accuracy.region}, _counts(left, over, steps))
     return figure
 
 
@@ -67,7 +67,7 @@ def share_colors(name: str) -> tuple[Colormap, Normalize]:
     )
 
 
-def _counts(axes: Axes, over: heat.Plane, steps: Cells) -> str:
+def _counts(axes: Axes, over: heatmap.Plane, steps: Cells) -> str:
     """Write into cells whose seeds disagree how many generalised; what is to be said about seeds."""
     mixed = (steps.reached > 0) & (steps.reached < steps.runs)
     for (i, j), reached, runs in zip(steps.keys[mixed], steps.reached[mixed], steps.runs[mixed], strict=True):

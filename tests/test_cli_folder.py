@@ -158,3 +158,13 @@ def test_resuming_and_overwriting_exclude_each_other_in_a_folder_with_a_run(base
     line = refusal(call("train.resume=true", "train.overwrite=true", f"hydra.run.dir={folder}", cwd=tmp_path))
     assert line.startswith("train.overwrite=true: ")
     assert digest(folder) == before
+
+
+def test_a_checkpoint_that_cannot_be_read_is_told_and_nothing_is_changed(base: Path, tmp_path: Path) -> None:
+    folder = _copy(base, tmp_path)
+    last_checkpoint(folder).rename(folder / "checkpoints" / "kept")
+    (folder / "checkpoints" / "step_00000060.pt").mkdir()
+    before = digest(folder)
+    line = refusal(call("train.resume=true", f"hydra.run.dir={folder}", cwd=tmp_path))
+    assert "cannot be read just now" in line
+    assert digest(folder) == before

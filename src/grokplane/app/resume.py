@@ -29,11 +29,18 @@ class NothingLeft(NamedTuple):
 
 @cache
 def saved(folder: Path) -> Saved | None:
-    """The last checkpoint that a folder held when this process first asked; a damaged one is told of once."""
+    """The last checkpoint that a folder held when this process first asked; a damaged one is told of once.
+
+    Raises:
+        ConfigError: one that may be whole cannot be read.
+    """
     try:
         return Checkpoints(folder).latest()
     except NoCheckpoint:
         return None
+    except OSError as error:
+        allowed = f"a checkpoint there cannot be read just now ({error}): try again, or delete it"
+        raise ConfigError("hydra.run.dir", folder, allowed) from error
 
 
 def run_config(folder: Path) -> dict[str, Any] | None:

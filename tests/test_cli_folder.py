@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
+import subprocess
+import sys
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import torch
 from command import (
     QUIET,
     TINY,
+    TRAIN,
     Inside,
     Submit,
     assert_same_state,
@@ -168,3 +173,44 @@ def test_a_checkpoint_that_cannot_be_read_is_told_and_nothing_is_changed(base: P
     line = refusal(call("train.resume=true", f"hydra.run.dir={folder}", cwd=tmp_path))
     assert "cannot be read just now" in line
     assert digest(folder) == before
+
+
+def test_overwriting_a_folder_without_a_run_leaves_what_is_there(tmp_path: Path) -> None:
+    mine = [tmp_path / "mine" / name for name in ("figures/paper.pdf", "checkpoints/my.ckpt")]
+    for path in mine:
+        path.parent.mkdir(parents=True)
+        path.write_text("mine")
+    finished(*RUN, "train.overwrite=true", "train.steps=3", "hydra.run.dir=mine", cwd=tmp_path)
+    assert [path.read_text() for path in mine] == ["mine", "mine"]
+
+
+def test_a_call_that_comes_too_late_for_the_check_writes_nothing_either(
+    base: Path, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _copy(base, tmp_path)
+    before = digest(folder)
+    lock = FolderLock(folder)
+    monkeypatch.setattr("grokplane.app.jobs.check_folder", lambda *_, **__: None)
+    try:
+        line = refusal(inside(*RUN, "seed=5", f"hydra.run.dir={folder}", cwd=tmp_path))
+    finally:
+        lock.release()
+    assert "another process writes there" in line
+    assert {name: text for name, text in digest(folder).items() if name in before and name != ".lock"} == {
+        name: text for name, text in before.items() if name != ".lock"
+    }
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", ">&-", "2>/dev/full", ">/dev/full", "| true"])
+def test_nobody_listening_costs_no_run(redirection: str, tmp_path: Path) -> None:
+    words = [sys.executable, str(TRAIN), *RUN, "train.steps=3", "hydra.run.dir=heard"]
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{shlex.join(words)} {redirection}"],
+        cwd=tmp_path,
+        env=os.environ | {"WANDB_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert summary(tmp_path / "heard")["status"] == "finished"

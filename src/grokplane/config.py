@@ -121,6 +121,8 @@ def _check_groups(overrides: Sequence[str]) -> None:
             raise ConfigError(override.key_or_group, value, f"written {group}=NAME; {one_of(str(value), names)}")
         if not isinstance(value, str | list):
             raise ConfigError(group, value, one_of(str(value), names))
+        if isinstance(value, list) and not all(isinstance(one, str) for one in value):
+            raise ConfigError(group, value, f"a list of names; allowed: {', '.join(names)}")
         if isinstance(value, list) and len(set(value)) < len(value):
             raise ConfigError(group, f"[{','.join(value)}]", "each only once")
 

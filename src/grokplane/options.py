@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, field, fields
 from typing import Any
 
@@ -97,10 +97,17 @@ def check_options(choice: Any, prefix: str = "") -> None:
         key = f"{prefix}{spec.name}"
         if metadata["length"] is not None and len(value) != metadata["length"]:
             raise ConfigError(key, value, f"must be a list of {metadata['length']}")
-        for number in value if isinstance(value, list | tuple) else [value]:
+        for number in value if _is_list(value) else [value]:
+            if number is not value and _is_list(number):
+                raise ConfigError(key, value, "must be a list without lists in it")
             _check_number(key, value, number, metadata["bounds"])
         if metadata["choices"] is not None and value not in metadata["choices"]:
             raise ConfigError(key, value, one_of(str(value), metadata["choices"]))
+
+
+def _is_list(value: object) -> bool:
+    """Lists of a config node are sequences of their own class."""
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _check_number(key: str, value: object, number: object, bounds: dict[str, float]) -> None:

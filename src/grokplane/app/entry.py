@@ -11,11 +11,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
@@ -23,8 +24,10 @@ from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
 from grokplane.app.jobs import known_keys, refuse_unread, refused_for, single, swept
 from grokplane.app.report import report
 from grokplane.app.resume import nothing_left, resumed_config
+from grokplane.app.say import note, reopen_closed, say
 from grokplane.app.session import execute
 from grokplane.app.usage import usage
+from grokplane.options import ConfigError
 from grokplane.record import read_summary
 
 HELP = ("-h", "--help")
@@ -35,16 +38,17 @@ PRINTS = ("-c", "--cfg", "-i", "--info", "--version", "--hydra-help", "-sc", "--
 
 def main(config_name: str) -> None:
     """Run the entry point whose config is configs/CONFIG_NAME.yaml; ends the process with its exit code."""
+    reopen_closed()
     arguments = sys.argv[1:]
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises in place of printing several lines
     try:
         code = _main(config_name, arguments, overrides)
     except REFUSALS as error:
-        print(one_line(error, overrides, known_keys(config_name)), file=sys.stderr)
+        note(one_line(error, overrides, known_keys(config_name)))
         code = REFUSED
     except Failed as error:
-        print(error, file=sys.stderr)
+        note(error)
         code = FAILED
     except KeyboardInterrupt:  # a second Ctrl-C, which does not wait for the step
         code = SIGNALLED + signal.SIGINT
@@ -54,7 +58,7 @@ def main(config_name: str) -> None:
 def _main(config_name: str, arguments: Sequence[str], overrides: Sequence[str]) -> int:
     flags = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
     if set(flags) & set(HELP):
-        print(usage(Path(sys.argv[0]).name, overrides, config_name))
+        say(usage(Path(sys.argv[0]).name, overrides, config_name))
         return 0
     config.register_schemas()
     if set(flags) & set(PRINTS):
@@ -75,11 +79,16 @@ def _train(config_name: str, arguments: Sequence[str], overrides: Sequence[str],
     over = [one.over for one in found if one.over is not None]
     if len(over) == len(jobs):
         for one in over:
-            print(one.line)
+            say(one.line)
         return max(one.code for one in over)
-    # Hydra would write this call's config over the run's.
-    resumed = any(job.asked.train.resume and (job.folder / ".hydra").exists() for job in jobs)
-    code = _hydra(config_name, [*arguments, *(["hydra.output_subdir=null"] if resumed else [])])
+    place = jobs[0].folder.parent if multirun else jobs[0].folder
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        key = "hydra.sweep.dir" if multirun else "hydra.run.dir"
+        raise ConfigError(key, place, f"cannot be made ({error.strerror})") from error
+    # Hydra would write `.hydra/` before anybody holds the folder's lock, also over that of another run.
+    code = _hydra(config_name, [*arguments, "hydra.output_subdir=null"])
     # Launchers that send jobs to processes of their own (joblib) bring no codes back.
     return max([code, *(DIVERGED for job in jobs if read_summary(job.folder).get("status") == "diverged")])
 
@@ -126,11 +135,18 @@ def _job(asked: DictConfig, config_name: str) -> int:
         asked = resumed_config(folder, asked, HydraConfig.get().overrides.task, config_name)
         over = nothing_left(folder, asked)
         if over is not None:
-            print(over.line)
+            say(over.line)
             return over.code
-    outcome = execute([asked], [folder])
+    outcome = execute([asked], [folder], notes=[_notes()])
     for summary in outcome.summaries:
-        print(report(folder, summary))
+        say(report(folder, summary))
     if outcome.signal is not None and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise SystemExit(SIGNALLED + outcome.signal)  # no further job, even if this one was over already
     return outcome.exit_code
+
+
+def _notes() -> dict[str, str]:
+    """What Hydra writes into a job's `.hydra/` beside `config.yaml`."""
+    made: Any = HydraConfig.instance().cfg
+    overrides = OmegaConf.to_yaml(made.hydra.overrides.task)
+    return {"hydra.yaml": OmegaConf.to_yaml(OmegaConf.masked_copy(made, "hydra")), "overrides.yaml": overrides}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,6 +21,7 @@ from grokplane.options import ConfigError
 from grokplane.record import check_folder
 from grokplane.train import Stack
 
+LONGEST_NAME = 255  # bytes, on every usual file system
 MOST_JOBS = 100_000  # a multirun composes and checks all of them before the first one starts
 
 
@@ -184,11 +186,22 @@ def check_trainable(one: DictConfig, elsewhere: bool = False) -> dict[str, str]:
         Keys that mean nothing for the run, and why.
     """
     member = config.member(one)
-    return Stack([replace(member, train=replace(member.train, device="cpu")) if elsewhere else member]).unread
+    try:
+        return Stack([replace(member, train=replace(member.train, device="cpu")) if elsewhere else member]).unread
+    except (RuntimeError, OverflowError, MemoryError) as error:  # torch's allocator says so in its message alone
+        line = str(error).partition("\n")[0]
+        if isinstance(error, RuntimeError) and not re.search("memory|overflow", line):
+            raise
+        kind = type(member.model).__name__
+        raise ConfigError("model", kind, f"cannot be allocated ({line}); allowed: smaller sizes") from error
 
 
 def _check_place(folder: Path) -> None:
     """Raise ConfigError unless the folder can be made and written."""
-    there = next(place for place in [folder.absolute(), *folder.absolute().parents] if place.exists())
+    if folder == Path():
+        raise ConfigError("hydra.run.dir", "", "must name a folder")
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in folder.parts):
+        raise ConfigError("hydra.run.dir", folder, f"cannot be made: names have at most {LONGEST_NAME} bytes")
+    there = next(place for place in [folder.absolute(), *folder.absolute().parents] if os.path.exists(place))
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise ConfigError("hydra.run.dir", folder, f"must be in a folder that can be written, and {there} is not one")

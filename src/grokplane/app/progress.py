@@ -9,6 +9,8 @@ from types import TracebackType
 
 from tqdm import tqdm
 
+from grokplane.app.say import note
+
 SECONDS_BETWEEN_LINES = 10.0
 _SHOWN = (("loss", "Loss/train", "Loss/test"), ("accuracy", "Acc/train", "Acc/test"))
 
@@ -54,7 +56,7 @@ class Progress:
         self._last_line = now
         rate = (step - self._start) / max(now - self._began, 1e-9)
         pace = f", {rate:,.0f} steps/s, {clock((self._steps - step) / rate)} left" if rate > 0 else ""
-        print(f"{self._label}step {step:,}/{self._steps:,}: {self._text}{pace}", file=sys.stderr, flush=True)
+        note(f"{self._label}step {step:,}/{self._steps:,}: {self._text}{pace}")
 
     def __enter__(self) -> Progress:
         return self
@@ -79,7 +81,7 @@ class Preparation:
         self._bar.update(done - self._bar.n)
         if self._bar.disable and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            print(f"{self._label}: step {done:,}/{total:,}", file=sys.stderr, flush=True)
+            note(f"{self._label}: step {done:,}/{total:,}")
 
     def __enter__(self) -> Preparation:
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +50,12 @@ class Outcome:
         return DIVERGED if any(summary["status"] == "diverged" for summary in self.summaries) else FINISHED
 
 
-def execute(configs: Sequence[DictConfig], folders: Sequence[Path], label: str = "") -> Outcome:
+def execute(
+    configs: Sequence[DictConfig],
+    folders: Sequence[Path],
+    label: str = "",
+    notes: Sequence[Mapping[str, str]] = (),
+) -> Outcome:
     """Train the members that the configs describe as one stack, each into its own folder.
 
     With `train.resume=true` each goes on from the checkpoint in its folder (from step 0 where there is none).
@@ -59,6 +64,7 @@ def execute(configs: Sequence[DictConfig], folders: Sequence[Path], label: str =
         configs: one a member.
         folders: one a member.
         label: what progress calls this stack.
+        notes: one a member: files for `.hydra/` beside `config.yaml`, by name; those that are there already stay.
 
     Raises:
         ConfigError: members that cannot be trained together, folders that are taken or in use.
@@ -71,11 +77,13 @@ def execute(configs: Sequence[DictConfig], folders: Sequence[Path], label: str =
         if options.resume:
             _go_on(stack, folders)
             saved.cache_clear()  # the states are large
-        log.info("step %d of %d on %s, %d threads", stack.step, options.steps, stack.device, torch.get_num_threads())
         pairs = list(zip(configs, folders, strict=True))
         recorders = [
             exits.enter_context(_recorder(one, folder, stack, number)) for number, (one, folder) in enumerate(pairs)
         ]
+        for (one, folder), more in zip(pairs, notes or [{}] * len(pairs), strict=True):
+            _write_config(folder, one, more)
+        log.info("step %d of %d on %s, %d threads", stack.step, options.steps, stack.device, torch.get_num_threads())
         writers = [
             MemberWriter(stack, number, recorder, plain(configs[number])) for number, recorder in enumerate(recorders)
         ]
@@ -122,7 +130,7 @@ def _go_on(stack: Stack, folders: Sequence[Path]) -> None:
 
 def _recorder(one: DictConfig, folder: Path, stack: Stack, number: int) -> Recorder:
     options = stack.members[0].train
-    recorder = Recorder(
+    return Recorder(
         folder,
         plain(one),
         config.instantiate(one.record, _convert_="all"),
@@ -136,18 +144,18 @@ def _recorder(one: DictConfig, folder: Path, stack: Stack, number: int) -> Recor
             "grok": grok_summary(stack, number),
         },
     )
-    if options.resume:
-        _write_config(folder, one)
-    return recorder
 
 
-def _write_config(folder: Path, resumed: DictConfig) -> None:
-    """Keep `.hydra/config.yaml` what the run is, for readers of the folder."""
-    written = folder / ".hydra" / "config.yaml"
-    written.parent.mkdir(exist_ok=True)
-    text = OmegaConf.to_yaml(OmegaConf.create(plain(resumed)))
-    if not written.exists() or written.read_text() != text:
-        write_text(written, text)
+def _write_config(folder: Path, one: DictConfig, notes: Mapping[str, str]) -> None:
+    """Keep `.hydra/` what the run is, for readers of the folder; the folder's lock is held."""
+    place = folder / ".hydra"
+    place.mkdir(exist_ok=True)
+    fresh = not one.train.resume
+    for name, text in ({"config.yaml": OmegaConf.to_yaml(OmegaConf.create(plain(one)))} | dict(notes)).items():
+        written = place / name
+        stays = written.exists() and (written.read_text() == text or (name in notes and not fresh))
+        if not stays:
+            write_text(written, text)
 
 
 def plain(one: DictConfig) -> dict[str, Any]:

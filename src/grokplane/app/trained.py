@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -95,9 +94,9 @@ def _finished(folder: Path) -> dict[str, Any]:
         raise Refused(f"RUN={folder}: no such folder")
     try:
         found, summary = status(folder), read_summary(folder)
-    except json.JSONDecodeError as error:
-        line = f"RUN={folder}: its summary.json is damaged ({error}): delete it and {GO_ON.format(folder=folder)}"
-        raise Refused(line) from None
+    except ConfigError as error:
+        why = f"its summary.json is damaged ({error.__cause__})"
+        raise Refused(f"RUN={folder}: {why}: delete it and {GO_ON.format(folder=folder)}") from None
     if found == "empty":
         raise Refused(f"RUN={folder}: must be the folder of a run, with a {METRICS}{_below(folder)}")
     if found != "finished":

@@ -53,12 +53,16 @@ class Information:
     token_layer_dim: int = option(64, "principal components of a wider layer, for tokens", at_least=1)
     token_rows: int = option(500, "points whose neighbours Ross counts, for tokens; all are neighbours", at_least=2)
     noise: float = option(
-        0.5, "noise of the measured layer, relative to its values, for models without noise of their own", above=0
+        0.5,
+        "noise of the measured layer, relative to its values, for models without noise of their own",
+        above=0,
+        at_most=1e6,
     )
     workers: int = option(
         1,
         "threads, in long runs processes, that estimate while training goes on; 0, and images on a GPU: training waits",
         at_least=0,
+        at_most=64,
     )
 
     def gauge(self, inputs: Inputs) -> Gauge:

@@ -90,7 +90,7 @@ def _module_class(target: str) -> type[nn.Module]:
         raise ConfigError(TARGET, None, "must name a class of torch.nn.Module that can be imported: my_nets.Net")
     try:
         found = pkgutil.resolve_name(target)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # whatever the user's module raises
         raise ConfigError(TARGET, target, f"cannot be imported ({error}); PYTHONPATH must lead to it") from error
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise ConfigError(TARGET, target, "is not a class of torch.nn.Module")

@@ -25,7 +25,7 @@ class Muon:
     weight_decay: float = option(0.1, "decoupled weight decay of all parameters", at_least=0, stackable=True)
     momentum: float = option(0.95, "decay of the momentum", at_least=0, below=1)
     nesterov: bool = option(True, "Nesterov's momentum")
-    iterations: int = option(5, "Newton-Schulz iterations", at_least=1)
+    iterations: int = option(5, "Newton-Schulz iterations", at_least=1, at_most=100)
     adamw_lr: float = option(1e-3, "learning rate of the other parameters", at_least=0, stackable=True)
     adamw_betas: list[float] = option([0.9, 0.999], "AdamW's decay of its moments", at_least=0, below=1, length=2)
     adamw_eps: float = option(1e-8, "AdamW's addition to the denominator", above=0)

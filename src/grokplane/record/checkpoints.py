@@ -79,12 +79,14 @@ class Checkpoints:
             NoCheckpoint: if there is none.
             OSError: one that is there cannot be read.
         """
-        for step in reversed(self.steps()):
+        steps = self.steps()
+        for step in reversed(steps):
             try:
                 return Saved(step, _load(self.path(step)))
             except _DAMAGE as error:
                 cause = str(error).partition("\n")[0] or type(error).__name__
-                _log.warning("%s is damaged (%s): falling back to the one before it", self.path(step), cause)
+                back = "the one before it" if step > steps[0] else "the beginning, as there is none before it"
+                _log.warning("%s is damaged (%s): falling back to %s", self.path(step), cause, back)
         raise NoCheckpoint(f"{self.folder}: no checkpoint that can be read")
 
     def _prune(self, newest: int, regular: bool) -> None:

@@ -202,8 +202,11 @@ class Recorder:
 def delete_run(folder: Path) -> None:
     """Delete what an earlier run recorded in the folder; `.hydra/` and `train.log` are left.
 
-    `metrics.jsonl` goes last: until then the folder counts as taken.
+    `metrics.jsonl` goes last: until then the folder counts as taken. Without one there is no run, and what lies
+    there is somebody's own.
     """
+    if not (folder / METRICS).exists():
+        return
     for name in (SUMMARY, CHECKPOINTS, FIGURES, "wandb", PRUNED, METRICS):
         path = folder / name
         if path.is_dir() and not path.is_symlink():

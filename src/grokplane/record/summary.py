@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from grokplane.files import write_text
+from grokplane.options import ConfigError
 from grokplane.record.lock import is_locked
 from grokplane.record.rows import METRICS
 from grokplane.strict_json import to_json
@@ -48,11 +49,17 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """The folder's summary; empty if there is none yet."""
+    """The folder's summary; empty if there is none yet.
+
+    Raises:
+        ConfigError: it is not what this program wrote there.
+    """
     try:
         return json.loads((folder / SUMMARY).read_text())
     except FileNotFoundError:
         return {}
+    except ValueError as error:
+        raise ConfigError("hydra.run.dir", folder, f"{SUMMARY} there is damaged ({error}): delete that file") from error
 
 
 def status(folder: Path) -> str:

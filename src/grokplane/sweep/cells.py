@@ -57,7 +57,10 @@ def changed(sweep: SweepFile, typed: Sequence[str], composer: Composer) -> Sweep
             raise Refused(f"{line}: cannot be swept; allowed: values with commas, choice(), range(), glob()")
         if one.is_sweep_override():
             fixed.pop(key, None)
-            parameters[key] = Parameter("categorical", {"values": [str(text) for text in one.sweep_string_iterator()]})
+            values = [str(text) for text in one.sweep_string_iterator()]
+            if not values:
+                raise Refused(f"{line}: matches nothing")
+            parameters[key] = Parameter("categorical", {"values": values})
         elif key in parameters:
             parameters[key] = Parameter("constant", {"value": line.partition("=")[2]})
         else:

@@ -20,7 +20,9 @@ from grokplane.app.errors import REFUSALS, one_line
 from grokplane.app.exit_codes import FAILED, REFUSED, SIGNALLED
 from grokplane.app.jobs import check_launcher, check_trainable, known_keys, trains_elsewhere
 from grokplane.app.progress import clock
+from grokplane.app.say import note, reopen_closed, say
 from grokplane.files import write_text
+from grokplane.options import ConfigError
 from grokplane.record import FolderLock, is_locked, status
 from grokplane.resources import human
 from grokplane.sweep.call import USAGE, Call, parse_call
@@ -42,13 +44,14 @@ OVER = ("finished", "diverged", "failed")
 
 def main() -> None:
     """Run `sweep.py`; ends the process with its exit code."""
+    reopen_closed()
     arguments = sys.argv[1:]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises in place of printing several lines
     signal.signal(signal.SIGTERM, _leave)
     try:
         code = _main(arguments)
     except REFUSALS as error:
-        print(one_line(error, arguments, known_keys("train")), file=sys.stderr)
+        note(one_line(error, [typed for typed in arguments if "=" in typed], known_keys("train")))
         code = REFUSED
     except KeyboardInterrupt:  # between two stacks, or a second one that does not wait for the step
         code = SIGNALLED + signal.SIGINT
@@ -62,7 +65,7 @@ def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the s
 def _main(arguments: Sequence[str]) -> int:
     call = parse_call(arguments)
     if call is None:
-        print(USAGE.format(executors=", ".join(EXECUTORS)), *launcher_keys(), sep="\n")
+        say("\n".join([USAGE.format(executors=", ".join(EXECUTORS)), *launcher_keys()]))
         return 0
     sweep = read_sweep(call.file)
     composer = Composer(sweep.config_name)
@@ -71,7 +74,7 @@ def _main(arguments: Sequence[str]) -> int:
     cells = make_cells(sweep, call.folder, call.seed, composer)
     if call.status:
         rows = table(cells, call.folder)
-        print(format_table(rows, list(sweep.parameters)), counted(rows), sep="\n")
+        say(f"{format_table(rows, list(sweep.parameters))}\n{counted(rows)}")
         return 0
     tasks = left_to_do(cells)
     elsewhere = trains_elsewhere(launcher)
@@ -80,7 +83,10 @@ def _main(arguments: Sequence[str]) -> int:
     if call.dry_run:
         _print_plan(cells, planned)
         return 0
-    lock = FolderLock(call.folder)
+    try:
+        lock = FolderLock(call.folder)
+    except OSError as error:
+        raise ConfigError("hydra.sweep.dir", call.folder, f"cannot be made ({error.strerror})") from error
     try:
         return _run(call.folder, sweep, cells, planned, instantiate(launcher[launcher.executor]))
     finally:
@@ -113,7 +119,7 @@ def _print_plan(cells: Sequence[Cell], planned: Sequence[Stacked]) -> None:
     """What would be done, and about how long it would take here, one stack after the other."""
     left = sum(len(stack.tasks) for stack in planned)
     bad = [cell for cell in cells if cell.config is None]
-    print(f"{len(cells)} cells, {left} to train in {len(planned)} stacks")
+    say(f"{len(cells)} cells, {left} to train in {len(planned)} stacks")
     seconds, known = 0.0, dict[tuple[int, int], Any]()
     for number, stack in enumerate(planned, 1):
         member, size = stack.member(), len(stack.tasks)
@@ -123,13 +129,13 @@ def _print_plan(cells: Sequence[Cell], planned: Sequence[Stacked]) -> None:
         own = known[key].seconds(max(0, stack.tasks[0].step), member.train.steps, member.log)
         seconds += own
         per = f"{known[key].step / size * 1e3:.3g} ms a member-step, {known[key].point / size * 1e3:.3g} ms a log point"
-        print(f"stack {number}: {described(stack)}; {per}; about {clock(own)}")
+        say(f"stack {number}: {described(stack)}; {per}; about {clock(own)}")
     for cell in bad:
-        print(f"{cell.folder.name}: cannot be built: {cell.error}")
+        say(f"{cell.folder.name}: cannot be built: {cell.error}")
     device = planned[0].tasks[0].config.train.device if planned else "cpu"
     most = max((stack.memory.of(len(stack.tasks)) for stack in planned if stack.memory), default=0)
-    print(f"memory: {human(most)} at most, {human(free_bytes(device))} free")
-    print(f"time: about {clock(seconds)} here, one stack after the other, without figures and uploads")
+    say(f"memory: {human(most)} at most, {human(free_bytes(device))} free")
+    say(f"time: about {clock(seconds)} here, one stack after the other, without figures and uploads")
 
 
 def _run(folder: Path, sweep: SweepFile, cells: Sequence[Cell], planned: Sequence[Stacked], executor: Executor) -> int:
@@ -142,19 +148,19 @@ def _run(folder: Path, sweep: SweepFile, cells: Sequence[Cell], planned: Sequenc
     code = _train(cells, planned, executor)
     rows = table(cells, folder)
     write_table(rows, folder / TABLE)
-    print(counted(rows))
+    say(counted(rows))
     for row in rows:
         if row["status"] != "finished":
             why = row["error"] or (
                 f"at step {row['diverged']}" if row["status"] == "diverged" else "run again to go on"
             )
-            print(f"  {row['folder']}: {row['status']}, {why}")
-    print(f"table   {folder / TABLE}")
+            say(f"  {row['folder']}: {row['status']}, {why}")
+    say(f"table   {folder / TABLE}")
     if not all(row["status"] in OVER for row in rows):
         return code or FAILED
     threshold = next(cell.config.grok.threshold for cell in cells if cell.config is not None)
     if _draw(rows, list(sweep.parameters), threshold, folder / FIGURE):
-        print(f"figure  {folder / FIGURE}")
+        say(f"figure  {folder / FIGURE}")
     return FAILED if any(row["status"] != "finished" for row in rows) else 0
 
 
@@ -190,7 +196,7 @@ def _draw(rows: Sequence[dict[str, Any]], parameters: Sequence[str], threshold: 
         figure = sweep_figure(pandas.DataFrame(rows), parameters, threshold=threshold, title=path.parent.name)
         plot.save(figure, path)
     except ValueError as error:
-        print(f"figure  none: {error}")
+        say(f"figure  none: {error}")
         return False
     except Exception:
         log.warning("%s could not be drawn", path, exc_info=True)

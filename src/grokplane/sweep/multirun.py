@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from grokplane.app.errors import Failed
 from grokplane.app.exit_codes import FAILED, SIGNALLED
 from grokplane.app.report import report
 from grokplane.app.resume import nothing_left, resumed_config, saved
+from grokplane.app.say import note, say
 from grokplane.sweep.executors import Executor
 from grokplane.sweep.plan import Task, described, stacks
 
@@ -108,7 +108,7 @@ class Multirun:
         last = saved(job.folder)
         saved.cache_clear()  # the states are large
         if over is not None:
-            print(over.line)
+            say(over.line)
             self._codes.append(over.code)
             return None
         return Task(merged, job.folder, -1 if last is None else last.step, notes)
@@ -120,7 +120,7 @@ class Multirun:
         jobs = [stack.job(f"stack {place} of {len(planned)}") for place, stack in enumerate(planned, 1)]
         outcomes: dict[int, _Outcome] = {}
         for place, stack in enumerate(planned, 1):
-            print(f"stack {place} of {len(planned)}: {described(stack)}", file=sys.stderr)
+            note(f"stack {place} of {len(planned)}: {described(stack)}")
         for position, result in executor.run(jobs):
             self._codes.append(result.exit_code if result.exit_code != FAILED else 0)  # Hydra raises those
             parts = zip(planned[position].tasks, result.summaries, result.errors, strict=True)
@@ -137,7 +137,7 @@ class Multirun:
         told.status = JobStatus.COMPLETED if error is None else JobStatus.FAILED
         told.return_value = None if error is None else Failed(f"{job.folder}: {error}")
         if summary is not None and error is None:
-            print(report(job.folder, summary))
+            say(report(job.folder, summary))
         with _hydra_is(job.config):
             self._context.callbacks.on_job_end(config=job.config, job_return=told)
         return told

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from grokplane.app.progress import bar, clock
+from grokplane.app.say import note
 from grokplane.sweep.stack_job import StackResult
 
 
@@ -46,7 +47,7 @@ class SweepProgress:
 
     def _say(self, line: str) -> None:
         if self._bar.disable:
-            print(line, file=sys.stderr, flush=True)
+            note(line)
         else:
             self._bar.write(line, file=sys.stderr)
 

@@ -12,7 +12,9 @@ class LogOptions:
 
     dense_steps: int = option(30, "log every one of the first steps", at_least=0)
     every: int = option(100, "then steps between log points", at_least=1)
-    points_per_decade: int | None = option(None, "in place of log.every: geometrically spaced points", at_least=1)
+    points_per_decade: int | None = option(
+        None, "in place of log.every: geometrically spaced points", at_least=1, at_most=10_000
+    )
 
     def due(self, step: int) -> bool:
         """Whether `step` is a log point; the last step of a run is one too, whatever this says."""

@@ -81,16 +81,20 @@ def _train(config_name: str, arguments: Sequence[str], overrides: Sequence[str],
         for one in over:
             say(one.line)
         return max(one.code for one in over)
-    place = jobs[0].folder.parent if multirun else jobs[0].folder
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        key = "hydra.sweep.dir" if multirun else "hydra.run.dir"
-        raise ConfigError(key, place, f"cannot be made ({error.strerror})") from error
+    if jobs[0].named:  # the name of another has the time in it, which Hydra reads anew
+        _make(jobs[0].folder.parent if multirun else jobs[0].folder, "hydra.sweep.dir" if multirun else "hydra.run.dir")
     # Hydra would write `.hydra/` before anybody holds the folder's lock, also over that of another run.
     code = _hydra(config_name, [*arguments, "hydra.output_subdir=null"])
     # Launchers that send jobs to processes of their own (joblib) bring no codes back.
     return max([code, *(DIVERGED for job in jobs if read_summary(job.folder).get("status") == "diverged")])
+
+
+def _make(folder: Path, key: str) -> None:
+    """Make a folder; ConfigError names the key where that fails, as under /proc."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(key, folder, f"cannot be made ({error.strerror})") from error
 
 
 class Jobs:

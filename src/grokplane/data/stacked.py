@@ -48,9 +48,18 @@ class StackedSubset:
             return _gather(self.values, self._rows[:1]).expand(len(self.index), *[-1] * self.values.ndim)
         return _gather(self.values, self._rows)
 
-    def batch(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Questions [E, B, ...] and answers [E, B, ...] at positions [E, B], each below its member's count."""
-        return _gather(self.values, self._rows.gather(1, positions)), _pick(self.targets, positions)
+    def batch(self, positions: Tensor, buffer: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Questions [E, B, ...] and answers [E, B, ...] at positions [E, B], each below its member's count.
+
+        Args:
+            positions: in the members' subsets.
+            buffer: where the questions are written, contiguous and of their shape; None: a tensor of their own.
+        """
+        rows = self._rows.gather(1, positions)
+        if buffer is None:
+            return _gather(self.values, rows), _pick(self.targets, positions)
+        torch.index_select(self.values, 0, rows.flatten(), out=buffer.flatten(0, 1))
+        return buffer, _pick(self.targets, positions)
 
     @cached_property
     def _same_points(self) -> bool:

@@ -27,6 +27,7 @@ class Stack:
         members: what they are; in stackable keys they may differ.
         step: number of updates done.
         network, optimizer, examples: their networks, optimizer and data, each with the member axis.
+        batch_buffer: where minibatches are gathered [E, B, ...]; None on a GPU and for full batches.
         buffers: what the network's forward pass changes in training and a checkpoint holds, [E, ...].
         rules: what is added to the plain update, by name, in the order of the config.
         gauge: estimates mutual information at log points; None where nobody asked for it.
@@ -56,6 +57,7 @@ class Stack:
         if self.examples.train.targets.is_floating_point():
             _refuse_labels(members[0])
         self.batches = _streams(members, self.examples)
+        self.batch_buffer = _buffer(self.examples.train.values, len(members), options.batch_size)
         choices, seeds = [member.model for member in members], [member.seed for member in members]
         self.network = models.build(choices, _signature(self.examples), seeds, self.dtype).to(self.device)
         self.network.pad(self.examples.train.mask if self.batches is None else None, training=True)
@@ -231,6 +233,16 @@ def _refuse_upstream_noise(members: Sequence[Member]) -> None:
 def _signature(examples: StackedExamples) -> Signature:
     shape = examples.shape
     return Signature(shape.numel(), examples.vocabulary, examples.outputs, examples.fixed, tuple(shape))
+
+
+def _buffer(values: Tensor, members: int, batch_size: int | str) -> Tensor | None:
+    """Where a CPU gathers the questions of every step.
+
+    A tensor of its own in each step costs 16 stacked members of MNIST's size a tenth of the step.
+    """
+    if values.device.type != "cpu" or isinstance(batch_size, str):
+        return None
+    return values.new_empty(members, batch_size, *values.shape[1:])
 
 
 def _streams(members: Sequence[Member], examples: StackedExamples) -> list[Batches] | None:

@@ -34,8 +34,8 @@ class Batch:
 
 
 def gather(stack: Stack, positions: Tensor) -> Batch:
-    """The points at these positions [E, B] in the members' training subsets."""
-    inputs, targets = stack.examples.train.batch(positions)
+    """The points at these positions [E, B] in the members' training subsets; on a CPU until the next call only."""
+    inputs, targets = stack.examples.train.batch(positions, stack.batch_buffer)
     return Batch(stack.network.encode(inputs), targets, None, stack.examples.train.count)
 
 

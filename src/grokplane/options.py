@@ -98,7 +98,7 @@ def check_options(choice: Any, prefix: str = "") -> None:
         if metadata["length"] is not None and len(value) != metadata["length"]:
             raise ConfigError(key, value, f"must be a list of {metadata['length']}")
         for number in value if _is_list(value) else [value]:
-            if number is not value and _is_list(number):
+            if _is_list(number):
                 raise ConfigError(key, value, "must be a list without lists in it")
             _check_number(key, value, number, metadata["bounds"])
         if metadata["choices"] is not None and value not in metadata["choices"]:

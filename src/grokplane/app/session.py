@@ -82,7 +82,7 @@ def execute(
             exits.enter_context(_recorder(one, folder, stack, number)) for number, (one, folder) in enumerate(pairs)
         ]
         for (one, folder), more in zip(pairs, notes or [{}] * len(pairs), strict=True):
-            _write_config(folder, one, more)
+            write_config(folder, one, more)
         log.info("step %d of %d on %s, %d threads", stack.step, options.steps, stack.device, torch.get_num_threads())
         writers = [
             MemberWriter(stack, number, recorder, plain(configs[number])) for number, recorder in enumerate(recorders)
@@ -146,10 +146,16 @@ def _recorder(one: DictConfig, folder: Path, stack: Stack, number: int) -> Recor
     )
 
 
-def _write_config(folder: Path, one: DictConfig, notes: Mapping[str, str]) -> None:
-    """Keep `.hydra/` what the run is, for readers of the folder; the folder's lock is held."""
+def write_config(folder: Path, one: DictConfig, notes: Mapping[str, str]) -> None:
+    """Keep `.hydra/` what the run is, for readers of the folder.
+
+    Args:
+        folder: the run's.
+        one: its config, without Hydra's node.
+        notes: files beside `config.yaml`, by name; where the config resumes, those that are there already stay.
+    """
     place = folder / ".hydra"
-    place.mkdir(exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True)
     fresh = not one.train.resume
     for name, text in ({"config.yaml": OmegaConf.to_yaml(OmegaConf.create(plain(one)))} | dict(notes)).items():
         written = place / name

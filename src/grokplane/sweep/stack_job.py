@@ -14,8 +14,7 @@ from grokplane import config
 from grokplane.app.errors import REFUSALS, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, FINISHED, SIGNALLED
 from grokplane.app.resume import nothing_left, saved
-from grokplane.app.session import execute, plain
-from grokplane.files import write_text
+from grokplane.app.session import execute, write_config
 from grokplane.options import ConfigError
 from grokplane.record import FolderBusy, FolderLock, FolderTaken, check_folder, read_summary
 from grokplane.record.recorder import delete_run
@@ -105,11 +104,7 @@ class _Member:
         options.resume, options.overwrite = True, False
         if (self.folder / METRICS).exists():
             return
-        place = self.folder / ".hydra"
-        place.mkdir(parents=True, exist_ok=True)
-        shown = OmegaConf.to_yaml(OmegaConf.create(plain(self.config)))
-        for name, content in ({"config.yaml": shown} | dict(self.notes)).items():
-            write_text(place / name, content)
+        write_config(self.folder, self.config, self.notes)
 
     def tried(self, attempt: Callable[[], object]) -> bool:
         """Whether an attempt goes well; notes why not."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from grokplane.models import Signature, StackedModel, build
 from grokplane.models.layers import ACTIVATIONS
 from grokplane.models.mlp import MLP
+from grokplane.models.perceptron import perceptron
 from grokplane.options import ConfigError
 from grokplane.random import generator
 
@@ -98,6 +99,41 @@ def test_features_give_what_an_ordinary_network_gives(activation: str) -> None:
     network = stacked(Signature(LENGTH, None, CLASSES), embedding="none", activation=activation)
     inputs = torch.randn(MEMBERS, POINTS, LENGTH, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     assert_equal_to_twin(network, inputs, lambda: twin("none", 0, activation))
+
+
+def ignore(*_: object) -> None:
+    """A tap that looks at nothing."""
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(("form", "hidden"), [("sum", [6, 4]), ("onehot", [6]), ("none", [6, 4]), ("none", [])])
+def test_all_layers_at_once_give_what_one_after_the_other_gives(form: str, hidden: list[int], activation: str) -> None:
+    vocabulary = None if form == "none" else 9
+    keys: dict[str, Any] = {"embedding": form, "hidden": hidden, "activation": activation}
+    network = stacked(Signature(LENGTH, vocabulary, CLASSES), dtype=torch.float32, **keys)
+    encoded = network.encode(tokens(9))
+    expected, found = network(encoded, ignore), network(encoded)
+    assert torch.equal(found, expected)
+    factor = torch.randn(found.shape, generator=torch.Generator().manual_seed(2))
+    parameters = list(network.parameters())
+    for one, other in zip(*(torch.autograd.grad(out, parameters, factor) for out in (found, expected)), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("activation", [name for name, one in ACTIVATIONS.items() if one.slope is not None])
+@pytest.mark.parametrize("activated", [False, True])
+def test_what_enters_a_perceptron_has_its_gradient_and_stays_as_it_is(activation: str, activated: bool) -> None:
+    network = stacked(Signature(LENGTH, None, CLASSES), embedding="none")
+    chosen, linears = ACTIVATIONS[activation], list(network.linears)  # type: ignore[arg-type]
+    x = torch.randn(MEMBERS, POINTS, LENGTH, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    x.requires_grad_()
+
+    def outputs(x: Tensor) -> Tensor:
+        return perceptron(x, linears, chosen, activated)
+
+    before = x.detach().clone()
+    assert torch.autograd.gradcheck(outputs, x)
+    assert torch.equal(x.detach(), before)
 
 
 def test_images_are_flattened() -> None:

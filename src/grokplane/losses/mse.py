@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -20,8 +21,13 @@ class MSE:
         Outputs [E, B, C] and labels [E, B] int64 or numbers [E, B, C] -> [E, B].
         """
         outputs = outputs.double() if self.dtype == "float64" else outputs
-        wanted = targets if targets.is_floating_point() else F.one_hot(targets, outputs.shape[-1])
-        return (outputs - wanted).square().mean(-1)
+        wanted = targets.to(outputs) if targets.is_floating_point() else _one_hot(targets, outputs)
+        return F.mse_loss(outputs, wanted, reduction="none").mean(-1)
+
+
+def _one_hot(labels: Tensor, like: Tensor) -> Tensor:
+    """Not F.one_hot, which gives int64 and asks for the least and the largest label first."""
+    return torch.zeros_like(like).scatter_(-1, labels[..., None], 1)
 
 
 GROUP = "loss"

@@ -98,7 +98,7 @@ class StackedModel(nn.Module):
     @cached_property
     def noisy(self) -> list[Noisy]:
         """The layers that draw random numbers."""
-        return [module for module in self.modules() if isinstance(module, Noisy)]
+        return [module for module in self.modules() if isinstance(module, Noisy) and module.drawn]
 
     def hidden(self) -> list[str]:
         """Names of the hidden matrices [E, out, in]: not embeddings, nor a first layer on data, nor the last layer."""
@@ -118,6 +118,7 @@ class Noisy(nn.Module):
 
     Attributes:
         strength: name of the option of the model that says how strong; stackable.
+        drawn: whether any member's noise is above 0.
         step: the step whose numbers are drawn.
         real: see `StackedModel.pad`; by whether the network is in training.
     """
@@ -126,6 +127,7 @@ class Noisy(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.drawn = False
         self.step = 0
         self.real: dict[bool, Tensor | None] = {True: None, False: None}
         self.counters = Counters([], "")
@@ -134,6 +136,7 @@ class Noisy(nn.Module):
     def attach(self, name: str, seeds: Sequence[int], strengths: Sequence[float]) -> None:
         """Say whose numbers are drawn, and how strong the noise of each member is."""
         self.counters, self.strengths = Counters(seeds, name), list(strengths)
+        self.drawn = any(strengths)
 
     def at(self, step: int) -> None:
         """Say which step it is."""

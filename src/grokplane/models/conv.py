@@ -94,7 +94,8 @@ class StackedConv(StackedModel):
         widths = [torch.Size(sizes[-1]).numel(), *config.hidden, outputs]
         self.linears = nn.ModuleList(Linear(members, a, b) for a, b in pairwise(widths))
         self.noises = nn.ModuleList(Noise(config) for _ in [*self.convolutions, *self.linears])
-        self.activation, self.exact_zeros = ACTIVATIONS[config.activation]
+        activation = ACTIVATIONS[config.activation]
+        self.activation, self.exact_zeros = activation.function, activation.exact_zeros
 
     def encode(self, inputs: Tensor) -> Tensor:
         """Images [E, B, ([c,] h, w)] as [E, B, c, h, w]."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -123,11 +125,35 @@ class LayerNorm(nn.Module):
         nn.init.zeros_(self.bias[member])
 
 
-# Activation functions by torch's names, and whether they are exactly zero on a whole interval.
+@dataclass(frozen=True)
+class Activation:
+    """An activation function.
+
+    Attributes:
+        function: of a tensor.
+        in_place: the same, written over its argument.
+        slope: gradient times derivative, written over the gradient (first argument), where the function's own result
+            (second) gives the derivative; None where it does not.
+        exact_zeros: whether it is exactly zero on a whole interval.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    in_place: Callable[[Tensor], Tensor] | None = None
+    slope: Callable[[Tensor, Tensor], Tensor] | None = None
+    exact_zeros: bool = False
+
+
+_threshold: Any = torch.ops.aten.threshold_backward.grad_input
+_tanh: Any = torch.ops.aten.tanh_backward.grad_input
+_sigmoid: Any = torch.ops.aten.sigmoid_backward.grad_input
+_leaky: Any = torch.ops.aten.leaky_relu_backward.grad_input
+_LEAK = 0.01  # torch's default
+
+# By torch's names.
 ACTIVATIONS = {
-    "ReLU": (F.relu, True),
-    "Tanh": (torch.tanh, False),
-    "Sigmoid": (torch.sigmoid, False),
-    "GELU": (F.gelu, False),
-    "LeakyReLU": (F.leaky_relu, False),
+    "ReLU": Activation(F.relu, torch.relu_, lambda g, y: _threshold(g, y, 0, grad_input=g), exact_zeros=True),
+    "Tanh": Activation(torch.tanh, torch.tanh_, lambda g, y: _tanh(g, y, grad_input=g)),
+    "Sigmoid": Activation(torch.sigmoid, torch.sigmoid_, lambda g, y: _sigmoid(g, y, grad_input=g)),
+    "GELU": Activation(F.gelu),
+    "LeakyReLU": Activation(F.leaky_relu, F.leaky_relu_, lambda g, y: _leaky(g, y, _LEAK, True, grad_input=g)),
 }

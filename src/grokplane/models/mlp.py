@@ -2,15 +2,17 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from grokplane.models.base import Signature, StackedModel, Tap
 from grokplane.models.init import INITIALISATIONS
-from grokplane.models.inputs import INPUTS
+from grokplane.models.inputs import INPUTS, Features
 from grokplane.models.layers import ACTIVATIONS, Linear
 from grokplane.models.noise import Noise, NoiseOptions
+from grokplane.models.perceptron import perceptron
 from grokplane.options import option
 
 
@@ -41,7 +43,7 @@ class StackedMLP(StackedModel):
         widths = [self.input.width, *config.hidden, signature.outputs]
         self.linears = nn.ModuleList(Linear(members, a, b) for a, b in pairwise(widths))
         self.noises = nn.ModuleList(Noise(config) for _ in self.linears)
-        self.activation, self.exact_zeros = ACTIVATIONS[config.activation]
+        self.activation = ACTIVATIONS[config.activation]
 
     def encode(self, inputs: Tensor) -> Tensor:
         """See the input's own `encode`."""
@@ -49,16 +51,26 @@ class StackedMLP(StackedModel):
 
     def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
         """Outputs [E, B, C]."""
+        if tap is None and self.activation.slope is not None and not any(noise.flows for noise in self.noises):
+            return self._at_once(encoded)
         values = self.input.first(encoded, self.linears[0])
         for number, (linear, noise) in enumerate(zip(self.linears, self.noises, strict=True), start=1):
             logits = values if number == 1 else linear(values)
             activations, zeros = logits, False
             if number < len(self.linears):
-                activations, zeros = self.activation(logits), self.exact_zeros
+                activations, zeros = self.activation.function(logits), self.activation.exact_zeros
             values, noisy, sigma = noise(activations, measured=tap is not None)
             if tap is not None:
                 tap(f"layer {number}", logits, activations, zeros, noisy, sigma)
         return values
+
+    def _at_once(self, encoded: Tensor) -> Tensor:
+        """The same outputs, where nobody looks at the layers and no noise comes between them."""
+        linears: list[Any] = list(self.linears)
+        if isinstance(self.input, Features):
+            return perceptron(encoded, linears, self.activation, activated=True)
+        first = self.input.first(encoded, linears[0])
+        return perceptron(first, linears[1:], self.activation, activated=False) if len(linears) > 1 else first
 
     def hidden(self) -> list[str]:
         """The weights between hidden layers, and the first one where it follows an embedding."""

@@ -88,14 +88,21 @@ class Noise(Noisy):
             x: the layer's values [E, B, ...].
             measured: whether anybody looks at the second.
         """
-        options = self.options
-        now = options.noise_in in ("both", "train" if self.training else "eval") and any(self.strengths)
-        alone = options.noise_flow == "measured"
-        if not now or (alone and not measured):
+        flows = self.flows
+        if not (flows or (measured and self._now)):
             return x, x, None
         sigma = self._deviations(x)
         noisy = x + self._streams[self.training](self.step, x).mul_(sigma.view(-1, *[1] * (x.dim() - 1)))
-        return (x if alone else noisy), noisy, sigma
+        return (noisy if flows else x), noisy, sigma
+
+    @property
+    def flows(self) -> bool:
+        """Whether there is noise that goes on through the network, in training or outside of it as it is now."""
+        return self._now and self.options.noise_flow == "propagated"
+
+    @property
+    def _now(self) -> bool:
+        return self.drawn and self.options.noise_in in ("both", "train" if self.training else "eval")
 
     def _deviations(self, x: Tensor) -> Tensor:
         self._sigma = self._sigma.to(x.device)

@@ -138,7 +138,8 @@ class _Block(nn.Module):
         self.norm_2 = LayerNorm(members, width) if norms else None
         self.mlp = Linear(members, width, config.mlp_width)
         self.out = Linear(members, config.mlp_width, width)
-        self.activation, self.exact_zeros = ACTIVATIONS[config.activation]
+        activation = ACTIVATIONS[config.activation]
+        self.activation, self.exact_zeros = activation.function, activation.exact_zeros
         self.dropout_1, self.dropout_2 = Dropout(), Dropout()
 
     def forward(self, x: Tensor, rows: Tensor | None, last_only: bool, name: str, tap: Tap | None) -> Tensor:

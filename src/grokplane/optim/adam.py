@@ -15,7 +15,7 @@ class Adam(TorchOptimizer):
 
     algorithm: ClassVar = torch.optim.Adam
     fixed: ClassVar[dict[str, Any]] = {"fused": True}
-    kernel: ClassVar = staticmethod(torch.ops.aten._fused_adam_.default)
+    kernel: ClassVar = staticmethod(torch._fused_adam_)  # pyright: ignore[reportPrivateImportUsage]
 
     lr: float = option(1e-3, "learning rate", at_least=0, stackable=True)
     weight_decay: float = option(0.0, "L2 penalty, added to the gradient", at_least=0, stackable=True)

@@ -15,7 +15,7 @@ class AdamW(TorchOptimizer):
 
     algorithm: ClassVar = torch.optim.AdamW
     fixed: ClassVar[dict[str, Any]] = {"fused": True}
-    kernel: ClassVar = staticmethod(torch.ops.aten._fused_adamw_.default)
+    kernel: ClassVar = staticmethod(torch._fused_adamw_)  # pyright: ignore[reportPrivateImportUsage]
     decoupled: ClassVar = True
 
     lr: float = option(1e-3, "learning rate", at_least=0, stackable=True)

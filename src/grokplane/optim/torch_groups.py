@@ -156,7 +156,10 @@ class TorchGroups(StackedOptimizer):
         if len(self._runs) == 1:
             return [gradients]
         sizes = [run.stop - run.start for run in self._runs]
-        return [list(parts) for parts in zip(*(gradient.split(sizes) for gradient in gradients), strict=True)]
+        return [
+            list(parts)
+            for parts in zip(*(torch.split_with_sizes(gradient, sizes) for gradient in gradients), strict=True)
+        ]
 
     def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """Its state's tensors, each with the mask of the members it belongs to."""

@@ -32,6 +32,12 @@ class Batch:
         """Each member's mean loss [E]."""
         return losses.mean(1) if self.real is None else (losses * self.real).sum(1) / self.count
 
+    def shares(self, losses: Tensor) -> Tensor:
+        """What each point's loss [E, B] has in the mean of its member, the gradient that `mean` would hand back."""
+        if self.real is None:
+            return torch.full_like(losses, 1 / losses.shape[1])
+        return self.real.to(losses.dtype) / self.count[:, None]
+
 
 def gather(stack: Stack, positions: Tensor) -> Batch:
     """The points at these positions [E, B] in the members' training subsets; on a CPU until the next call only."""
@@ -75,12 +81,12 @@ def _backward(stack: Stack, batch: Batch) -> Tensor:
     def backward() -> Tensor:
         for parameter in stack.parameters.values():
             parameter.grad = None
-        means = batch.mean(stack.members[0].loss(stack.network(batch.encoded), batch.targets))
-        means.sum().backward()
+        losses = stack.members[0].loss(stack.network(batch.encoded), batch.targets)
+        losses.backward(batch.shares(losses))
         for parameter in stack.parameters.values():
             if parameter.grad is None:  # the loss does not reach it; its weight decay does
                 parameter.grad = torch.zeros_like(parameter)
-        return means.detach()
+        return batch.mean(losses.detach())
 
     for rule in stack.rules.values():
         backward = rule.around(stack.step, backward)

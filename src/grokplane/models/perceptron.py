@@ -1,0 +1,65 @@
+"""Affine maps of E members with an activation function between them, as one node of autograd's graph.
+
+Layer by layer, each is a module, a function of autograd in Python and one in C++, and activations are copies: 3 to 4%
+of a training step of 16 members of MNIST's size, 5 to 18% of one of smaller networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from grokplane.models.layers import Activation, Linear
+
+
+class _Perceptron(torch.autograd.Function):
+    """Values are overwritten by their activations, and gradients by those of the values before."""
+
+    @staticmethod
+    def forward(ctx: Any, activation: Activation, activated: bool, x: Tensor, *parameters: Tensor) -> Tensor:
+        weights, biases = parameters[::2], parameters[1::2]
+        entering = [x if activated else activation.function(x)]
+        values = torch.baddbmm(biases[0][:, None], entering[0], weights[0].mT)
+        for weight, bias in zip(weights[1:], biases[1:], strict=True):
+            entering.append(activation.in_place(values))  # type: ignore[misc]
+            values = torch.baddbmm(bias[:, None], values, weight.mT)
+        ctx.activation, ctx.activated = activation, activated
+        ctx.save_for_backward(*entering, *weights)
+        return values
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (gradient,), saved = grad_outputs, ctx.saved_tensors
+        layers = len(saved) // 2
+        found: list[Tensor] = []
+        for number in reversed(range(layers)):
+            entering, weight = saved[number], saved[layers + number]
+            found += [gradient.sum(1), torch.bmm(gradient.mT, entering)]
+            if number == 0 and not ctx.needs_input_grad[2]:
+                return None, None, None, *reversed(found)
+            gradient = torch.bmm(gradient, weight)
+            if number > 0 or not ctx.activated:
+                ctx.activation.slope(gradient, entering)
+        return None, None, gradient, *reversed(found)
+
+
+def perceptron(x: Tensor, linears: Sequence[Linear], activation: Activation, activated: bool) -> Tensor:
+    """Affine maps with an activation function between them; differentiable once, the same numbers as layer by layer.
+
+    Args:
+        x: what enters [E, B, in]: data or the values of a layer before.
+        linears: the maps, each with a bias.
+        activation: a function with a `slope`.
+        activated: whether x enters as it is; else its activations do.
+
+    Returns:
+        Outputs [E, B, out] of the last map, without activation function.
+    """
+    parameters = [parameter for linear in linears for parameter in (linear.weight, linear.bias)]
+    outputs: Any = _Perceptron.apply(activation, activated, x, *parameters)
+    return outputs

@@ -25,6 +25,7 @@ from grokplane.mi.known_noise import KnownNoise
 from grokplane.mi.ksg import KSG
 from grokplane.mi.local_kl import LocalKL
 from grokplane.mi.memory import forget
+from grokplane.mi.mixture import MixtureInformation, mixture
 from grokplane.mi.neighbours import counts, distances, nearest
 from grokplane.mi.ross import Ross, ross_all
 from grokplane.mi.ross_pairs import Classes, classes
@@ -56,6 +57,7 @@ __all__ = [
     "KozachenkoLeonenko",
     "LinearCode",
     "LocalKL",
+    "MixtureInformation",
     "Mutinfo",
     "MutinfoLabels",
     "Ross",
@@ -69,6 +71,7 @@ __all__ = [
     "forget",
     "half_check",
     "label_entropy",
+    "mixture",
     "nearest",
     "ross_all",
 ]

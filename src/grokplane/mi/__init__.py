@@ -29,6 +29,7 @@ from grokplane.mi.mixture import MixtureInformation, mixture
 from grokplane.mi.neighbours import counts, distances, nearest
 from grokplane.mi.ross import Ross, ross_all
 from grokplane.mi.ross_pairs import Classes, classes
+from grokplane.mi.scale import standardised
 from grokplane.mi.sliced import Sliced
 from grokplane.mi.weighted_kl import WeightedKL
 
@@ -74,4 +75,5 @@ __all__ = [
     "mixture",
     "nearest",
     "ross_all",
+    "standardised",
 ]

@@ -37,7 +37,8 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/members.py
 	$(BIN)/python benchmarks/mi.py
-	$(BIN)/python benchmarks/mi_run.py
+	$(BIN)/python benchmarks/mixture.py
+	$(BIN)/python benchmarks/mi_run.py --mnist $(MNIST)
 	$(BIN)/python benchmarks/mnist_run.py data.root=$(MNIST)
 	$(BIN)/python benchmarks/sweep.py
 

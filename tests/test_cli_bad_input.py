@@ -36,7 +36,6 @@ CASES = [
         "below train.steps=9",
     ),
     (("mi/input=ksg",), "mi/input=ksg: would not be read", "inputs are tokens"),
-    (("mi/labels=class_kl", "mi.token_rows=7"), "mi.token_rows=7: would not be read", "mi/labels is not ross"),
     (("model.noise_sigma=1", "model.noise_flow=measured", "mi.noise=1"), "mi.noise=1: ", "noise of its own"),
     (("-m", "mi.layer_dim=2", "seed=0,1"), "mi.layer_dim=2: ", "inputs are tokens"),
     (("rules=[null]",), "rules=[null]: ", "a list of names"),

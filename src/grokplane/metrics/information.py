@@ -7,12 +7,11 @@ from typing import Any, Protocol
 
 from grokplane.metrics.codes import CODES
 from grokplane.metrics.gauge import Gauge, Inputs
-from grokplane.mi import Ross
 from grokplane.options import option
 
 # Keys that are read for one kind of input alone.
 FOR_NUMBERS: tuple[str, ...] = ("input", "code", "code_dim", "code_steps", "cache", "layer_dim")
-FOR_TOKENS: tuple[str, ...] = ("token_layer_dim", "token_rows")
+FOR_TOKENS: tuple[str, ...] = ("token_layer_dim",)
 
 
 class InformationChoice(Protocol):
@@ -51,7 +50,6 @@ class Information:
     cache: str = option("outputs/codes", "folder that keeps trained autoencoders")
     layer_dim: int = option(4, "principal components of a layer, for continuous input", at_least=1)
     token_layer_dim: int = option(64, "principal components of a wider layer, for tokens", at_least=1)
-    token_rows: int = option(500, "points whose neighbours Ross counts, for tokens; all are neighbours", at_least=2)
     noise: float = option(
         0.5,
         "noise of the measured layer, relative to its values, for models without noise of their own",
@@ -75,8 +73,6 @@ class Information:
         unread = dict.fromkeys(FOR_NUMBERS if discrete else FOR_TOKENS, why)
         if not discrete and self.code != "autoencoder":
             unread |= dict.fromkeys(("code_steps", "cache"), f"mi.code={self.code} is not trained")
-        if not isinstance(self.labels, Ross):
-            unread.setdefault("token_rows", "mi/labels is not ross")
         return unread | ({"noise": "the model has noise of its own"} if own_noise else {})
 
 

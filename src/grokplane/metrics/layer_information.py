@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from grokplane.metrics.measured import REFUSED, Measured, Sample, measured
-from grokplane.mi import PCA, Estimate, Estimator, Ross, bracket, label_entropy, ross_all
+from grokplane.mi import PCA, Estimate, Estimator, bracket, label_entropy
 
 if TYPE_CHECKING:
     from grokplane.metrics.information import Information
@@ -102,9 +101,6 @@ def _bracket(layer: Measured) -> Estimate:
 
 def _against(noisy: Tensor, labels: Sequence[Tensor], options: Information, tries: _Tries) -> list[Pair]:
     estimator: Estimator = options.labels
-    if isinstance(estimator, Ross):
-        with contextlib.suppress(*REFUSED):  # of one set of labels; they are tried one by one
-            return [_pair(found) for found in ross_all(noisy, labels, estimator.k, options.token_rows)]
     return [tries.pair(lambda y=y: estimator(noisy, y)) for y in labels]
 
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from grokplane import config
 from grokplane.metrics.gauge import Gauge
 from grokplane.metrics.measured import measured, sample
-from grokplane.mi import KSG, PCA, Estimate, JointKL, LocalKL, WeightedKL
+from grokplane.mi import KSG, PCA, Estimate, JointKL, LocalKL, WeightedKL, standardised
 from grokplane.record.load import stored_config
 from grokplane.train import Stack
 from grokplane.train.observe import observe
@@ -52,7 +52,8 @@ def main() -> None:
             noise, most = mi.noise, mi.layer_dim  # type: ignore[attr-defined]
             stream = stack.members[0].seed, name, stack.step
             layer = measured(sample(output, 0, examples.mask[0], stream), noise, None)
-            values = PCA(most, whiten=True, noise_variance=layer.variance).fit(layer.noisy)(layer.noisy)
+            code_of_layer = PCA(most, whiten=True, noise_variance=layer.variance).fit(layer.noisy)
+            values = standardised(code_of_layer(layer.noisy))
             found = [f"{float(estimate(code, values).value):.2f}" for estimate in ESTIMATORS.values()]
             tqdm.write(f"| {stack.step:,} | {name} | {' | '.join(found)} |")
 
@@ -60,7 +61,7 @@ def main() -> None:
 def _code_of_inputs(stack: Stack) -> Tensor:
     assert isinstance(stack.gauge, Gauge)
     examples = stack.examples.test
-    return stack.gauge.code(0, examples.inputs()[0][examples.mask[0]])
+    return standardised(stack.gauge.code(0, examples.inputs()[0][examples.mask[0]]))
 
 
 if __name__ == "__main__":

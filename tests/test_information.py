@@ -23,7 +23,7 @@ from grokplane.data import Digits, TeacherStudent
 from grokplane.losses import MSE
 from grokplane.metrics import Information, Job, Off, Pending, gauge
 from grokplane.metrics.measured import Sample, measured
-from grokplane.mi import KDE, KSG, PCA, ClassKL, ConvAutoencoder, Ross, label_entropy
+from grokplane.mi import KDE, KSG, PCA, ClassKL, ConvAutoencoder, Ross, label_entropy, standardised
 from grokplane.models.conv import Conv
 from grokplane.models.mlp import MLP
 from grokplane.models.transformer import Transformer
@@ -113,7 +113,7 @@ def test_images_have_codes_of_both_sides(model: Any, tmp_path: Path) -> None:
             stream = generator(0, f"mi/{subset}/{layer}", stack.step)
             noisy = noisy + sigma * torch.randn(noisy.shape, generator=stream).double()
         values = PCA(2, whiten=True, noise_variance=sigma**2).fit(noisy)(noisy)
-        expected = KSG()(code(inputs), values)
+        expected = KSG()(standardised(code(inputs)), standardised(values))
         assert found[f"MI(X;L)_{subset}/{layer}"] == pytest.approx(float(expected.value), abs=1e-6)
         assert found[f"MI(X;L)_Errors_{subset}/{layer}"] == pytest.approx(float(expected.std_error), abs=1e-6)
         assert found[f"MI(L;Y)_{subset}/{layer}"] == pytest.approx(float(Ross()(values, targets).value), abs=1e-6)

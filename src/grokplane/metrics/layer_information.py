@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from grokplane.metrics.measured import REFUSED, Measured, Sample, measured
-from grokplane.mi import PCA, Estimate, Estimator, bracket, label_entropy
+from grokplane.mi import PCA, Estimate, Estimator, bracket, label_entropy, standardised
 
 if TYPE_CHECKING:
     from grokplane.metrics.information import Information
@@ -105,13 +105,15 @@ def _against(noisy: Tensor, labels: Sequence[Tensor], options: Information, trie
 
 
 def _continuous(layer: Measured, code: Tensor, targets: Tensor, options: Information, tries: _Tries) -> list[Pair]:
-    """The layer's principal components against the input's code and the answer."""
+    """The layer's principal components against the input's code and the answer, all vectors at one scale."""
     pca = PCA(options.layer_dim, whiten=True, noise_variance=layer.variance)
-    values = tries(lambda: pca.fit(layer.noisy)(layer.noisy), None)
+    values = tries(lambda: standardised(pca.fit(layer.noisy)(layer.noisy)), None)
     if values is None:
         return [UNKNOWN, UNKNOWN]
-    of_answer: Estimator = options.input if targets.is_floating_point() else options.labels
-    return [tries.pair(lambda: options.input(code, values)), tries.pair(lambda: of_answer(values, targets))]
+    of_input = tries.pair(lambda: options.input(standardised(code), values))
+    if targets.is_floating_point():
+        return [of_input, tries.pair(lambda: options.input(values, standardised(targets)))]
+    return [of_input, tries.pair(lambda: options.labels(values, targets))]
 
 
 def _pair(found: Estimate) -> Pair:

@@ -22,6 +22,7 @@ from grokplane.mi.local_kl import LocalKL
 from grokplane.mi.memory import forget
 from grokplane.mi.neighbours import counts, distances, nearest
 from grokplane.mi.ross import Ross
+from grokplane.mi.scale import standardised
 from grokplane.mi.sliced import Sliced
 from grokplane.mi.weighted_kl import WeightedKL
 
@@ -56,4 +57,5 @@ __all__ = [
     "half_check",
     "label_entropy",
     "nearest",
+    "standardised",
 ]

@@ -48,10 +48,15 @@ def distinct_pairs(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return rows[:, : x.shape[1]], rows[:, x.shape[1] :]
 
 
+def varies(x: Tensor) -> Tensor:
+    """Which columns of x [N, d] are not constant, [d] bool."""
+    low, high = x.aminmax(dim=0)
+    return high - low > CONSTANT * torch.maximum(low.abs(), high.abs())
+
+
 def varying(x: Tensor) -> Tensor:
     """The columns of x [N, d] that are not constant, [N, v]."""
-    low, high = x.aminmax(dim=0)
-    return x[:, high - low > CONSTANT * torch.maximum(low.abs(), high.abs())]
+    return x[:, varies(x)]
 
 
 def independent(x: Tensor, name: str = "x") -> Tensor:

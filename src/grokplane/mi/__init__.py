@@ -20,6 +20,7 @@ from grokplane.mi.known_noise import KnownNoise
 from grokplane.mi.ksg import KSG
 from grokplane.mi.local_kl import LocalKL
 from grokplane.mi.memory import forget
+from grokplane.mi.mixture import MixtureInformation, mixture
 from grokplane.mi.neighbours import counts, distances, nearest
 from grokplane.mi.ross import Ross
 from grokplane.mi.scale import standardised
@@ -45,6 +46,7 @@ __all__ = [
     "KnownNoise",
     "LinearCode",
     "LocalKL",
+    "MixtureInformation",
     "Mutinfo",
     "MutinfoLabels",
     "Ross",
@@ -56,6 +58,7 @@ __all__ = [
     "forget",
     "half_check",
     "label_entropy",
+    "mixture",
     "nearest",
     "standardised",
 ]

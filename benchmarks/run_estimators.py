@@ -24,7 +24,7 @@ from grokplane.train import Stack
 from grokplane.train.observe import observe
 
 ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Estimate]] = {
-    "LocalKL (mi=default)": LocalKL(),
+    "LocalKL (mi=compressed)": LocalKL(),
     "KSG": KSG(),
     "JointKL": JointKL(shuffles=1),
     "WeightedKL (mi=infoplane)": WeightedKL(),

@@ -59,6 +59,13 @@ def test_estimators_that_ask_for_it(estimator: KSG | Sliced | WeightedKL) -> Non
     assert other == pytest.approx(plain, abs=1e-9)
 
 
+def test_raw_ksg_loses_nearly_all() -> None:
+    x, y = tangled(1000)
+    assert float(KSG()(x, y).value) > 1
+    for factor in FACTORS:
+        assert float(KSG()(factor * x, y).value) < 0.1
+
+
 class RawKSG:
     """In the place of the mutinfo package's estimators."""
 

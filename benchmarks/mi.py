@@ -1,8 +1,8 @@
 """The cost of one log point's mutual information: grokplane.mi against scikit-learn's BallTree, entropy by entropy.
 
-A log point is that of the MNIST run: I(X;L) and I(L;Y) of three layers L, 10,000 and 1,000 samples, code of the
-input and of the layer 4 numbers each, ten labels. `mi=infoplane` is compared, its values to 1e-9; `mi=compressed` is
-timed besides. One process times all in turn, every round with new layers; X stays the same, as in a run. On a machine with
+A log point is that of the MNIST run: I(X;L) and I(L;Y) of three layers L, 10,000 and 1,000 samples, code of the input
+and of the layer 4 numbers each, ten labels. `mi=infoplane` is compared, its values to 1e-9; `mi=compressed` is timed
+besides. One process times all in turn, every round with new layers; X stays the same, as in a run. On a machine with
 CUDA its brute force is timed too. At the end: sliced information, a thousand projections of a thousand points.
 """
 

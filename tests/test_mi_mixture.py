@@ -56,8 +56,8 @@ PLACES = {
 def deviations(seeds: range) -> list[float]:
     """(estimate - truth) / standard error of both quantities at three levels.
 
-    Not at finer ones, where a draw that confuses two rows is rarer than one in the draws: there the error, 0 without one,
-    says less than the truth.
+    Not at finer ones, where a draw that confuses two rows is rarer than one in the draws: there the error says less
+    than the truth.
     """
     ladder, found = (0.5, 0.7, 1.0), []
     for seed in seeds:

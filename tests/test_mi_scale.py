@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from grokplane import config
-from grokplane.metrics import Information
-from grokplane.metrics.layer_information import Questions, layer_information
+from grokplane.metrics import Compressed, Inputs
+from grokplane.metrics.compressed import _Compressing, compressed_information
+from grokplane.metrics.gauge import Asked
 from grokplane.metrics.measured import Sample
 from grokplane.mi import KSG, Ross, Sliced, WeightedKL, external, external_labels, standardised
 from tests.test_mi_labels import classes, normal
@@ -80,14 +81,15 @@ class RawKSG:
         return float(np.log(np.abs(x).max(0)).sum()), 0.1
 
 
-def told(options: Information, numbers: bool, of_layer: float, of_code: float) -> dict[str, float]:
-    """What the layer of a run tells, when it and the input's code, or numbers as answers, are multiplied."""
+def told(options: Compressed, numbers: bool, of_layer: float, of_code: float) -> dict[str, float]:
+    """What the layer of a run tells, when it and the input, or it and numbers as answers, are multiplied."""
     code, values = tangled()
     noisy = values + 0.1 * normal(*values.shape, seed=5)
     layer = Sample(of_layer * values, of_layer * noisy, of_layer * 0.1, (0, "layer", 0))
     targets = of_code * values[:, :2].cos() if numbers else classes(len(code), of=3)
-    real = torch.ones(len(code), dtype=torch.bool)
-    found, refused = layer_information(layer, Questions(real, targets, {}, of_code * code, {}), options)
+    inputs = Inputs({}, (), False, Tensor.flatten, [lambda: of_code * code], [0], 1)
+    asked = Asked(0, "train", of_code * code, targets, {})
+    found, refused = compressed_information(layer, _Compressing(options, inputs).questions(asked))
     assert refused == []
     return found
 
@@ -100,7 +102,7 @@ def test_a_layers_information_does_not_depend_on_its_scale_or_the_codes(
     for module in (external, external_labels):
         monkeypatch.setattr(module, "package", lambda: SimpleNamespace(KSG=RawKSG, WKL=RawKSG))
     own: dict[str, Any] = {"input": KSG(), "labels": Ross()}
-    options = Information(**(own | {group.removeprefix("mi/"): CHOICES[group, name](**QUICK.get(name, {}))}))
+    options = Compressed(**(own | {group.removeprefix("mi/"): CHOICES[group, name](**QUICK.get(name, {}))}))
     plain = told(options, numbers, 1, 1)
     assert all(map(math.isfinite, plain.values()))
     for factor in FACTORS:

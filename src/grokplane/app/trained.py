@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.exit_codes import REFUSED
+from grokplane.metrics import Off
 from grokplane.options import ConfigError
 from grokplane.record import Checkpoints, NoCheckpoint, read_summary, status
 from grokplane.record.checkpoints import __name__ as CHECKPOINTS_LOGGER
@@ -79,7 +80,8 @@ def load(folder: Path) -> Trained:
     """
     summary = _finished(folder)
     step, state = _last(folder, summary["steps"])
-    member = config.member(DictConfig(state["config"]))
+    # Nothing is measured of it, and what older versions measured had other keys.
+    member = config.member(DictConfig(state["config"] | {"mi": {"_target_": f"{Off.__module__}.{Off.__name__}"}}))
     try:
         find_device(member.train.device)
     except ConfigError:

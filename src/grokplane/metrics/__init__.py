@@ -2,6 +2,7 @@
 
 from grokplane.metrics.accuracy import Accuracy
 from grokplane.metrics.activations import Activations
+from grokplane.metrics.compressed import Compressed
 from grokplane.metrics.dead_neurons import DeadNeurons
 from grokplane.metrics.gauge import Gauge, Inputs, Job, Pending
 from grokplane.metrics.gradients import Gradients
@@ -20,6 +21,7 @@ from grokplane.metrics.within_class import WithinClass
 __all__ = [
     "Accuracy",
     "Activations",
+    "Compressed",
     "DeadNeurons",
     "Gauge",
     "Gradients",

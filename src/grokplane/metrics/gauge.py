@@ -1,4 +1,4 @@
-"""Estimates mutual information of a stack's layers at log points, beside training if asked."""
+"""Measures the information of a stack's layers at log points, beside training if asked."""
 
 from __future__ import annotations
 
@@ -8,26 +8,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from grokplane.metrics.codes import Encoder, Progress, encoder
-from grokplane.metrics.layer_information import Questions, layer_information, scalars
-from grokplane.metrics.measured import sample
-from grokplane.metrics.observation import LayerOutput, Observation, Subset
+from grokplane.metrics.observation import LayerOutput, Observation
 from grokplane.mi import forget
 from grokplane.processes import Processes
 from grokplane.resources import keep_freed_memory
 
-if TYPE_CHECKING:
-    from grokplane.metrics.information import Information
-
 log = logging.getLogger(__name__)
 
 Values = dict[str, float]
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +32,7 @@ class Inputs:
         subsets: by name (train, eval) what gives the inputs [E, n, ...], padded as in `Subset`.
         operands: places of the two tokens that are a task's operands; empty where it has not two.
         discrete: whether inputs are tokens.
+        seen: gives of inputs [n, ...] what a network of the stack sees: it cannot tell equal rows apart.
         populations: one a member: gives all inputs [N, ...] of its kind, to fit a code to; asked for continuous inputs
             only. Members with the same one share a code.
         seeds: one a member.
@@ -47,9 +42,68 @@ class Inputs:
     subsets: Mapping[str, Callable[[], Tensor]]
     operands: Sequence[int]
     discrete: bool
+    seen: Callable[[Tensor], Tensor]
     populations: Sequence[Callable[[], Tensor]]
     seeds: Sequence[int]
     log_points: int
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """One member's subset, without padding, on the device where it is measured.
+
+    Attributes:
+        member: its place in the stack; `subset`: train or eval.
+        inputs: [n, ...].
+        targets: answers, labels [n] or numbers [n, C].
+        operands: the operands' labels [n] by name, a and b; empty where the task has not two.
+    """
+
+    member: int
+    subset: str
+    inputs: Tensor
+    targets: Tensor
+    operands: Mapping[str, Tensor]
+
+
+class Way(Protocol):
+    """A way to measure layers. What it hands to `measure` may be sent to another process."""
+
+    @property
+    def workers(self) -> int:
+        """Threads or processes that measure beside training; 0: training waits."""
+        ...
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether layers are measured as they are without the model's own noise."""
+        ...
+
+    def prepare(self, progress: Progress | None) -> None:
+        """Do what may take long, once, before training."""
+        ...
+
+    def questions(self, asked: Asked) -> Any:
+        """What stays the same while the member trains."""
+        ...
+
+    def scalars(self, asked: Asked) -> Values:
+        """What is known of a subset from the start, by name."""
+        ...
+
+    def sample(self, output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int]) -> Any:
+        """One member's part of a layer, at its points that are not padding [n]; a copy.
+
+        Args:
+            output, member, real: of which layer, which of the members, which points [n].
+            stream: (seed, name of subset and layer, step), for numbers that are drawn.
+        """
+        ...
+
+    @property
+    def measure(self) -> Callable[[Any, Any], tuple[Values, list[str]]]:
+        """A function of a module: (sample, questions) to values by quantity, and why some could not be had."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +116,7 @@ class Job:
 
 
 class Pending:
-    """The estimates of one log point while they are being made.
+    """The values of one log point while they are being made.
 
     Attributes:
         held: bytes that it keeps in memory until then.
@@ -87,18 +141,26 @@ class Pending:
         return found
 
 
-class Gauge:
-    """Estimates for one stack; use it in a `with` block, which ends its threads and processes, and forgets.
+@dataclass(frozen=True, eq=False)
+class _Subset:
+    """What a member is asked on a subset: which padded points are real, the way's questions, values that stay."""
 
-    What does not change while a network trains (codes of the input, their entropies) is computed once.
+    real: Tensor
+    questions: Any
+    scalars: Values
+
+
+class Gauge:
+    """Measures one stack; use it in a `with` block, which ends its threads and processes, and forgets.
+
+    What does not change while a network trains (labels, codes of the input, entropies) is computed once.
     """
 
-    def __init__(self, options: Information, inputs: Inputs) -> None:
-        self._options, self._inputs = options, inputs
-        self._questions: dict[tuple[str, int], Questions] = {}
+    def __init__(self, way: Way, inputs: Inputs) -> None:
+        self._way, self._inputs = way, inputs
+        self._asked: dict[tuple[str, int], _Subset] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._processes: Processes | None = None
-        self._encoders: dict[Callable[[], Tensor], Encoder] = {}
 
     def __enter__(self) -> Gauge:
         return self
@@ -112,35 +174,23 @@ class Gauge:
         forget()
 
     def prepare(self, progress: Progress | None = None) -> None:
-        """Fit the code of continuous input; that of images may take a minute, of which `progress` is told."""
-        options, populations = self._options, () if self._inputs.discrete else self._inputs.populations
-        for population in populations:
-            if population not in self._encoders:
-                settings = options.code, options.code_dim, options.code_steps, Path(options.cache)
-                self._encoders[population] = encoder(*settings, population, progress)
-
-    def code(self, member: int, x: Tensor) -> Tensor:
-        """A member's code [N, d] of continuous inputs [N, ...], on their device."""
-        self.prepare()
-        return self._encoders[self._inputs.populations[member]](x.cpu()).to(x.device)
+        """Do what may take long before training, of which `progress` is told; a code of images may take a minute."""
+        self._way.prepare(progress)
 
     def estimate(self, seen: Observation, members: Sequence[int]) -> Pending:
-        """Begin to estimate for these members, all layers, both subsets."""
-        there = seen.learning_rate.device
-        # A GPU makes the estimates of continuous input sooner, though training waits for them meanwhile; those of
-        # tokens are many small products, which a core does sooner.
-        on_cpu = there.type == "cpu" or self._inputs.discrete
-        device = torch.device("cpu") if on_cpu else there
-        subsets = {name: _measured(subset.layers, device) for name, subset in seen.subsets.items()}
+        """Begin to measure these members, all layers, both subsets."""
+        device = seen.learning_rate.device
+        given = seen.noiseless() if self._way.noiseless else {name: one.layers for name, one in seen.subsets.items()}
+        subsets = {name: _kept(layers) for name, layers in given.items()}
         outputs = [output for layers in subsets.values() for output in layers.values()]
-        if self._pool is None and on_cpu and self._options.workers > 0:
+        if self._pool is None and device.type == "cpu" and self._way.workers > 0:
             self._start(len(outputs) * len(members) * self._inputs.log_points)
         jobs: list[Job] = []
         for member, (name, layers) in product(members, subsets.items()):
-            questions = self._asked(name, member, seen.subsets[name], device)
-            jobs.append(_known(member, questions.scalars))
+            subset = self._subset(name, member, seen)
+            jobs.append(_known(member, subset.scalars))
             for layer, output in layers.items():
-                task = partial(self._layer, questions, name, layer, output, member, seen.step)
+                task = partial(self._layer, subset, name, layer, output, member, seen.step)
                 if self._pool is None:
                     jobs.append(_known(member, task()))
                 else:
@@ -148,53 +198,43 @@ class Gauge:
         return Pending(jobs, len(self._inputs.seeds), sum(map(_size, outputs)))
 
     def _start(self, calls: int) -> None:
-        self._pool = ThreadPoolExecutor(self._options.workers, "information")
-        self._processes = Processes(self._options.workers, partial(_prepared, torch.get_num_threads()), calls)
+        workers = self._way.workers
+        self._pool = ThreadPoolExecutor(workers, "information")
+        self._processes = Processes(workers, partial(_prepared, torch.get_num_threads()), calls)
 
     def _layer(
-        self,
-        questions: Questions,
-        subset: str,
-        layer: str,
-        output: LayerOutput,
-        member: int,
-        step: int,
-        patient: bool = False,
+        self, of: _Subset, subset: str, layer: str, output: LayerOutput, member: int, step: int, patient: bool = False
     ) -> Values:
-        asked = sample(output, member, questions.real, (self._inputs.seeds[member], f"{subset}/{layer}", step))
-        of = asked, questions, self._options
+        stream = self._inputs.seeds[member], f"{subset}/{layer}", step
+        sample = self._way.sample(output, member, of.real, stream)
         if self._processes is None:
-            found, refused = layer_information(*of)
+            found, refused = self._way.measure(sample, of.questions)
         else:
-            found, refused = self._processes.call(layer_information, *of, patient=patient)
+            found, refused = self._processes.call(self._way.measure, sample, of.questions, patient=patient)
         for reason in refused:
             _warn(reason)
         return {f"{name}_{subset}/{layer}": value for name, value in found.items()}
 
-    def _asked(self, name: str, member: int, subset: Subset, device: torch.device) -> Questions:
-        """Labels and codes of a member's subset, on a device; the same at every log point, so made once."""
+    def _subset(self, name: str, member: int, seen: Observation) -> _Subset:
+        """A member's subset as it is asked; the same at every log point, so made once."""
         key = name, member
-        if key not in self._questions:
-            real, targets = subset.mask[member].to(device), subset.targets[member].to(device)
-            x = self._inputs.subsets[name]()[member].to(device)[real]
-            places = zip("ab", self._inputs.operands, strict=False)
-            operands = {operand: x[:, place] for operand, place in places}
-            code = None if self._inputs.discrete else self.code(member, x)
-            values = scalars(targets[real], name)
-            self._questions[key] = Questions(real, targets[real], operands, code, values)
-        return self._questions[key]
+        if key not in self._asked:
+            subset = seen.subsets[name]
+            real = subset.mask[member]
+            x = self._inputs.subsets[name]()[member][real]
+            operands = {operand: x[:, place] for operand, place in zip("ab", self._inputs.operands, strict=False)}
+            asked = Asked(member, name, x, subset.targets[member][real], operands)
+            scalars = {f"{quantity}_{name}": value for quantity, value in self._way.scalars(asked).items()}
+            self._asked[key] = _Subset(real, self._way.questions(asked), scalars)
+        return self._asked[key]
 
 
-def _measured(layers: Mapping[str, LayerOutput], device: torch.device) -> dict[str, LayerOutput]:
-    """Of every layer what is measured, on a device; what is not need not be kept until then."""
-
-    def moved(one: LayerOutput) -> LayerOutput:
-        activations = one.activations.to(device)
-        noisy = activations if one.noisy is one.activations else one.noisy.to(device)
-        sigma = None if one.sigma is None else one.sigma.to(device)
-        return LayerOutput(activations, activations, one.exact_zeros, noisy, sigma)
-
-    return {name: moved(output) for name, output in layers.items()}
+def _kept(layers: Mapping[str, LayerOutput]) -> dict[str, LayerOutput]:
+    """Of every layer what is measured; what is not need not be kept until then."""
+    return {
+        name: LayerOutput(one.activations, one.activations, one.exact_zeros, one.noisy, one.sigma)
+        for name, one in layers.items()
+    }
 
 
 def _size(output: LayerOutput) -> int:
@@ -216,4 +256,4 @@ def _prepared(threads: int) -> None:
 
 @cache
 def _warn(reason: str) -> None:
-    log.warning("some mutual information cannot be estimated and is null: %s", reason)
+    log.warning("some mutual information cannot be measured and is null: %s", reason)

@@ -1,4 +1,4 @@
-"""A layer as its information is measured: with noise, and in few enough directions."""
+"""A layer as its information is estimated from samples: with noise."""
 
 from __future__ import annotations
 
@@ -54,43 +54,20 @@ def sample(output: LayerOutput, member: int, real: Tensor, stream: tuple[int, st
     return Sample(output.activations[member][real].flatten(1), noisy, sigma, stream)
 
 
-def measured(of: Sample, noise: float, most: int | None) -> Measured:
+def measured(of: Sample, noise: float) -> Measured:
     """A layer with its noise: its own, or else relative noise that is added here.
 
     Args:
         of: the layer.
         noise: standard deviation of what is added, relative to that of the layer's values.
-        most: of a wider layer so many leading principal components are taken (before noise is added, which is the same
-            in all directions); None takes it whole.
     """
     values, noisy = of.values, of.values if of.noisy is None else of.noisy
     sigma = of.sigma or noise * float(values.double().std(correction=0))
     if not (math.isfinite(sigma) and bool(torch.isfinite(noisy).all())):
         return Measured(values, noisy, math.nan)
-    if most is not None and values.shape[1] > most:
-        try:
-            mean, directions = leading(values, most)
-        except REFUSED:  # squares of the values are beyond the floating type
-            return Measured(values, noisy, math.nan)
-        values, noisy = ((part.double() - mean) @ directions for part in (values, noisy))
     centres = values.double()
     if of.noisy is not None:
         return Measured(centres, noisy.double(), sigma**2)
     seed, name, step = of.stream
     drawn = torch.randn(centres.shape, generator=generator(seed, f"mi/{name}", step))
     return Measured(centres, torch.add(centres, drawn.to(centres), alpha=sigma), sigma**2)
-
-
-def leading(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """The mean [F] of rows x [n, F] and their `dim` leading principal directions [F, dim], both float64.
-
-    By the randomised method of Halko, Martinsson and Tropp 2011 (SIAM Review 53), seeded: the exact one would cost more
-    than the estimates do.
-    """
-    from sklearn.utils.extmath import randomized_svd
-
-    mean = x.mean(0, dtype=torch.float64)
-    centred = (x - mean.to(x.dtype)).cpu().numpy()
-    _, _, directions = randomized_svd(centred, dim, random_state=0)
-    orthogonal, _ = torch.linalg.qr(torch.from_numpy(directions.T.copy()).double())
-    return mean, orthogonal.to(x.device)

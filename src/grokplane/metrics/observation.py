@@ -89,6 +89,7 @@ class Observation:
         all_parameters: every parameter of the model by its full name, [E, ...].
         compute_gradients: gives the gradient of `Loss/train` over the whole training subset, before any
             filter, in the same form as `parameters`; called at most once.
+        compute_noiseless: gives the layers of both subsets, by name, as they are without the model's own noise.
         seconds_per_step: wall time of a step since the last log point; None at the first one.
     """
 
@@ -99,12 +100,17 @@ class Observation:
     parameters: Mapping[str, Mapping[str, Tensor]]
     all_parameters: Mapping[str, Tensor]
     compute_gradients: Callable[[], Mapping[str, Mapping[str, Tensor]]]
+    compute_noiseless: Callable[[], Mapping[str, Mapping[str, LayerOutput]]]
     seconds_per_step: float | None = None
 
     @cached_property
     def gradients(self) -> Mapping[str, Mapping[str, Tensor]]:
         """Gradients by layer and role, computed when the first metric asks."""
         return self.compute_gradients()
+
+    def noiseless(self) -> Mapping[str, Mapping[str, LayerOutput]]:
+        """Layers by subset, as in `subsets`, without noise of the model's own; before the coming update alone."""
+        return self.compute_noiseless()
 
     @property
     def subsets(self) -> dict[str, Subset]:

@@ -68,9 +68,9 @@ def mixture(
 ) -> MixtureInformation:
     """The information of a layer about its inputs and about labels of them, at every resolution of a ladder.
 
-    I(X;T) is at most ln n and at most 1/(2 r^2), the capacity of a Gaussian channel of any width. With equal draws the
-    numbers of two calls differ by far less than their standard errors: a run asks with the same seed and stream at every
-    log point. The standard error knows nothing of events rarer than once in the draws.
+    I(X;T) is at most ln n and at most 1/(2 r^2), the capacity of a Gaussian channel of any width. With equal draws
+    two calls differ by far less than their standard errors: a run asks with one seed and stream at every log point. The
+    standard error knows nothing of events rarer than once in the draws.
 
     Args:
         centres: noiseless rows [n, d]; all the inputs that there are.
@@ -118,10 +118,10 @@ def _check(ladder: Sequence[float], draws: int) -> None:
 
 
 def drawn(count: int, width: int, by: Tensor | None, draws: int, numbers: torch.Generator) -> Draws:
-    """Rows and noise; two independent draws from each of draws / 2 strata of equal size, along the rows in the order of their labels.
+    """Two independent draws from each of S = draws / 2 equal strata, along the rows in the order of their labels.
 
-    Of n rows in S strata, stratum h is the stretch [h n/S, (h + 1) n/S) of a line on which row i takes [i, i + 1): every
-    row is drawn equally often in the mean, also where a stratum is less than a row.
+    Stratum h is the stretch [h n/S, (h + 1) n/S) of a line on which row i takes [i, i + 1): every row is drawn equally
+    often in the mean, also where a stratum is less than a row.
     """
     order = torch.randperm(count, generator=numbers)
     if by is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -76,6 +77,10 @@ class StackedModel(nn.Module):
         """
         return inputs
 
+    def seen(self, inputs: Tensor) -> Tensor:
+        """What the networks see of inputs [B, ...], whatever their parameters: they cannot tell equal rows apart."""
+        return inputs
+
     def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
         """Outputs [E, B, C] of encoded input; `tap` sees every named layer on the way."""
         raise NotImplementedError(f"{type(self).__name__} has no forward pass")
@@ -100,6 +105,23 @@ class StackedModel(nn.Module):
         """The layers that draw random numbers."""
         return [module for module in self.modules() if isinstance(module, Noisy) and module.drawn]
 
+    @property
+    def noise_flows(self) -> bool:
+        """Whether noise goes on through the network, in training or outside of it as it is now."""
+        return any(layer.flows for layer in self.noisy)
+
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """In this block no layer draws random numbers."""
+        layers = self.noisy
+        for layer in layers:
+            layer.quiet = True
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.quiet = False
+
     def hidden(self) -> list[str]:
         """Names of the hidden matrices [E, out, in]: not embeddings, nor a first layer on data, nor the last layer."""
         return []
@@ -119,6 +141,7 @@ class Noisy(nn.Module):
     Attributes:
         strength: name of the option of the model that says how strong; stackable.
         drawn: whether any member's noise is above 0.
+        quiet: whether nothing is to be drawn at present.
         step: the step whose numbers are drawn.
         real: see `StackedModel.pad`; by whether the network is in training.
     """
@@ -127,11 +150,16 @@ class Noisy(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.drawn = False
+        self.drawn = self.quiet = False
         self.step = 0
         self.real: dict[bool, Tensor | None] = {True: None, False: None}
         self.counters = Counters([], "")
         self.strengths: list[float] = []
+
+    @property
+    def flows(self) -> bool:
+        """Whether what is drawn goes on through the network, in training or outside of it as it is now."""
+        return self.drawn and not self.quiet
 
     def attach(self, name: str, seeds: Sequence[int], strengths: Sequence[float]) -> None:
         """Say whose numbers are drawn, and how strong the noise of each member is."""

@@ -27,9 +27,14 @@ class Dropout(Noisy):
         super().attach(name, seeds, strengths)
         self._rates = torch.tensor(self.strengths, dtype=torch.float64)
 
+    @property
+    def flows(self) -> bool:
+        """See `Noisy`."""
+        return super().flows and self.training
+
     def forward(self, x: Tensor) -> Tensor:
         """Values with this step's zeros; unchanged outside of training."""
-        if not self.training or not any(self.strengths):
+        if not self.flows:
             return x
         if self._rates.device != x.device:
             self._rates = self._rates.to(x.device)

@@ -28,6 +28,10 @@ class Features(nn.Module):
         """Flattened features [E, B, length]."""
         return inputs.flatten(2).to(dtype)
 
+    def seen(self, inputs: Tensor) -> Tensor:
+        """All of the features [B, ...]."""
+        return inputs
+
     def first(self, encoded: Tensor, linear: Linear) -> Tensor:
         """The layer itself [E, B, H]."""
         return linear(encoded)
@@ -68,6 +72,10 @@ class _Tokens(nn.Module):
     def encode(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
         """Which rows of the table each question sums."""
         return self.lookup.encode(inputs, dtype)
+
+    def seen(self, inputs: Tensor) -> Tensor:
+        """All of the tokens [B, L]; where positions share their rows, in ascending order."""
+        return inputs if self.by_position else inputs.sort(-1).values
 
     def first(self, encoded: Tensor, linear: Linear) -> Tensor:
         """The first layer on the embedded tokens [E, B, H]."""

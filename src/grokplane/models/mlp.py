@@ -49,6 +49,10 @@ class StackedMLP(StackedModel):
         """See the input's own `encode`."""
         return self.input.encode(inputs, self.linears[0].weight.dtype)
 
+    def seen(self, inputs: Tensor) -> Tensor:
+        """See the input's own `seen`."""
+        return self.input.seen(inputs)
+
     def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
         """Outputs [E, B, C]."""
         if tap is None and self.activation.slope is not None and not any(noise.flows for noise in self.noises):

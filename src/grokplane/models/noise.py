@@ -97,12 +97,12 @@ class Noise(Noisy):
 
     @property
     def flows(self) -> bool:
-        """Whether there is noise that goes on through the network, in training or outside of it as it is now."""
+        """See `Noisy`."""
         return self._now and self.options.noise_flow == "propagated"
 
     @property
     def _now(self) -> bool:
-        return self.drawn and self.options.noise_in in ("both", "train" if self.training else "eval")
+        return self.drawn and not self.quiet and self.options.noise_in in ("both", "train" if self.training else "eval")
 
     def _deviations(self, x: Tensor) -> Tensor:
         self._sigma = self._sigma.to(x.device)

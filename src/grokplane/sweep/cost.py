@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from grokplane.metrics.information import Information
+from grokplane.metrics import Compressed, Information
 from grokplane.resources import available_bytes
 from grokplane.train import LogOptions, Member, Stack, run
 
@@ -76,9 +76,11 @@ def pace(members: Sequence[Member], seconds: float = 1.0) -> Pace:
 
 def _cheap(member: Member) -> Member:
     """The member without what is done once and kept on disk, and with all it does in this thread."""
-    if not isinstance(member.mi, Information):
-        return member
-    return replace(member, mi=replace(member.mi, code="pca", workers=0))
+    if isinstance(member.mi, Compressed):
+        return replace(member, mi=replace(member.mi, code="pca", workers=0))
+    if isinstance(member.mi, Information):
+        return replace(member, mi=replace(member.mi, workers=0))
+    return member
 
 
 def _settled(member: Member) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,6 +30,7 @@ def observe(stack: Stack, seconds_per_step: float | None) -> Observation:
     gradients = _gradients_of(stack, train)
     with torch.no_grad():
         held_out = _subset(stack, stack.examples.test)
+    noiseless = partial(_noiseless, stack, {"train": train.layers, "eval": held_out.layers})
     stack.network.train()
     schedule, steps = stack.members[0].schedule, stack.members[0].train.steps
     factors = [schedule(stack.step_of(number), steps) for number in range(len(stack.members))]
@@ -37,7 +39,9 @@ def observe(stack: Stack, seconds_per_step: float | None) -> Observation:
         name: {role: value.detach() for role, value in roles.items()} for name, roles in stack.network.layers().items()
     }
     parameters = {name: value.detach() for name, value in stack.parameters.items()}
-    return Observation(stack.step, _detached(train), held_out, rates, layers, parameters, gradients, seconds_per_step)
+    return Observation(
+        stack.step, _detached(train), held_out, rates, layers, parameters, gradients, noiseless, seconds_per_step
+    )
 
 
 def measure(stack: Stack, seen: Observation) -> list[Record]:
@@ -76,6 +80,21 @@ def _subset(stack: Stack, subset: StackedSubset) -> Subset:
     stack.network.pad(None, training=False)
     losses = stack.members[0].loss(outputs, subset.targets)
     return Subset(outputs, subset.targets, losses, subset.mask, layers, stack.examples.tolerance)
+
+
+def _noiseless(
+    stack: Stack, layers: Mapping[str, Mapping[str, LayerOutput]]
+) -> Mapping[str, Mapping[str, LayerOutput]]:
+    """The layers, from another look without noise where it goes on through the network at log points."""
+    stack.network.eval()
+    try:
+        if not stack.network.noise_flows:
+            return layers
+        subsets = {"train": stack.examples.train, "eval": stack.examples.test}
+        with torch.no_grad(), stack.network.quiet():
+            return {name: _subset(stack, subset).layers for name, subset in subsets.items()}
+    finally:
+        stack.network.train()
 
 
 def _detached(subset: Subset) -> Subset:

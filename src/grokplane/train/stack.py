@@ -12,7 +12,7 @@ from torch import Tensor
 from grokplane import data, models
 from grokplane.data import SAMPLERS, Batches, StackedExamples
 from grokplane.metrics import Inputs
-from grokplane.models import Signature
+from grokplane.models import Signature, StackedModel
 from grokplane.optim import Context, Factor, Kept
 from grokplane.options import ConfigError
 from grokplane.resources import cores, keep_freed_memory
@@ -30,7 +30,7 @@ class Stack:
         batch_buffer: where minibatches are gathered [E, B, ...]; None on a GPU and for full batches.
         buffers: what the network's forward pass changes in training and a checkpoint holds, [E, ...].
         rules: what is added to the plain update, by name, in the order of the config.
-        gauge: estimates mutual information at log points; None where nobody asked for it.
+        gauge: measures mutual information at log points; None where nobody asked for it.
         alive: members that are still updated [E], bool, on the device; changed in place.
         diverged: first step whose training loss was not finite [E] int64, -1 where none; on the device, in place too.
         factor: what the schedule makes of every learning rate in the present step.
@@ -71,9 +71,7 @@ class Stack:
             name: type(choice).stacked([member.rules[name] for member in members], context)
             for name, choice in members[0].rules.items()
         }
-        self.gauge = members[0].mi.gauge(_inputs(self.examples, members))
-        if self.gauge is not None and self.examples.vocabulary is not None:
-            _refuse_upstream_noise(members)
+        self.gauge = members[0].mi.gauge(_inputs(self.examples, members, self.network))
         self.alive = torch.ones(len(members), dtype=torch.bool, device=self.device)
         self.diverged = torch.full((len(members),), -1, device=self.device)
         self.marks = [GrokMarks() for _ in members]
@@ -204,13 +202,14 @@ def _refuse_labels(member: Member) -> None:
         raise ConfigError("metrics", f"[{named}]", f"{' and '.join(refused)} need {why}; write metrics=[{rest}]")
 
 
-def _inputs(examples: StackedExamples, members: Sequence[Member]) -> Inputs:
+def _inputs(examples: StackedExamples, members: Sequence[Member], network: StackedModel) -> Inputs:
     discrete = examples.vocabulary is not None
     places = [place for place in range(examples.shape.numel()) if place not in examples.fixed]
     return Inputs(
         subsets={"train": examples.train.inputs, "eval": examples.test.inputs},
         operands=places if discrete and len(places) == 2 else (),
         discrete=discrete,
+        seen=network.seen,
         populations=[examples.population or partial(_own_inputs, examples, member) for member in range(len(members))],
         seeds=[member.seed for member in members],
         log_points=members[0].log.count(members[0].train.steps),
@@ -221,13 +220,6 @@ def _own_inputs(examples: StackedExamples, member: int) -> Tensor:
     """All inputs of one member [N, ...]."""
     subsets = examples.train, examples.test
     return torch.cat([subset.inputs()[member][subset.mask[member]] for subset in subsets])
-
-
-def _refuse_upstream_noise(members: Sequence[Member]) -> None:
-    """Raise ConfigError where a layer is not a function of discrete input plus noise of its own alone."""
-    if any(getattr(member.model, "noise_flows", False) for member in members):
-        allowed = "what layers tell of discrete input cannot be bracketed then; use measured, or mi=off"
-        raise ConfigError("model.noise_flow", "propagated", allowed)
 
 
 def _signature(examples: StackedExamples) -> Signature:

@@ -1,0 +1,176 @@
+"""Information estimated from codes of the input and principal components of the layers, as the field publishes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from grokplane.metrics.codes import CODES, Encoder, encoder
+from grokplane.metrics.gauge import Asked, Gauge, Inputs, Progress, Values
+from grokplane.metrics.measured import REFUSED, Measured, Sample, measured, sample
+from grokplane.metrics.observation import LayerOutput
+from grokplane.mi import PCA, Estimate, Estimator, label_entropy, standardised
+from grokplane.options import ConfigError, option
+
+Pair = tuple[float, float]  # an estimate and its standard error
+UNKNOWN: Pair = (math.nan, math.nan)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """I(X;L) and I(L;Y) of every layer L on both subsets by estimators from samples, for continuous input.
+
+    X is a code of the input, L the layer's first `layer_dim` principal components, whitened. A layer is measured with
+    the model's own noise where it has some at log points, else with Gaussian noise of `noise` times the standard
+    deviation of its values, added to the measured layer alone. Published curves were made so; their values depend on
+    code, components and estimator (docs/estimators.md).
+    """
+
+    input: Any = option(help="estimator of I(X;L); of I(L;Y) too where answers are numbers")
+    labels: Any = option(help="estimator of I(L;Y) for class labels")
+    code: str = option("autoencoder", "how images become a few numbers", choices=CODES)
+    code_dim: int = option(4, "numbers in the code of an image", at_least=1)
+    code_steps: int = option(1000, "training steps of the autoencoder", at_least=1)
+    cache: str = option("outputs/codes", "folder that keeps trained autoencoders")
+    layer_dim: int = option(4, "principal components of a layer", at_least=1)
+    noise: float = option(
+        0.5,
+        "noise of the measured layer, relative to its values, for models without noise of their own",
+        above=0,
+        at_most=1e6,
+    )
+    workers: int = option(
+        1,
+        "threads, in long runs processes, that estimate while training goes on; 0, and on a GPU: training waits",
+        at_least=0,
+        at_most=64,
+    )
+
+    def gauge(self, inputs: Inputs) -> Gauge:
+        """See `InformationChoice`.
+
+        Raises:
+            ConfigError: for tokens.
+        """
+        if inputs.discrete:
+            name = type(self.input).__name__
+            raise ConfigError(
+                "mi.input", name, "estimates are for numbers, tokens are measured exactly; use mi=default"
+            )
+        return Gauge(_Compressing(self, inputs), inputs)
+
+    def unread(self, discrete: bool, own_noise: bool) -> dict[str, str]:  # noqa: ARG002 (tokens are refused)
+        """See `InformationChoice`."""
+        untrained = {} if self.code == "autoencoder" else dict.fromkeys(("code_steps", "cache"), self._untrained())
+        return untrained | ({"noise": "the model has noise of its own"} if own_noise else {})
+
+    def _untrained(self) -> str:
+        return f"mi.code={self.code} is not trained"
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """What one member is asked on one subset: a code of its inputs [n, d], its targets, and how."""
+
+    code: Tensor
+    targets: Tensor
+    options: Compressed
+
+
+class _Compressing:
+    """The way of `Compressed`."""
+
+    noiseless = False
+
+    def __init__(self, options: Compressed, inputs: Inputs) -> None:
+        self._options, self._populations = options, inputs.populations
+        self._encoders: dict[Callable[[], Tensor], Encoder] = {}
+
+    @property
+    def workers(self) -> int:
+        return self._options.workers
+
+    def prepare(self, progress: Progress | None) -> None:
+        options = self._options
+        for population in self._populations:
+            if population not in self._encoders:
+                settings = options.code, options.code_dim, options.code_steps, Path(options.cache)
+                self._encoders[population] = encoder(*settings, population, progress)
+
+    def questions(self, asked: Asked) -> Questions:
+        self.prepare(None)
+        code = self._encoders[self._populations[asked.member]](asked.inputs.cpu()).to(asked.inputs.device)
+        return Questions(standardised(code), asked.targets, self._options)
+
+    def scalars(self, asked: Asked) -> Values:
+        known = {"ln n": math.log(len(asked.inputs))}
+        labels = not asked.targets.is_floating_point()
+        return known | ({"H(Y)": float(label_entropy(asked.targets).value)} if labels else {})
+
+    def sample(self, output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int]) -> Sample:
+        return sample(output, member, real, stream)
+
+    @property
+    def measure(self) -> Callable[[Sample, Questions], tuple[Values, list[str]]]:
+        return compressed_information
+
+
+def compressed_information(of: Sample, questions: Questions) -> tuple[Values, list[str]]:
+    """`MI(X;L)` and `MI(L;Y)`, each with its `.._Errors`, in nats.
+
+    What cannot be estimated (values that are not finite, samples that an estimator refuses) is NaN. Second: the reasons
+    of the refusals. A pure function: it may be called in another process.
+    """
+    layer = measured(of, questions.options.noise)
+    tries = _Tries([])
+    found = _pairs(layer, questions, tries) if math.isfinite(layer.variance) else [UNKNOWN] * 2
+    values: Values = {}
+    for name, (value, error) in zip(("MI(X;L)", "MI(L;Y)"), found, strict=True):
+        values |= {name: value, f"{name}_Errors": error}
+    return values, tries.refused
+
+
+@dataclass(frozen=True)
+class _Tries:
+    """Estimates that may be refused, and why they were."""
+
+    refused: list[str]
+
+    def __call__(self, estimate: Callable[[], T], otherwise: T) -> T:
+        try:
+            return estimate()
+        except REFUSED as error:
+            self.refused.append(str(error))
+            return otherwise
+
+    def pair(self, estimate: Callable[[], Estimate]) -> Pair:
+        return self(lambda: _pair(estimate()), UNKNOWN)
+
+
+def _pairs(layer: Measured, questions: Questions, tries: _Tries) -> Sequence[Pair]:
+    """The layer's principal components against the input's code and the answer, vectors at one scale."""
+    options = questions.options
+    pca = PCA(options.layer_dim, whiten=True, noise_variance=layer.variance)
+    values = tries(lambda: standardised(pca.fit(layer.noisy)(layer.noisy)), None)
+    if values is None:
+        return [UNKNOWN, UNKNOWN]
+    of_answer: Estimator = options.labels
+    targets = questions.targets
+    if targets.is_floating_point():
+        of_answer, targets = options.input, standardised(targets)
+    return [tries.pair(partial(options.input, questions.code, values)), tries.pair(partial(of_answer, values, targets))]
+
+
+def _pair(found: Estimate) -> Pair:
+    return float(found.value), float(found.std_error)
+
+
+GROUP = "mi"
+CHOICES = {"compressed": Compressed}

@@ -1,0 +1,125 @@
+"""Exact information of layers about inputs that are a known finite set (`grokplane.mi.mixture`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grokplane.metrics.gauge import Asked, Progress, Values
+from grokplane.metrics.observation import LayerOutput
+from grokplane.mi import Estimate, label_entropy, mixture
+
+
+@dataclass(frozen=True)
+class Levels:
+    """At which resolutions a layer is measured, and with how many draws.
+
+    Attributes:
+        ladder: resolutions, ascending.
+        plain: the one whose values have no `@` in their names.
+        draws: rows that are drawn.
+    """
+
+    ladder: tuple[float, ...]
+    plain: float
+    draws: int
+
+    def name(self, quantity: str, level: float) -> str:
+        """`MI(X;L)` at the plain resolution, elsewhere `MI(X;L)@0.5`."""
+        return quantity if level == self.plain else f"{quantity}@{level:g}"
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """What one member is asked on one subset: labels [n] of its inputs by name, Y (if answers are labels), a, b."""
+
+    levels: Levels
+    labels: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A layer's noiseless rows [n, d], and (seed, name) that the draws are a function of: the same at every step."""
+
+    values: Tensor
+    seed: int
+    stream: str
+
+
+@dataclass(frozen=True)
+class Exact:
+    """The way of `Information`: each layer in its full width, noiseless, seen through noise at every resolution."""
+
+    levels: Levels
+    workers: int
+    seen: Callable[[Tensor], Tensor]
+    noiseless: bool = True
+
+    def prepare(self, progress: Progress | None) -> None:
+        """Nothing takes long."""
+
+    def questions(self, asked: Asked) -> Questions:
+        """See `Way`."""
+        return Questions(self.levels, _labels(asked))
+
+    def scalars(self, asked: Asked) -> Values:
+        """ln n, H(X) of what the network can tell apart, and the entropy of every labelling."""
+        known = {"ln n": math.log(len(asked.inputs)), "H(X)": float(label_entropy(same(self.seen(asked.inputs))).value)}
+        return known | {f"H({name})": float(label_entropy(one).value) for name, one in _labels(asked).items()}
+
+    def sample(self, output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int]) -> Rows:
+        """See `Way`."""
+        seed, name, _ = stream
+        return Rows(output.activations[member][real].flatten(1), seed, f"mi/{name}")
+
+    @property
+    def measure(self) -> Callable[[Rows, Questions], tuple[Values, list[str]]]:
+        """See `Way`."""
+        return exact_information
+
+
+def exact_information(of: Rows, questions: Questions) -> tuple[Values, list[str]]:
+    """`MI(X;L)`, for labels `MI(L;Y)` and `MI(X;L|Y)`, for operands `MI(L;a)`, `MI(L;b)`, each with its `.._Errors`.
+
+    In nats, at every level. A layer whose values are not finite, or too large to reckon with, has NaN. Second: why, in
+    the latter case. A pure function: it may be called in another process.
+    """
+    levels, labels = questions.levels, questions.labels
+    refused: list[str] = []
+    found: Sequence[tuple[str, Estimate]] = []
+    if bool(torch.isfinite(of.values).all()):
+        try:
+            settings = {"ladder": levels.ladder, "draws": levels.draws, "seed": of.seed, "stream": of.stream}
+            got = mixture(of.values, labels, **settings)
+            beyond = {"MI(X;L|Y)": got.given["Y"]} if "Y" in labels else {}
+            told = {f"MI(L;{name})": one for name, one in got.labels.items()}
+            found = [("MI(X;L)", got.input), *told.items(), *beyond.items()]
+        except ValueError as error:
+            refused.append(str(error))
+    if not found:
+        unknown = Estimate(*torch.full((2, len(levels.ladder)), math.nan, dtype=torch.float64))
+        beyond = ["MI(X;L|Y)"] if "Y" in labels else []
+        found = [(name, unknown) for name in ["MI(X;L)", *(f"MI(L;{name})" for name in labels), *beyond]]
+    values: Values = {}
+    for quantity, estimate in found:
+        numbers = zip(levels.ladder, estimate.value.tolist(), estimate.std_error.tolist(), strict=True)
+        for level, value, error in numbers:
+            name = levels.name(quantity, level)
+            values |= {name: value, f"{name}_Errors": error}
+    return values, refused
+
+
+def same(x: Tensor) -> Tensor:
+    """Labels [n] of rows x [n, ...]: equal for rows that are equal to the bit."""
+    first: dict[bytes, int] = {}
+    rows = x.flatten(1).cpu().contiguous().numpy()
+    return torch.tensor([first.setdefault(row.tobytes(), len(first)) for row in rows])
+
+
+def _labels(asked: Asked) -> dict[str, Tensor]:
+    answers = {} if asked.targets.is_floating_point() else {"Y": asked.targets}
+    return answers | dict(asked.operands)

@@ -1,8 +1,8 @@
 """How long is one layer measured, and how long must it take? `grokplane.mi.mixture` beside its floor, on one thread.
 
 `python benchmarks/mixture.py` times the layers of the shipped runs, five resolutions and all labellings. The floor is
-what cannot be left out: the matrix product of drawn rows and noise with all rows, and one exponential for each drawn row,
-sign, component and resolution, both timed alone on arrays that stay in the cache.
+what cannot be left out: the matrix product of drawn rows and noise with all rows, and an exponential for each drawn
+row, sign, component and resolution, both timed alone on arrays that stay in the cache.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""One run, several estimators: I(X;L) of the held-out images at a run's checkpoints.
+"""One run, several estimators: I(X;L) of the held-out images at a run's checkpoints, beside the exact values.
 
 `python benchmarks/run_estimators.py RUN` prints a table; RUN is the folder of a run of train_mnist.py. The codes of
-images and layers are those of the run's own log points, so what differs between the columns is the estimator alone.
+images and layers are those of `mi=compressed`, so what differs between the estimators' columns is the estimator alone;
+the exact values are of the whole noiseless layer, seen at two resolutions (docs/mi.md).
 """
 
 from __future__ import annotations
@@ -16,19 +17,22 @@ from torch import Tensor
 from tqdm import tqdm
 
 from grokplane import config
-from grokplane.metrics.gauge import Gauge
+from grokplane.metrics import Compressed, LayerOutput
+from grokplane.metrics.codes import encoder
 from grokplane.metrics.measured import measured, sample
-from grokplane.mi import KSG, PCA, Estimate, JointKL, LocalKL, WeightedKL
+from grokplane.mi import KSG, PCA, Estimate, JointKL, LocalKL, Ross, WeightedKL, mixture, standardised
 from grokplane.record.load import stored_config
 from grokplane.train import Stack
 from grokplane.train.observe import observe
 
+LADDER = (0.1, 0.2)
 ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Estimate]] = {
-    "LocalKL (mi=default)": LocalKL(),
+    "LocalKL (mi=compressed)": LocalKL(),
     "KSG": KSG(),
     "JointKL": JointKL(shuffles=1),
     "WeightedKL (mi=infoplane)": WeightedKL(),
 }
+OPTIONS = Compressed(input=LocalKL(), labels=Ross())
 
 
 def main() -> None:
@@ -41,26 +45,33 @@ def main() -> None:
     made = OmegaConf.create(stored_config(options.run))
     assert OmegaConf.is_dict(made)
     stack = Stack([config.member(made)])
-    mi, examples = stack.members[0].mi, stack.examples.test
     code = _code_of_inputs(stack)
-    print(f"| step | layer | {' | '.join(ESTIMATORS)} |\n|---|---|{'---:|' * len(ESTIMATORS)}")
+    columns = [*(f"exact, r = {level:g}" for level in LADDER), *ESTIMATORS]
+    print(f"| step | layer | {' | '.join(columns)} |\n|---|---|{'---:|' * len(columns)}")
     paths = sorted((options.run / "checkpoints").glob("step_*.pt"))
     for path in tqdm([path for path in paths if int(path.stem[5:]) >= options.after], disable=None):
         stack.load([torch.load(path, weights_only=True)])
         seen = observe(stack, None)
+        noiseless, real = seen.noiseless()["eval"], seen.eval.mask[0]
         for name, output in seen.eval.layers.items():
-            noise, most = mi.noise, mi.layer_dim  # type: ignore[attr-defined]
-            stream = stack.members[0].seed, name, stack.step
-            layer = measured(sample(output, 0, examples.mask[0], stream), noise, None)
-            values = PCA(most, whiten=True, noise_variance=layer.variance).fit(layer.noisy)(layer.noisy)
-            found = [f"{float(estimate(code, values).value):.2f}" for estimate in ESTIMATORS.values()]
-            tqdm.write(f"| {stack.step:,} | {name} | {' | '.join(found)} |")
+            exact = mixture(noiseless[name].activations[0][real].flatten(1), ladder=LADDER, stream=name)
+            values = _code_of_layer(output, real, (stack.members[0].seed, name, stack.step))
+            found = [float(estimate(code, values).value) for estimate in ESTIMATORS.values()]
+            cells = [f"{value:.2f}" for value in [*exact.input.value.tolist(), *found]]
+            tqdm.write(f"| {stack.step:,} | {name} | {' | '.join(cells)} |")
 
 
 def _code_of_inputs(stack: Stack) -> Tensor:
-    assert isinstance(stack.gauge, Gauge)
-    examples = stack.examples.test
-    return stack.gauge.code(0, examples.inputs()[0][examples.mask[0]])
+    examples, population = stack.examples.test, stack.examples.population
+    assert population is not None  # images
+    settings = OPTIONS.code, OPTIONS.code_dim, OPTIONS.code_steps, Path(OPTIONS.cache)
+    return standardised(encoder(*settings, population, None)(examples.inputs()[0][examples.mask[0]]))
+
+
+def _code_of_layer(output: LayerOutput, real: Tensor, stream: tuple[int, str, int]) -> Tensor:
+    layer = measured(sample(output, 0, real, stream), OPTIONS.noise)
+    code = PCA(OPTIONS.layer_dim, whiten=True, noise_variance=layer.variance).fit(layer.noisy)
+    return standardised(code(layer.noisy))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The truths behind the evidence of docs/mi.md, its tables, and the rival of benchmarks/mi.py."""
+"""The truths behind the evidence of docs/estimators.md, its tables, and the rival of benchmarks/mi.py."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_quick_tables(monkeypatch: pytest.MonkeyPatch):
         rows = [line.strip("|").split("|") for line in text.splitlines()]
         assert len({len(row) for row in rows}) == 1
         assert all(math.isfinite(float(cell)) for row in rows[2:] for cell in row[1:-1])
-    default = next(row for row in tables["pairs 200"].splitlines() if "default" in row)
+    default = next(row for row in tables["pairs 200"].splitlines() if "mi=compressed" in row)
     assert float(default.split("|")[2]) < 0.4
 
 
@@ -88,4 +88,4 @@ def test_the_timed_rival_gives_the_same_values(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(speed, "SIZES", (300,))
     seconds, difference = speed.timed(1)
     assert difference < 1e-9
-    assert set(seconds) >= {"BallTree", "infoplane, first log point", "infoplane", "default"}
+    assert set(seconds) >= {"BallTree", "infoplane, first log point", "infoplane", "compressed"}

@@ -13,7 +13,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from grokplane.mi import PCA, ConvAutoencoder, DenseAutoencoder, FirstCoordinates
+from grokplane.mi import PCA, ConvAutoencoder
 from grokplane.mi.compress import noise_edge
 from tests.test_mi_labels import normal
 
@@ -69,8 +69,8 @@ def test_pca_signs_and_new_rows() -> None:
     assert torch.allclose(code(x[:1]), code(x)[:1], atol=1e-12)
 
 
-@pytest.mark.parametrize("choice", [PCA(3), PCA(3, whiten=True), PCA(4, noise_variance=9.0), FirstCoordinates(2)])
-def test_linear_compressors_batched_equal_looped(choice: PCA | FirstCoordinates) -> None:
+@pytest.mark.parametrize("choice", [PCA(3), PCA(3, whiten=True), PCA(4, noise_variance=9.0)])
+def test_pca_batched_equals_looped(choice: PCA) -> None:
     x = torch.stack([tilted(40, 5, seed) for seed in range(6)]).view(2, 3, 40, 5)
     code = choice.fit(x)
     found = code(x)
@@ -116,56 +116,6 @@ def test_pca_of_degenerate_rows() -> None:
     assert torch.allclose(far(x + 1e6), PCA(2).fit(x)(x), atol=1e-6)
 
 
-def test_first_coordinates() -> None:
-    x = tilted(40, 5)
-    code = FirstCoordinates(2).fit(x)
-    assert torch.equal(code(x), x[:, :2])
-    centred = (x - x.mean(0)).numpy()
-    lost = centred - centred[:, :2] @ np.linalg.lstsq(centred[:, :2], centred, rcond=None)[0]
-    assert code.error.item() == pytest.approx((lost**2).mean(), rel=1e-9)
-    assert FirstCoordinates(2).fit(torch.zeros(10, 3)).error == 0
-    assert FirstCoordinates(9).fit(x)(x).shape == (40, 5)
-
-
-def arc(count: int = 400) -> Tensor:
-    """Points on half a circle in five dimensions."""
-    angle = torch.linspace(0, 3.14, count, dtype=torch.float64)
-    return torch.stack([angle.cos(), angle.sin()], 1) @ normal(2, 5, seed=2)
-
-
-def test_dense_autoencoder_learns_a_curve_that_no_line_follows() -> None:
-    x = arc()
-    code = DenseAutoencoder(dim=1, hidden=32, steps=300).fit(x)
-    assert code.curve[-20:].mean() < 0.2 * code.curve[:5].mean()
-    assert code.error.item() < 0.3 * code.pca_error.item()
-    assert code.pca_error.item() == pytest.approx(PCA(1).fit(x).error.item(), rel=1e-12)
-    assert code(x).shape == (400, 1)
-    assert code(x).dtype == torch.float64
-    assert (code.linear, code.matrix) == (False, None)
-
-
-def test_dense_autoencoder_trains_leading_axes_alone_and_leaves_global_streams() -> None:
-    x = torch.stack([arc(60), 3 + 2 * arc(60).flip(1), torch.full((60, 5), 0.1)])
-    choice = DenseAutoencoder(dim=2, hidden=8, steps=20, batch_size=16)
-    before = torch.get_rng_state()
-    code = choice.fit(x)
-    assert torch.equal(before, torch.get_rng_state())
-    for row in range(3):
-        alone = choice.fit(x[row])
-        assert torch.allclose(alone(x[row]), code(x)[row], atol=1e-4)
-        assert alone.error.item() == pytest.approx(code.error[row].item(), rel=1e-3)
-    assert torch.equal(choice.fit(x)(x), code(x))
-    assert not torch.allclose(DenseAutoencoder(dim=2, hidden=8, steps=20, batch_size=16, seed=1).fit(x)(x), code(x))
-
-
-@pytest.mark.parametrize("scale", [1e-12, 1e12])
-def test_dense_autoencoder_at_other_scales(scale: float) -> None:
-    choice = DenseAutoencoder(dim=2, hidden=8, steps=20)
-    small, plain = choice.fit(scale * arc(60)), choice.fit(arc(60))
-    assert torch.allclose(small(scale * arc(60)), plain(arc(60)), atol=1e-4)
-    assert small.error.item() == pytest.approx(plain.error.item() * scale**2, rel=1e-3)
-
-
 @pytest.mark.parametrize(("images", "steps"), DATA_SETS)
 def test_conv_autoencoder_beats_pca_on_images(images: Callable[[], Tensor], steps: int) -> None:
     x = images()
@@ -175,6 +125,8 @@ def test_conv_autoencoder_beats_pca_on_images(images: Callable[[], Tensor], step
     assert code.pca_error.item() == pytest.approx(PCA(4).fit(x.flatten(1)).error.item(), rel=1e-9)
     assert code(x).shape == (len(x), 4)
     assert torch.equal(code(x.flatten(1)), code(x))
+    assert code(x).dtype == torch.float64
+    assert (code.linear, code.matrix) == (False, None)
 
 
 def test_conv_autoencoder_is_trained_once_for_the_same_images(tmp_path: Path) -> None:
@@ -212,7 +164,7 @@ def test_refusals() -> None:
     for shape in [(20, 65), (20, 6, 6), (20, 8, 4), (2, 20, 8, 8)]:
         with pytest.raises(ValueError, match="square images"):
             ConvAutoencoder().fit(torch.zeros(shape))
-    for choice in (PCA(), FirstCoordinates(), DenseAutoencoder(), ConvAutoencoder()):
+    for choice in (PCA(), ConvAutoencoder()):
         with pytest.raises(ValueError, match="finite"):
             choice.fit(torch.full((20, 64), torch.nan))
         with pytest.raises(ValueError, match="at least"):

@@ -20,7 +20,7 @@ class ClassKL:
     """I(X;Y) = h(X) - sum_y p(y) h(X|y), each entropy from nearest neighbours in the sample and in the class.
 
     h is Kozachenko and Leonenko's (1987), psi(n) - psi(k) + log V_d + (d / n) sum log r_i with r_i the Euclidean
-    distance to the k-th neighbour; with `weighted` it is Berrett, Samworth and Yuan's (`WeightedEntropy`), which has
+    distance to the k-th neighbour; with `weighted` it is Berrett, Samworth and Yuan's (`weighted_terms`), which has
     log(n - 1); with `rescale` each sample is whitened by its own covariance first. `ClassKL(20, weighted=True,
     rescale=True)` is the I(L;Y) of the Information-v3 library.
 

@@ -1,4 +1,4 @@
-"""Differential entropies of samples in nats, from nearest neighbours; `kde_entropy` has the kernel form.
+"""Differential entropies of samples in nats, from nearest neighbours.
 
 A rule turns samples [N, d] into one term a sample, whose mean is the entropy. Terms of several entropies are combined
 sample by sample before a deviation is taken: that is how standard errors account for their covariance.
@@ -9,19 +9,17 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, check_count, mean_of, over_batch, samples
-from grokplane.mi.degenerate import distinct, distinct_pairs, independent, independent_pairs, whiten
+from grokplane.mi.base import Estimate, check_count, mean_of
+from grokplane.mi.degenerate import distinct, distinct_pairs, independent_pairs, whiten
 from grokplane.mi.memory import Memory
 from grokplane.mi.neighbours import distances
-from grokplane.options import check_options, option
 
 Rule = Callable[[Tensor], Tensor]
 LOG = logging.getLogger(__name__)
@@ -145,59 +143,3 @@ def remembered(x: Tensor, rule: Rule, rescale: bool, settings: Hashable) -> Entr
 def nothing(x: Tensor) -> Estimate:
     """Exactly 0: what a constant carries."""
     return Estimate(x.new_zeros(()), x.new_zeros(()))
-
-
-def entropy_estimate(x: Tensor, rule: Rule, rescale: bool) -> Estimate:
-    """Entropy of x [..., N, d] by a rule, with its standard error, the deviation of the terms over the root of N.
-
-    Raises:
-        ValueError: for columns that are constant or linear combinations of others (the entropy is minus infinity),
-            or too few distinct rows.
-    """
-    return over_batch(partial(_entropy_of_one, rule=rule, rescale=rescale), samples(x))
-
-
-def _entropy_of_one(x: Tensor, rule: Rule, rescale: bool) -> Estimate:
-    rows, _ = distinct(x)
-    rank = independent(rows).shape[1]
-    if rank < x.shape[1]:
-        raise ValueError(f"x has {x.shape[1]} columns of rank {rank}: its entropy is minus infinity")
-    return mean_of(entropy_of(rows, rule, rescale).terms)
-
-
-@dataclass(frozen=True)
-class KozachenkoLeonenko:
-    """Entropy from the distance to the k-th neighbour: mean of log(N - 1) - psi(k) + log V_d + d log r_k.
-
-    Source: Kozachenko and Leonenko 1987. Holds for smooth densities; too large where the density changes within r_k
-    (edges, a nearly singular covariance without `rescale`, many dimensions). Duplicate rows are left out.
-    """
-
-    k: int = option(3, "which neighbour", at_least=1)
-    rescale: bool = option(True, "whiten first and add half the log determinant of the covariance")
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    def __call__(self, x: Tensor) -> Estimate:
-        """Entropy of x [..., N, d] in nats."""
-        return entropy_estimate(x, partial(kl_terms, k=self.k), self.rescale)
-
-
-@dataclass(frozen=True)
-class WeightedEntropy:
-    """Entropy from several neighbours, weighted so that the bias's leading terms cancel.
-
-    Source: Berrett, Samworth and Yuan 2019 (`neighbour_weights`). Efficient for smooth densities with light tails; for
-    d <= 4 it is Kozachenko and Leonenko's with k = 1. Duplicate rows are left out.
-    """
-
-    k: int = option(20, "the farthest neighbour used in more than 4 dimensions", at_least=1)
-    rescale: bool = option(True, "whiten first and add half the log determinant of the covariance")
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    def __call__(self, x: Tensor) -> Estimate:
-        """Entropy of x [..., N, d] in nats."""
-        return entropy_estimate(x, partial(weighted_terms, k=self.k), self.rescale)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,8 +9,6 @@ from torch import Tensor
 
 from grokplane.mi.base import Estimate, check_count, labels, mean_of, over_batch, samples
 from grokplane.mi.neighbours import TOLERANCE, counts, distances
-from grokplane.mi.ross_pairs import Classes, classes, pair_terms
-from grokplane.mi.ross_rows import row_terms
 from grokplane.options import check_options, option
 
 
@@ -52,49 +49,6 @@ class Ross:
         return over_batch(lambda x, y: mean_of(ross_terms(*shared(x, y), self.k)), x, y, events=(2, 1))
 
 
-def ross_all(x: Tensor, labels: Sequence[Tensor | Classes], k: int = 3, rows: int | None = None) -> list[Estimate]:
-    """`Ross(k)(x, y)` for several labels of the same rows, which share the distances between all pairs.
-
-    On a CPU, for few rows or many dimensions, from matrix products; otherwise one by one. Distances count as equal, and
-    so are both within the radius, if they agree to a relative 1e-12, or, where round-off beside the size of the values
-    is more, up to 2e-9 (`ross_pairs`); below that, exact duplicates among them, differences of coordinates decide.
-
-    Args:
-        x: [N, d].
-        labels: integer labels [N] each, or what `classes` made of them.
-        k: neighbours within the class.
-        rows: average over so many evenly spaced samples, each with all its neighbours, instead of all (`ross_rows`).
-
-    Returns:
-        One estimate for each of the labels.
-
-    Raises:
-        ValueError: for input that `Ross` refuses, more than one sample of rows, or if all rows asked for are alone.
-    """
-    one, x = Ross(k), samples(x)
-    sets = [y if isinstance(y, Classes) else classes(y) for y in labels]
-    if x.dim() != 2 or any(len(of.which) != len(x) for of in sets):
-        raise ValueError(f"x is {list(x.shape)}, labels are {[len(of.which) for of in sets]}: must be pairs")
-    if rows is not None:
-        return [_mean(terms) for terms in row_terms(x, sets, k, rows)]
-    if _by_pairs(x):
-        return [mean_of(terms) for terms in pair_terms(x, sets, k)]
-    return [one(x, of.which.to(x.device)) for of in sets]
-
-
-def _mean(terms: Tensor) -> Estimate:
-    check_count(len(terms), 2, "the rows asked whose label occurs twice")
-    return mean_of(terms)
-
-
-def _by_pairs(x: Tensor) -> bool:
-    """Whether all pairs of x [N, d] take less time than search trees do: up to 1,500 rows times 1.4 a dimension.
-
-    Measured at N = 300 to 10,000, d = 1 to 32, 10 and 53 classes, one core of an AMD EPYC.
-    """
-    return x.device.type == "cpu" and len(x) <= 1500 * 1.4 ** min(x.shape[1], 64)
-
-
 def shared(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The rows of x [N, d] and labels [N] whose label occurs at least twice, labels made 0, 1, 2, ...
 
@@ -109,11 +63,6 @@ def shared(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 def ross_terms(x: Tensor, y: Tensor, k: int) -> Tensor:
     """The summand of each sample [N], for x [N, d] and labels [N] that all occur twice at least (`shared`)."""
-    return pair_terms(x, [classes(y)], k)[0] if _by_pairs(x) else tree_terms(x, y, k)
-
-
-def tree_terms(x: Tensor, y: Tensor, k: int) -> Tensor:
-    """The same by search trees on a CPU, by brute force elsewhere."""
     radius, near, size = x.new_empty(len(x)), x.new_empty(len(x)), x.new_empty(len(x))
     for label in range(int(y.max()) + 1):
         rows = torch.nonzero(y == label).squeeze(1)

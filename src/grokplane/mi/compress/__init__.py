@@ -4,19 +4,15 @@
 carries the `error` of its reconstruction.
 """
 
-from grokplane.mi.compress.base import Compressor, Fitted, LinearCode
+from grokplane.mi.compress.base import Fitted, LinearCode
 from grokplane.mi.compress.conv import ConvAutoencoder
-from grokplane.mi.compress.dense import DenseAutoencoder
 from grokplane.mi.compress.fitting import Code
-from grokplane.mi.compress.pca import PCA, FirstCoordinates, noise_edge
+from grokplane.mi.compress.pca import PCA, noise_edge
 
 __all__ = [
     "PCA",
     "Code",
-    "Compressor",
     "ConvAutoencoder",
-    "DenseAutoencoder",
-    "FirstCoordinates",
     "Fitted",
     "LinearCode",
     "noise_edge",

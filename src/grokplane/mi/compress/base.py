@@ -31,14 +31,6 @@ class Fitted(Protocol):
         ...
 
 
-class Compressor(Protocol):
-    """A choice of compressor."""
-
-    def fit(self, x: Tensor) -> Fitted:
-        """The map fitted to rows [..., N, D]."""
-        ...
-
-
 @dataclass(frozen=True)
 class LinearCode:
     """An affine map: (x - mean) times the transposed matrix.

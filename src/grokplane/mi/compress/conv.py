@@ -68,10 +68,7 @@ class ConvAutoencoder:
         small = torch.cat([((part - mean) / spread).float() for part in _parts(images)])
         weights = {name: value.to(images.device) for name, value in self._weights(images.shape[-1]).items()}
 
-        def batched(weights: Weights, batch: Tensor) -> Tensor:
-            return _reconstruct(weights, batch[0])[None]
-
-        curve = descend(weights, batched, small[None], self.batch_size, self.steps, self.lr, self.seed, progress)
+        curve = descend(weights, _reconstruct, small, self.batch_size, self.steps, self.lr, self.seed, progress)
         losses = [(_reconstruct(weights, part) - part).double().square().sum() for part in small.split(PART)]
         error = torch.stack(losses).sum() / small.numel() * spread.square()
         errors = {"error": error, "pca_error": _pca_error(images.flatten(1), self.dim)}
@@ -90,7 +87,7 @@ class ConvAutoencoder:
             "conv2_back": ((two, one, 4, 4), 4 * two),
             "conv1_back": ((one, 1, 4, 4), 4 * one),
         }
-        weights = drawn({name: ((), shape, inputs) for name, (shape, inputs) in shapes.items()}, self.seed)
+        weights = drawn(shapes, self.seed)
         widths = {"conv1": one, "conv2": two, "dense": wide, "code": self.dim, "code_back": wide, "dense_back": inner}
         widths |= {"conv2_back": one, "conv1_back": 1}
         return weights | {f"{name}_bias": torch.zeros(width) for name, width in widths.items()}

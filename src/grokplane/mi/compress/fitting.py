@@ -1,4 +1,4 @@
-"""How the autoencoders are trained, and what they give back."""
+"""How an autoencoder is trained, and what it gives back."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ class Code:
 
     Attributes:
         encode: rows to codes.
-        error: mean squared error of the reconstruction [...], per coordinate of x, over the rows of the fit.
+        error: mean squared error of the reconstruction, per coordinate of x, over the rows of the fit.
         pca_error: the same of a PCA with as many coordinates.
-        curve: the loss of each training step [steps], of the scaled rows, summed over the leading axes; empty for
-            a code that came from a cache.
+        curve: the loss of each training step [steps], of the scaled rows; empty for a code that came from a cache.
     """
 
     encode: Callable[[Tensor], Tensor]
@@ -48,16 +47,16 @@ class Code:
             return self.encode(x)
 
 
-def drawn(shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...], int]], seed: int) -> Weights:
+def drawn(shapes: Mapping[str, tuple[tuple[int, ...], int]], seed: int) -> Weights:
     """Float32 weights N(0, 1/in), each from a stream of its own.
 
     Args:
-        shapes: by name the axes in front, the other axes, and the number of inputs.
+        shapes: by name the axes and the number of inputs.
         seed: the choice's seed.
     """
     return {
-        name: torch.randn(*front, *shape, generator=generator(seed, f"autoencoder/{name}")) * inputs**-0.5
-        for name, (front, shape, inputs) in shapes.items()
+        name: torch.randn(*shape, generator=generator(seed, f"autoencoder/{name}")) * inputs**-0.5
+        for name, (shape, inputs) in shapes.items()
     }
 
 
@@ -80,7 +79,7 @@ def descend(
     seed: int,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Train weights [B, ...] in place on rows x [B, N, ...]; each of the B alone sees the same as in a batch of them.
+    """Train weights in place on rows x [N, ...] to reconstruct them with the least mean squared error.
 
     Adam (Kingma and Ba 2014) with a learning rate that falls as a cosine to 0. `progress` is told after every step.
 
@@ -89,12 +88,12 @@ def descend(
     """
     parameters = [value.requires_grad_() for value in weights.values()]
     optimizer = torch.optim.Adam(parameters, lr=lr)
-    indices = batches(x.shape[1], min(batch_size, x.shape[1]), seed)
+    indices = batches(len(x), min(batch_size, len(x)), seed)
     losses = []
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * step / steps)) / 2
-        batch = x[:, next(indices).to(x.device)]
-        loss = (reconstruct(weights, batch) - batch).square().flatten(1).mean(1).sum()
+        batch = x[next(indices).to(x.device)]
+        loss = (reconstruct(weights, batch) - batch).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -1,4 +1,4 @@
-"""Principal components, and the plain first coordinates, as compressors."""
+"""Principal components as a compressor."""
 
 from __future__ import annotations
 
@@ -76,26 +76,3 @@ def _signed(direction: Tensor) -> Tensor:
     """Directions [..., dim, D] with their entry of largest size made positive."""
     at = direction.abs().argmax(-1, keepdim=True)
     return direction * direction.gather(-1, at).sign()
-
-
-@dataclass(frozen=True)
-class FirstCoordinates:
-    """The first `dim` columns as they are (all of them where there are fewer)."""
-
-    dim: int = option(4, "columns kept", at_least=1)
-
-    def __post_init__(self) -> None:
-        check_options(self)
-
-    def fit(self, x: Tensor) -> LinearCode:
-        """The columns of x [..., N, D]; the error is that of their best linear reconstruction of the others."""
-        x = samples(x)
-        *batch, count, columns = x.shape
-        top = min(self.dim, columns)
-        matrix = torch.eye(top, columns, dtype=x.dtype, device=x.device).expand(*batch, top, columns)
-        centred = x - x.mean(-2, keepdim=True)
-        basis, size, _ = torch.linalg.svd(centred[..., :top], full_matrices=False)
-        basis = basis * (size > max(count, columns) * torch.finfo(x.dtype).eps * size[..., :1]).unsqueeze(-2)
-        error = (centred - basis @ (basis.mT @ centred)).square().mean((-2, -1))
-        kept = torch.full(batch, top, dtype=torch.int64, device=x.device)
-        return LinearCode(torch.zeros_like(x[..., 0, :]), matrix, error, kept)

@@ -17,7 +17,7 @@ from grokplane.random import numpy_generator
 from grokplane.resources import check_fits
 
 GROUP = "data"
-MAKING = 3  # memory that the table takes while it is made, measured, in its own size
+MAKING = 4  # memory that the table takes while it is made, measured, in its own size
 
 
 @dataclass(frozen=True)

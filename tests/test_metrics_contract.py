@@ -42,7 +42,8 @@ def observation(device: str) -> Observation:
     rate = torch.ones(MEMBERS, device=device)
     train, held_out = subset(6, device), subset(9, device)
     every = {"scale": torch.ones(MEMBERS, device=device)}
-    return Observation(1, train, held_out, rate, parameters, every, lambda: parameters, seconds_per_step=0.5)
+    unseen = torch.arange(9, device=device).expand(MEMBERS, -1) % 2 == 0
+    return Observation(1, train, held_out, rate, parameters, every, lambda: parameters, 0.5, unseen)
 
 
 def information(seen: Observation) -> dict[str, float]:

@@ -6,11 +6,13 @@ import math
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from builders import finish, member, task, trained, training
+from command import QUIET, Inside, rows, summary
 
 from grokplane.data import (
     OPERATIONS,
@@ -247,6 +249,14 @@ def test_grok_marks_can_be_made_by_unseen_questions() -> None:
     assert by_all.train_step == by_unseen.train_step is not None
     assert by_all.test_step is not None
     assert by_unseen.test_step is None
+
+
+def test_a_run_says_which_questions_its_marks_are_of(tmp_path: Path, inside: Inside) -> None:
+    few = ("data.p=5", "data/split=random", "model.hidden=[8]", "train.steps=5", "mi=off", "hydra.run.dir=run")
+    done = inside(*few, *QUIET, "grok.questions=unseen", cwd=tmp_path)
+    assert "generalised  never: accuracy on the held-out questions without a mirror in training stayed" in done.stdout
+    assert summary(tmp_path / "run")["grok"]["questions"] == "unseen"
+    assert all({"Acc/unseen", "Loss/unseen"} <= row.keys() for row in rows(tmp_path / "run"))
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -45,7 +45,7 @@ bench: .venv/installed
 results: .venv/installed
 	$(BIN)/python train_mnist.py data.root=$(MNIST)
 	$(BIN)/python benchmarks/seeds.py --seeds 8
-	for name in enerrio label_holdout power_division omnigrok_modular teacher_student; do \
+	for name in peluche enerrio label_holdout power_division omnigrok_modular teacher_student; do \
 		$(BIN)/python train.py experiment=$$name || exit; \
 	done
 	$(BIN)/python benchmarks/seeds.py --seeds 3 experiment=nanda grok.stop_after=1000

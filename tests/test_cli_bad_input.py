@@ -21,7 +21,7 @@ CASES = [
     (("data.p=1",), "data.p=1: ", "at least 2"),
     (("data.train_fraction=1",), "data.train_fraction=1.0: ", "above 0 and below 1"),
     (("data.p=3", "data.train_fraction=0.1"), "data.train_fraction=0.1: ", "training subset of 9 questions empty"),
-    ((*P7, "train.batch_size=25"), "train.batch_size=25: ", "full or 1 to 24"),
+    ((*P7, "data/split=random", "train.batch_size=25"), "train.batch_size=25: ", "full or 1 to 24"),
     ((*HOLDOUT, "data.split.below=null", "data.split.labels=[99]"), "data.split.labels=[99]: ", "0 to 52"),
     (("optimizer.lr=-0.1",), "optimizer.lr=-0.1: ", "at least 0"),
     (("optimizer.lr=nan",), "optimizer.lr=nan: ", "finite number"),

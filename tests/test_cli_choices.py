@@ -36,11 +36,22 @@ SWEEPS = [
 ]
 # What need not go through a process of its own: every choice of the keys that name something.
 NAMED = [
-    *([f"data.operation={name}", "data.layout=equation", "schedule=cosine"] for name in OPERATIONS),
+    *(
+        [f"data.operation={name}", "data/split=random", "data.layout=equation", "schedule=cosine"]
+        for name in OPERATIONS
+    ),
     *([f"model.activation={name}", "model.embedding=concat", "data.label_noise=0.2"] for name in ACTIVATIONS),
 ]
 DIVERGING = (*TINY, "record.wandb=disabled", "optimizer=sgd", "optimizer.lr=1e6", "loss=mse", "train.steps=50")
-EARLY = ("data.p=2", "grok.threshold=0.3", "grok.stop_after=7", "log.dense_steps=0", "log.every=5", "train.steps=500")
+EARLY = (
+    "data.p=2",
+    "data/split=random",
+    "grok.threshold=0.3",
+    "grok.stop_after=7",
+    "log.dense_steps=0",
+    "log.every=5",
+    "train.steps=500",
+)
 
 
 def _briefly(name: str) -> tuple[str, ...]:

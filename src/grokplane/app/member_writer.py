@@ -18,13 +18,14 @@ log = logging.getLogger(__name__)
 
 
 def grok_summary(stack: Stack, number: int, marks: GrokMarks | None = None) -> dict[str, Any]:
-    """One member's marks, by default its present ones, and the threshold that they used, as summary.json holds them."""
+    """One member's marks, by default its present ones, and what they were made by, as summary.json holds them."""
     marks = marks or stack.marks[number]
     return {
         "train_step": marks.train_step,
         "test_step": marks.test_step,
         "delay": marks.delay,
         "threshold": stack.members[number].grok.threshold,
+        "questions": stack.members[number].grok.questions,
     }
 
 

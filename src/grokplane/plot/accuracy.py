@@ -44,8 +44,8 @@ def information_accuracy(
     the smallest to the largest. H(Y) is a thin level line. What is not finite is a gap.
 
     Args:
-        rows: as for `information_plane`; also `Acc/train`, `Acc/test` and, if there are any, `MI(X;L|Y)_..`,
-            `MI(L;a)_..` and `MI(L;b)_..`.
+        rows: as for `information_plane`, but I(L;Y) may be missing; also `Acc/train`, `Acc/test` and, if there are any,
+            `MI(X;L|Y)_..`, `MI(L;a)_..` and `MI(L;b)_..`.
         subset: whose information: `train` or `eval` (held out).
         marks: as for `curves`.
         title: stands above the panels.
@@ -53,7 +53,7 @@ def information_accuracy(
     Raises:
         ValueError: as for `information_plane`.
     """
-    layers = information_layers(rows, (subset,))
+    layers = information_layers(rows, (subset,), (INPUT,))
     words, resolution = frame_measured(rows)
     head = [title, ", ".join(part for part in (f"information of the {SUBSETS[subset]}", words) if part)]
     margins = Margins(0.95, 0.8, 0.6 + legend_height(2 * LEGEND_COLUMNS, LEGEND_COLUMNS), 0.42, down=0.16)
@@ -84,7 +84,9 @@ def _panel(axes: Axes, rows: pd.DataFrame, subset: str, layer: str, limit: Limit
             _information(axes, rows, quantity, subset, layer)
     style.plain(axes, f"{layer}\ninformation (nats)")
     axes.set_ylim(min(0.0, axes.get_ylim()[0]))
-    style.level_line(axes, constant(rows, f"H(Y)_{subset}"), "H(Y)")
+    entropy = constant(rows, f"H(Y)_{subset}")
+    if entropy == entropy:  # known
+        style.level_line(axes, entropy, "H(Y)")
     if limit.nats < NEAR * axes.get_ylim()[1]:
         axes.axhline(limit.nats, color=style.GREY, linestyle=DASHED, linewidth=1, label=f"I(X;L) \u2264 {limit.name}")
 

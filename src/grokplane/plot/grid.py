@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from grokplane.plot import headings, style
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -98,21 +99,22 @@ def grid(
     lines = [line for text in head for line in headings.wrapped(text, width)]
     above = margins.top + (len(lines) * headings.LINE + HEAD if lines else 0)
     height = margins.bottom + rows * size[1] + (rows - 1) * margins.down + above
-    figure, made = Figure(figsize=(width, height)), np.empty((rows, columns), dtype=object)
+    figure = Figure(figsize=(width, height))
+    made: np.ndarray[Any, Any] = np.empty((rows, columns), dtype=object)
     for row, column in np.ndindex(rows, columns):
         x = left + column * (size[0] + margins.across)
         y = height - above - size[1] - row * (size[1] + margins.down)
         shared = {"sharex": made[0, 0]} if share_x and (row or column) else {}
         place = (x / width, y / height, size[0] / width, size[1] / height)
-        made[row, column] = figure.add_axes(place, label=f"panel {row}, {column}", **shared)
-        made[row, column].tick_params(labelbottom=not share_x)
+        made[row, column] = axes = figure.add_axes(place, label=f"panel {row}, {column}", **shared)
+        axes.tick_params(labelbottom=not share_x)
     look = {"va": "top", "fontsize": headings.SIZE, "parse_math": False}
     if lines:
         figure.suptitle("\n".join(lines), y=1 - HEAD / height, **look)
     return Grid(figure, made, margins)
 
 
-def legend_below(figure: Figure, handles: Sequence[object], labels: Sequence[str], columns: int) -> None:
+def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], columns: int) -> None:
     """A legend for all panels in the bottom margin; see `legend_height`."""
     legend = figure.legend(
         handles,

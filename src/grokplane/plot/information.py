@@ -57,16 +57,18 @@ def column(quantity: str, subset: str, layer: str) -> str:
     return f"{quantity}_{subset}/{layer}"
 
 
-def level_columns(rows: pd.DataFrame, quantity: str, subset: str, layer: str) -> dict[float, str]:
-    """The columns of a quantity by the resolution r at which it was measured, ascending, the plane's own included.
+def level_columns(rows: pd.DataFrame, quantity: str, subset: str, layer: str, own: float) -> dict[float, str]:
+    """The columns of a quantity by the resolution r at which it was measured, ascending.
 
-    That of the plane carries no resolution in its name; the config's `mi.resolution` tells it, and without that column
-    it is left out.
+    Args:
+        rows: a frame.
+        quantity, subset, layer: as for `column`.
+        own: the resolution of the plane, whose columns do not name it; NaN: unknown, they are left out.
     """
     import math
 
-    ending, own = column("", subset, layer), frame_measured(rows)[1]
-    found = {} if math.isnan(own) or column(quantity, subset, layer) not in rows else {own: f"{quantity}{ending}"}
+    ending, plane = column("", subset, layer), column(quantity, subset, layer)
+    found = {} if math.isnan(own) or plane not in rows else {own: plane}
     for name in map(str, rows.columns):
         if name.startswith(f"{quantity}@") and name.endswith(ending):
             level = name[len(quantity) + 1 : -len(ending)]
@@ -80,10 +82,15 @@ def check_subset(subset: str) -> None:
         raise ValueError(f"subset {subset!r}: allowed: {', '.join(SUBSETS)}")
 
 
-def has_information(rows: pd.DataFrame, subsets: Sequence[str]) -> bool:
-    """Whether a layer's plane has a finite value on one of the subsets; a run that diverges at once has none."""
+def has_information(
+    rows: pd.DataFrame, subsets: Sequence[str] = ("train", "eval"), quantities: Sequence[str] = (INPUT, LABEL)
+) -> bool:
+    """Whether a layer has a finite value on one of the subsets; a run that diverges at once has none.
+
+    The default asks for what the information planes draw.
+    """
     try:
-        information_layers(rows, subsets)
+        information_layers(rows, subsets, quantities)
     except ValueError:
         return False
     return True

@@ -80,8 +80,9 @@ def information_map(
         ValueError: for another subset, for a run without information at several resolutions, and for runs that were
             measured in different ways.
     """
-    layers, quantities = _layers(rows, subset), _quantities(rows, subset)
-    levels = list(level_columns(rows, INPUT, subset, layers[0]))
+    layers, own = _layers(rows, subset), frame_measured(rows)[1]
+    levels = list(level_columns(rows, INPUT, subset, layers[0], own))
+    quantities = [one for one in _quantities(rows, subset) if _recorded(rows, one, subset, layers, levels)]
     blocks = [layers[first : first + COLUMNS] for first in range(0, len(layers), COLUMNS)]
     head = [title, f"what each layer tells at each resolution r, {SUBSETS[subset]}"]
     frame = _frame(len(blocks), len(blocks[0]), len(quantities), head)
@@ -89,27 +90,29 @@ def information_map(
     _step_ticks(frame, max([1, *rows["step"]]))
     for axes in frame.panels.flat:
         axes.set_axis_off()
+    gaps = []
     for number, layer in enumerate(layers):
         top, place = number // COLUMNS * len(quantities), number % COLUMNS
         column = frame.panels[top : top + len(quantities), place]
         for axes, quantity in zip(column, quantities, strict=True):
-            _panel(axes, rows, subset, layer, quantity)
+            columns = list(level_columns(rows, quantity.columns, subset, layer, own).values())
+            gaps.append(_panel(axes, rows, columns, quantity.whole))
             style.mark_lines(axes, marks or {}, cased=True)
-            _levels(axes, levels, frame_measured(rows)[1], f"{quantity.name} / {quantity.whole.name}" * (place == 0))
+            _levels(axes, levels, own, f"{quantity.name} / {quantity.whole.name}" * (place == 0))
             if place == COLUMNS - 1 or layer == layers[-1]:
                 _reach(axes, levels, quantity.whole)
         column[0].set_title(layer, fontsize=style.FONT + 1, parse_math=False)
         column[-1].tick_params(labelbottom=True)
         style.step_label(column[-1])
     _color_bar(frame)
-    _legend(frame.figure, marks or {})
+    _legend(frame.figure, marks or {}, gaps=any(gaps))
     return frame.figure
 
 
 def _layers(rows: pd.DataFrame, subset: str) -> list[str]:
     check_subset(subset)
     layers = information_layers(rows, (subset,), (INPUT,))
-    if len(level_columns(rows, INPUT, subset, layers[0])) < 2:
+    if len(level_columns(rows, INPUT, subset, layers[0], frame_measured(rows)[1])) < 2:
         columns = f"{INPUT}@<r>_{subset}/<layer>"
         raise ValueError(
             f"no information at several resolutions was recorded (columns {columns}): only mi=default does"
@@ -118,14 +121,21 @@ def _layers(rows: pd.DataFrame, subset: str) -> list[str]:
 
 
 def _quantities(rows: pd.DataFrame, subset: str) -> list[_Quantity]:
-    """Those that were recorded and whose whole is known; what a task's operands are is not known of every task."""
+    """Those of which it is known how much there is to know."""
     every = [
         _Quantity(LABEL, "I(L;Y)", Limit(constant(rows, f"H(Y)_{subset}"), "H(Y)")),
         _Quantity(INPUT, "I(X;L)", told_apart(rows, subset)),
         _Quantity("MI(L;a)", "I(L;a)", Limit(constant(rows, f"H(a)_{subset}"), "H(a)")),
     ]
-    recorded = [one for one in every if any(str(name).startswith(f"{one.columns}@") for name in rows.columns)]
-    return [one for one in recorded if one.whole.nats > 0]
+    return [one for one in every if one.whole.nats > 0]
+
+
+def _recorded(
+    rows: pd.DataFrame, quantity: _Quantity, subset: str, layers: Sequence[str], levels: Sequence[float]
+) -> bool:
+    """Whether every layer has the quantity at every level; a task may have no answers or operands to tell of."""
+    own = frame_measured(rows)[1]
+    return all([*level_columns(rows, quantity.columns, subset, layer, own)] == [*levels] for layer in layers)
 
 
 def _frame(blocks: int, columns: int, quantities: int, head: Sequence[str]) -> Grid:
@@ -143,18 +153,26 @@ def _step_ticks(frame: Grid, last_step: int) -> None:
     frame.panels[0, 0].set_xticks([], minor=True)
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, subset: str, layer: str, quantity: _Quantity) -> None:
-    """The shares of one quantity in one layer; a cell a log point and level."""
+def _panel(axes: Axes, rows: pd.DataFrame, columns: Sequence[str], whole: Limit) -> bool:
+    """The shares of one quantity in one layer; whether there are cells without a value.
+
+    Args:
+        axes: the panel.
+        rows: the frame.
+        columns: of the levels in ascending order.
+        whole: what a share is of.
+    """
     import numpy as np
 
     axes.set_axis_on()
     axes.set_facecolor(EMPTY)
-    found = level_columns(rows, quantity.columns, subset, layer)
-    bands = [over_runs(rows, name) for name in found.values()]
-    if bands and len(bands[0].steps):
-        shares = np.ma.masked_invalid(np.stack([band.mean for band in bands]) / quantity.whole.nats)
-        edges = style.step_edges(axes, bands[0].steps)
-        axes.pcolormesh(edges, np.arange(len(bands) + 1), shares, cmap=COLORS, vmin=0, vmax=1, rasterized=True)
+    bands = [over_runs(rows, name) for name in columns]
+    if not len(bands[0].steps):
+        return True
+    shares = np.ma.masked_invalid(np.stack([band.mean for band in bands]) / whole.nats)
+    edges = style.step_edges(axes, bands[0].steps)
+    axes.pcolormesh(edges, np.arange(len(bands) + 1), shares, cmap=COLORS, vmin=0, vmax=1, rasterized=True)
+    return bool(np.ma.getmaskarray(shares).any())
 
 
 def _levels(axes: Axes, levels: Sequence[float], own: float, label: str) -> None:
@@ -195,13 +213,13 @@ def _color_bar(frame: Grid) -> None:
     values: ScalarMappable = ScalarMappable(Normalize(0, 1), COLORS)
     bar = frame.figure.colorbar(values, cax=frame.bar_axes())
     bar.ax.tick_params(labelsize=style.FONT)
-    bar.set_label("share of what there is to know", fontsize=style.FONT + 1)
+    bar.set_label("share", fontsize=style.FONT + 1)
 
 
-def _legend(figure: Figure, marks: Mapping[str, int | None]) -> None:
+def _legend(figure: Figure, marks: Mapping[str, int | None], *, gaps: bool) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     entries = {words: Line2D([], [], color=color, **style.MARK) for words, color, _ in style.mark_words(marks)}
-    entries |= {LEGEND: Line2D([], [], **_MARK), "no value": Patch(facecolor=EMPTY)}
+    entries |= {LEGEND: Line2D([], [], **_MARK)} | ({"no value": Patch(facecolor=EMPTY)} if gaps else {})
     legend_below(figure, list(entries.values()), list(entries), 2)

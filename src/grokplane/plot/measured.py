@@ -40,11 +40,11 @@ def frame_measured(rows: pd.DataFrame) -> tuple[str, float]:
     Raises:
         ValueError: if its runs differ in this; no mean over them means anything.
     """
-    configs = rows[[key for key in KEYS if key in rows]].drop_duplicates().to_dict("records")
-    found = {measured(config): _positive(config, RESOLUTION) for config in configs} or {"": 0.0}
+    configs = [dict(row) for _, row in rows.reindex(columns=list(KEYS)).drop_duplicates().iterrows()]
+    found = {measured(config): _positive(config, RESOLUTION) for config in configs if measured(config)}
     if len(found) > 1:
         raise ValueError(f"runs measured in different ways cannot be put together: {'; '.join(map(repr, found))}")
-    ((words, resolution),) = found.items()
+    words, resolution = next(iter(found.items()), ("", 0.0))
     return words, resolution or float("nan")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from grokplane.plot.accuracy import information_accuracy
 from grokplane.plot.animation import plane_animation
 from grokplane.plot.curves import curves
-from grokplane.plot.information import has_information
+from grokplane.plot.information import INPUT, LABEL, has_information
 from grokplane.plot.map import has_map, information_map
 from grokplane.plot.norms import weight_norms
 from grokplane.plot.plane import information_plane, information_planes
@@ -83,8 +83,8 @@ def _any(prefix: str) -> Callable[[pd.DataFrame], bool]:
     return lambda rows: any(str(name).startswith(prefix) for name in rows.columns)
 
 
-def _known(*subsets: str) -> Callable[[pd.DataFrame], bool]:
-    return lambda rows: has_information(rows, subsets)
+def _known(*subsets: str, quantities: Sequence[str] = (INPUT, LABEL)) -> Callable[[pd.DataFrame], bool]:
+    return lambda rows: has_information(rows, subsets, quantities)
 
 
 INFORMATION = ("MI(", "H(X)_", "H(Y)_", "ln n_")
@@ -94,7 +94,7 @@ PICTURES = (
     _still("information_plane_train", INFORMATION, _known("train"), partial(_plane, "train")),
     _still("information_plane_eval", INFORMATION, _known("eval"), partial(_plane, "eval")),
     _still("information_map", (*INFORMATION, "H(a)_"), has_map, _map),
-    _still("information_accuracy", (*INFORMATION, "Acc/"), _known("train", "eval"), _accuracy),
+    _still("information_accuracy", (*INFORMATION, "Acc/"), _known("eval", quantities=(INPUT,)), _accuracy),
     _still("weight_norms", ("WN/",), _any("WN/"), _norms),
     Picture("information_plane", INFORMATION, _known("eval"), _film),
 )

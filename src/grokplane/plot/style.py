@@ -185,7 +185,7 @@ def mark_lines(axes: Axes, marks: Mapping[str, int | None], *, cased: bool = Fal
     for key, color in (("train_step", TRAIN), ("test_step", TEST)):
         step = marks.get(key)
         if step is not None and cased:
-            axes.axvline(step, color="white", linewidth=2.6, zorder=2.5)
+            axes.axvline(step, color="white", linewidth=2.2, zorder=2.5)
         if step is not None:
             axes.axvline(step, color=color, **MARK, zorder=2.6 if cased else 1.5)
 

@@ -27,7 +27,11 @@ def information_rows(
         for number, layer in enumerate(layers):
             told = {"MI(X;L)": (2 - s - 0.1 * number + shift, 0.1), "MI(L;Y)": (1.5 * s + shift, 0.05)}
             if exact:
-                told |= {"MI(X;L|Y)": (2 - 2.5 * s, 0.1), "MI(L;a)": (0.7 - s / 2, 0.04), "MI(L;b)": (0.6 - s / 2, 0.04)}
+                told |= {
+                    "MI(X;L|Y)": (2 - 2.5 * s, 0.1),
+                    "MI(L;a)": (0.7 - s / 2, 0.04),
+                    "MI(L;b)": (0.6 - s / 2, 0.04),
+                }
             for level in LADDER if exact else (RESOLUTION,):
                 at = "" if level == RESOLUTION else f"@{level:g}"
                 for quantity, (value, error) in told.items():

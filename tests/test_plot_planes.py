@@ -70,8 +70,7 @@ def test_a_panel_a_layer_with_its_points_and_marks():
         np.testing.assert_allclose(along_y[:, :, 1], expected[:, 1:] + [[-0.05, 0.05]])
     assert panels(figure)[0].get_ylabel() == "held-out subset\nI(L;Y) (nats)"
     assert figure.get_suptitle() == (
-        "a_run: lr=$0.1\n"
-        "information plane, held-out subset, resolution r = 0.3: noise 0.3 x the layer's spread"
+        "a_run: lr=$0.1\ninformation plane, held-out subset, resolution r = 0.3: noise 0.3 x the layer's spread"
     )
 
 

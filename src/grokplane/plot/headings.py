@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 SIZE = style.FONT + 2  # points
 LINE = 1.3 * SIZE / 72  # inches from one line to the next
 MOST = 3  # lines that one text may take; what is longer is cut
-# Lines hold equally many characters, not equally wide ones.
-UNEVEN = 0.88
+FILLED = 0.95  # of the figure's width, at most: drawn characters are whole pixels wide
+FEWEST = 8  # characters of a line
 
 
 def wrapped(text: str, width: float) -> list[str]:
@@ -23,15 +23,19 @@ def wrapped(text: str, width: float) -> list[str]:
 
 
 def _wrapped(text: str, width: float) -> list[str]:
+    """Lines of equally many characters, as many as the widest of them has room for."""
+    lines, characters = [text], len(text)
+    while max(map(_inches, lines)) > FILLED * width and characters > FEWEST:
+        characters = max(FEWEST, int(0.9 * min(characters, len(text) * width / _inches(text))))
+        lines = textwrap.wrap(text, characters, max_lines=MOST, placeholder=" ...", break_on_hyphens=False)
+    return lines
+
+
+def _inches(text: str) -> float:
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    taken, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=SIZE), ismath=False)
-    room = 72 * width
-    if taken <= 0.98 * room:
-        return [text]
-    characters = max(8, int(UNEVEN * room / taken * len(text)))
-    return textwrap.wrap(text, characters, max_lines=MOST, placeholder=" ...", break_on_hyphens=False)
+    return text_to_path.get_text_width_height_descent(text, FontProperties(size=SIZE), ismath=False)[0] / 72
 
 
 def heading(figure: Figure, *texts: str) -> None:

@@ -32,6 +32,7 @@ from sweeping import COMMAND, FIXED, OFF, SWEEP, assert_close_rows, assert_close
 
 SHIPPED = Path(__file__).parents[1] / "sweeps"
 LONG = ("train.steps=600", "train.checkpoint_every=50", "log.every=10", "--max-members", "2", "seed=0,1", OFF)
+FORMATS = "record.figure_format=[png,svg]"
 GOOD, BAD = "data.operation=add,optimizer.lr=0.001,data.train_fraction=0.5", "data.operation=div,optimizer.lr=0.001"
 # Four cells that train, one of them to nowhere; one that cannot be built and two that cannot even be composed.
 CELLS = {
@@ -128,7 +129,7 @@ def _landscape(cwd: Path) -> Path:
     write_images(cwd / "data/MNIST/raw", train=300, test=40)
     small = ("train.steps=3", "train.threads=1", "model.hidden=[8,8]", "train.batch_size=20", "record.wandb=disabled")
     axes = ("data.train_points=20,30,50,90,160,280", "rules.constant_norm.alpha=0.1,0.3,1,2,4,10")
-    finished(str(SHIPPED / "omnigrok_landscape.yaml"), *small, *axes, cwd=cwd, program=SWEEP)
+    finished(str(SHIPPED / "omnigrok_landscape.yaml"), *small, *axes, FORMATS, cwd=cwd, program=SWEEP)
     return cwd / "outputs/sweeps/omnigrok_landscape"
 
 
@@ -262,7 +263,7 @@ def test_the_landscape_runs_small(landscape: Future[Path]) -> None:
     assert len(found) == 36
     assert {row["status"] for row in found.values()} == {"finished"}
     assert len({row["last.Loss/test"] for row in found.values()}) == 36
-    assert (folder / "sweep.png").exists()
+    assert {path.name for path in folder.glob("sweep.*")} == {"sweep.csv", "sweep.png", "sweep.svg"}
 
 
 @pytest.mark.parametrize(

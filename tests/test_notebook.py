@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from command import QUIET, TINY, finished
+from command import QUIET, TINY, finished, summary
 from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).parents[1] / "plot.ipynb"
@@ -20,7 +20,8 @@ parameters:
   optimizer.weight_decay: {values: [0.1, 1]}
 """
 # Pictures that each cell shows.
-SHOWN = {"curves": 1, "plane": 1, "planes": 1, "film": 1, "accuracy": 1, "norms": 1, "seeds": 4, "sweep": 1, "wandb": 2}
+PLANES = {"plane": 1, "planes": 1, "film": 1, "map": 1, "accuracy": 1}
+SHOWN = {"curves": 1, **PLANES, "norms": 1, "seeds": 5, "sweep": 1, "wandb": 2}
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +41,21 @@ def newest(place: Path) -> Path:
 
 
 def executed(
-    place: Path, monkeypatch: pytest.MonkeyPatch, cells: Container[str] | None = None, **names: str
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cells: Container[str] | None = None,
+    source: tuple[str, str] = ("", ""),
+    **names: str,
 ) -> nbformat.NotebookNode:
-    """The notebook, or those of its cells, after a run from top to bottom in a folder; errors in it are raised."""
+    """The notebook, or those of its cells, after a run from top to bottom in a folder; errors in it are raised.
+
+    Args:
+        place: the folder.
+        monkeypatch: of the test.
+        cells: their ids; None: all.
+        source: what is put for what into their source.
+        names: the settings that the first cell reads.
+    """
     for name in ("RUN", "SEEDS", "SWEEP", "WANDB_RUN"):
         monkeypatch.delenv(f"GROKPLANE_{name}", raising=False)
     for name, value in names.items():
@@ -53,6 +66,8 @@ def executed(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     notebook.cells = [cell for cell in notebook.cells if cells is None or cell.id in cells]
+    for cell in notebook.cells:
+        cell.source = cell.source.replace(source[0], source[1], 1) if source[0] else cell.source
     client = NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(place)}})
     return client.execute(env=dict(os.environ))
 
@@ -67,20 +82,62 @@ def pictures(notebook: nbformat.NotebookNode) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
+def said(notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """What each code cell prints, cells that print nothing left out."""
+    printed = {cell.id: "".join(one.get("text", "") for one in cell.get("outputs", [])) for cell in notebook.cells}
+    return {name: text for name, text in printed.items() if text}
+
+
 def test_it_draws_everything(place: Path, monkeypatch: pytest.MonkeyPatch):
-    one = newest(place) / "0"
-    notebook = executed(place, monkeypatch, RUN=str(one), WANDB_RUN="me/grok/abc")
+    notebook = executed(place, monkeypatch, RUN=str(newest(place) / "0"), WANDB_RUN="me/grok/abc")
     assert pictures(notebook) == SHOWN
-    texts = [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert "".join(texts) == ""
+    assert said(notebook) == {}
 
 
 def test_it_says_what_it_has_not(place: Path, monkeypatch: pytest.MonkeyPatch):
     cells = ("paths", "load", "seeds", "sweep", "wandb")
     notebook = executed(place, monkeypatch, cells, RUN="outputs/multirun", SEEDS="outputs/none/*", SWEEP="none.csv")
-    said = {cell.id: cell.outputs[0].text for cell in notebook.cells if cell.id in ("seeds", "sweep", "wandb")}
-    assert said == {
+    assert said(notebook) == {
         "sweep": "no table none.csv: python sweep.py sweeps/weight_decay_x_seed.yaml makes one\n",
         "seeds": "no folder outputs/none/*: python train.py -m seed=0,1,2 makes one\n",
         "wandb": "WANDB_RUN is empty: no run from W&B\n",
     }
+
+
+def test_a_run_without_information_is_met_with_a_sentence(place: Path, monkeypatch: pytest.MonkeyPatch):
+    finished("train.steps=5", "mi=off", "hydra.run.dir=outputs/off", *TINY, *QUIET, cwd=place)
+    notebook = executed(place, monkeypatch, RUN="outputs/off", SEEDS="outputs/off")
+    assert pictures(notebook) == {"curves": 1, "norms": 1, "seeds": 2, "sweep": 1}
+    told = said(notebook)
+    assert {told[name] for name in ("plane", "planes", "film", "accuracy")} == {
+        "no I(X;L) and I(L;Y) in this run (was it trained with mi=off?): nothing to draw here\n"
+    }
+    assert told["map"] == "no ladder of resolutions in this run (mi=default records one): nothing to draw here\n"
+
+
+def test_it_finds_the_newest_default_run_and_makes_a_short_one_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    quickly = f"SHORT = SHORT.replace('steps=5000', 'steps=2') + ' mi=off {' '.join(TINY)}'\n\n\ndef recorded"
+    (tmp_path / "train.py").symlink_to(NOTEBOOK.with_name("train.py"))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    first = executed(tmp_path, monkeypatch, ("paths", "load"), source=("def recorded", quickly))
+    begins = "no run in outputs/default, where make train leaves one: python train.py name=short train.steps=2 "
+    assert said(first)["paths"].startswith(begins)
+    (short,) = (tmp_path / "outputs" / "short").iterdir()
+    assert summary(short)["steps"] == 2
+    assert said(executed(tmp_path, monkeypatch, ("paths", "load"))) == {}
+    for folder, steps in (("outputs/default/b", 3), ("outputs/default/a", 4)):
+        finished(f"train.steps={steps}", "mi=off", f"hydra.run.dir={folder}", *TINY, *QUIET, cwd=tmp_path)
+    last = executed(tmp_path, monkeypatch, ("paths", "load"))
+    table = last.cells[-1].outputs[0]["data"]["text/plain"]
+    assert table.splitlines()[-1].split()[1] == "4"
+
+
+def test_the_short_run_is_a_call_that_is_taken(tmp_path: Path):
+    """The words of the notebook's own call, with fewer steps."""
+    source = next(cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.id == "paths")
+    (line,) = (line for line in source.splitlines() if line.startswith("SHORT = "))
+    program, *typed = line.partition("=")[2].strip().strip('"').split()
+    assert program == "train.py"
+    assert finished(*typed, "train.steps=1", "mi=off", cwd=tmp_path).returncode == 0

@@ -214,9 +214,9 @@ def test_members_with_unordered_splits_have_their_own_questions_in_a_stack() -> 
     records = measure(stack, observe(stack, None))
     for number, one in enumerate(members):
         examples = one.data.examples(one.seed)
-        for subset, own_rows in ((stack.examples.train, examples.train), (stack.examples.test, examples.test)):
+        for subset, chosen in ((stack.examples.train, examples.train), (stack.examples.test, examples.test)):
             own = subset.inputs()[number, : int(subset.count[number])]
-            assert torch.equal(own, examples.table.inputs[own_rows])
+            assert torch.equal(own, examples.table.inputs[chosen])
         for name in ("Acc", "Loss"):  # no held-out question has a mirror in training
             assert records[number][f"{name}/unseen"] == records[number][f"{name}/test"]
 

@@ -37,14 +37,15 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/members.py
 	$(BIN)/python benchmarks/mi.py
-	$(BIN)/python benchmarks/mi_run.py
+	$(BIN)/python benchmarks/mixture.py
+	$(BIN)/python benchmarks/mi_run.py --mnist $(MNIST)
 	$(BIN)/python benchmarks/mnist_run.py data.root=$(MNIST)
 	$(BIN)/python benchmarks/sweep.py
 
 results: .venv/installed
 	$(BIN)/python train_mnist.py data.root=$(MNIST)
 	$(BIN)/python benchmarks/seeds.py --seeds 8
-	for name in enerrio label_holdout power_division omnigrok_modular teacher_student; do \
+	for name in peluche enerrio label_holdout power_division omnigrok_modular teacher_student; do \
 		$(BIN)/python train.py experiment=$$name || exit; \
 	done
 	$(BIN)/python benchmarks/seeds.py --seeds 3 experiment=nanda grok.stop_after=1000

@@ -1,8 +1,8 @@
-"""How much memory and time a member takes in stacks of 1 to 256 members of the default task.
+"""How much memory and time a member takes in stacks of 1 to 256 members of peluche's task.
 
-`python benchmarks/members.py` trains each stack in a process of its own: the members of the default run, seeds 0, 1
-and so on, with `mi=off` and the metrics of the sweeps. Memory is the peak resident memory of the process (on a GPU:
-what torch allocated there) beyond that before the stack was built; time is that of the steps, log points included.
+`python benchmarks/members.py` trains each stack in a process of its own: the members of `experiment=peluche`, seeds
+0, 1 and so on, with `mi=off` and the metrics of the sweeps. Memory is the peak resident memory of the process (on a
+GPU: what torch allocated there) beyond that before the stack was built; time is that of the steps, log points included.
 """
 
 from __future__ import annotations
@@ -21,7 +21,13 @@ from grokplane.train import Stack, run
 
 SIZES = (1, 16, 64, 256)
 WARM = 16  # steps before the clock starts; a power of two, where the loop pauses
-SETTINGS = ("mi=off", "metrics=[loss,accuracy,weight_norms]", "log.dense_steps=0", "log.every=100")
+SETTINGS = (
+    "experiment=peluche",
+    "mi=off",
+    "metrics=[loss,accuracy,weight_norms]",
+    "log.dense_steps=0",
+    "log.every=100",
+)
 UNIT = 1024**2 if sys.platform == "darwin" else 1024  # of ru_maxrss, in MiB
 
 

@@ -1,4 +1,4 @@
-"""Does memory grow with steps? Peak resident memory of the default run after 20,000 and after 200,000 steps.
+"""Does memory grow with steps? Peak resident memory of `experiment=peluche` after 20,000 and after 200,000 steps.
 
 `python benchmarks/memory.py` trains both through the real command line, W&B offline included; `--small` does 2,000 and
 20,000 steps. The peak is the kernel's own (`ru_maxrss` of the finished process).
@@ -23,7 +23,7 @@ def peak_mebibytes(steps: int, folder: Path, overrides: list[str]) -> float:
     Raises:
         subprocess.CalledProcessError: if the run fails.
     """
-    settings = [f"train.steps={steps}", f"hydra.run.dir={folder}", "record.wandb=offline"]
+    settings = ["experiment=peluche", f"train.steps={steps}", f"hydra.run.dir={folder}", "record.wandb=offline"]
     command = [sys.executable, str(ROOT / "train.py"), *settings, *overrides]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

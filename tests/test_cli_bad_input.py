@@ -9,6 +9,7 @@ import pytest
 from command import Call, Inside, Submit, call, digest, refusal
 
 P7 = ("data.p=7", "data.train_fraction=0.5")
+DIGITS = ("data=digits", "model.embedding=none", "loss=mse")
 HOLDOUT = ("data/split=label_holdout", "data.train_fraction=null")
 # What is typed, how the line begins, and the word in it that says what is allowed.
 CASES = [
@@ -20,7 +21,7 @@ CASES = [
     (("data.p=1",), "data.p=1: ", "at least 2"),
     (("data.train_fraction=1",), "data.train_fraction=1.0: ", "above 0 and below 1"),
     (("data.p=3", "data.train_fraction=0.1"), "data.train_fraction=0.1: ", "training subset of 9 questions empty"),
-    ((*P7, "train.batch_size=25"), "train.batch_size=25: ", "full or 1 to 24"),
+    ((*P7, "data/split=random", "train.batch_size=25"), "train.batch_size=25: ", "full or 1 to 24"),
     ((*HOLDOUT, "data.split.below=null", "data.split.labels=[99]"), "data.split.labels=[99]: ", "0 to 52"),
     (("optimizer.lr=-0.1",), "optimizer.lr=-0.1: ", "at least 0"),
     (("optimizer.lr=nan",), "optimizer.lr=nan: ", "finite number"),
@@ -35,14 +36,17 @@ CASES = [
         "schedule.warmup_steps=9: ",
         "below train.steps=9",
     ),
-    (("mi/input=ksg",), "mi/input=ksg: would not be read", "inputs are tokens"),
-    (("model.noise_sigma=1", "model.noise_flow=measured", "mi.noise=1"), "mi.noise=1: ", "noise of its own"),
-    (("-m", "mi.layer_dim=2", "seed=0,1"), "mi.layer_dim=2: ", "inputs are tokens"),
+    (("mi=compressed",), "mi.input=LocalKL: ", "tokens are measured exactly; use mi=default"),
+    (("mi=infoplane", "mi.layer_dim=2"), "mi.input=WeightedKL: ", "use mi=default"),
+    (("mi=compressed", *DIGITS, "model.noise_sigma=1", "mi.noise=1"), "mi.noise=1: ", "noise of its own"),
+    (("-m", "mi=compressed", *DIGITS, "mi.code=pca", "mi.code_steps=2,3"), "mi.code_steps=2,3: ", "is not trained"),
+    (("mi.draws=21",), "mi.draws=21: ", "must be even"),
+    (("mi.ladder=[0.2,0]",), "mi.ladder=[0.2,0.0]: ", "at least 0.001"),
     (("rules=[null]",), "rules=[null]: ", "a list of names"),
     (("metrics=[1]",), "metrics=[1]: ", "a list of names"),
     (("model.hidden=[[32]]",), "model.hidden=[[32]]: ", "without lists in it"),
     (("model.hidden=[100000,9999999]",), "model=MLP: ", "smaller sizes"),
-    (("mi.noise=1e300",), "mi.noise=1e+300: ", "at most"),
+    (("mi=compressed", "mi.noise=1e300"), "mi.noise=1e+300: ", "at most"),
     (("mi.workers=1000",), "mi.workers=1000: ", "at most 64"),
     (("hydra.run.dir=",), "hydra.run.dir=: ", "must name a folder"),
     (("hydra.run.dir=/proc/x",), "hydra.run.dir=/proc/x: ", "cannot be made"),

@@ -165,7 +165,7 @@ def test_estimates_against_labels_are_those_of_a_cpu() -> None:
 def test_information_at_log_points_is_that_of_a_cpu(case: str) -> None:
     """Of a network's first step, where both have the same weights; with noise of the measured layer alone."""
     noise = ["model.noise_sigma=0"] if case == "convolutions" else []
-    keys = [*CASES[case], *noise, "mi=default", "mi.code=pca", "train.dtype=float64"]
+    keys = [*CASES[case], *noise, "mi=default", "train.dtype=float64"]
     found = {
         device: _first(config.member(config.compose([*keys, f"train.device={device}"]))) for device in ("cuda", "cpu")
     }

@@ -103,7 +103,7 @@ def test_declared_bounds() -> None:
 
 
 def test_random_split_partitions_and_has_the_published_size() -> None:
-    one, again, other = (Modular(RandomSplit()).examples(seed) for seed in (0, 0, 1))
+    one, again, other = (Modular(RandomSplit(), train_fraction=0.3).examples(seed) for seed in (0, 0, 1))
     assert len(one.train) == 842
     assert sorted(torch.cat([one.train, one.test]).tolist()) == list(range(53 * 53))
     assert torch.equal(one.train, again.train)
@@ -153,8 +153,8 @@ REFUSED = {
     "nothing held out": (Modular(LabelHoldout(below=None)), "data.split.below=null: .*0 to 52"),
     "nothing below": (Modular(LabelHoldout([3], below=0)), "data.split.below=0: .*0 to 52"),
     "noise in halves": (Modular(RandomSplit(), label_noise=1.5), "data.label_noise=1.5: .*whole number"),
-    "too much noise": (Modular(RandomSplit(), label_noise=843), "data.label_noise=843: .*842"),
-    "noise of none": (Modular(RandomSplit(), label_noise=0.001), "data.label_noise=0.001: .*842"),
+    "too much noise": (Modular(RandomSplit(), train_fraction=0.3, label_noise=843), "data.label_noise=843: .*842"),
+    "noise of none": (Modular(RandomSplit(), train_fraction=0.3, label_noise=0.001), "data.label_noise=0.001: .*842"),
 }
 
 
@@ -174,7 +174,7 @@ def test_a_fraction_that_holds_nothing_out_is_refused() -> None:
 
 @pytest.mark.parametrize(("amount", "count"), [(0.0, 0), (0.25, 210), (1.0, 1), (7.0, 7), (842.0, 842)])
 def test_label_noise_replaces_exactly_so_many_answers(amount: float, count: int) -> None:
-    one = Modular(RandomSplit(), layout="equation", label_noise=amount).examples(5)
+    one = Modular(RandomSplit(), layout="equation", train_fraction=0.3, label_noise=amount).examples(5)
     clean = one.table.targets[one.train]
     assert int((one.train_targets != clean).sum()) == count
     assert one.train_targets.max() < 53

@@ -20,6 +20,7 @@ from grokplane.optim import SGD, AdamW, Cosine
 from grokplane.train import LogOptions, Member, Stack, run
 from grokplane.train.observe import measure, observe
 
+SPLITS = ("train", "test", "unseen")
 ALWAYS = LogOptions(dense_steps=0, every=1)
 # The last number of each: from how many columns a token on rows are gathered; 0 is always, 56 not for these.
 SETTINGS: dict[str, tuple[dict[str, Any], int]] = {
@@ -120,4 +121,4 @@ def test_the_learning_rate_seen_is_the_one_used() -> None:
 
 def test_metrics_that_are_not_asked_for_are_not_recorded() -> None:
     record = measure(stack := Stack([member(optimizer=AdamW())]), observe(stack, None))[0]
-    assert record.keys() == {"step", "Acc/train", "Acc/test", "Loss/train", "Loss/test"}
+    assert record.keys() == {"step", *(f"{name}/{split}" for name in ("Acc", "Loss") for split in SPLITS)}

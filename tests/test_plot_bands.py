@@ -1,11 +1,10 @@
-"""Several runs as a mean and a band, the weight norms, and the table of a run's figures."""
+"""Several runs as a mean and a band, and the weight norms."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from information_rows import STEPS, information_rows
 
-from grokplane import plot
 from grokplane.plot import mean_and_band, weight_norms
 from grokplane.plot.bands import over_runs
 
@@ -82,63 +81,3 @@ def test_weight_norms():
     assert len(several.lines) == len(several.collections) == 4
     with pytest.raises(ValueError, match="no weight norms were recorded"):
         weight_norms(information_rows().filter(regex="step|Acc"))
-
-
-def test_the_table_and_what_figures_say_of_their_run():
-    assert [picture.file for picture in plot.pictures(information_rows())] == [
-        "curves.png",
-        "information_plane.png",
-        "information_plane_train.png",
-        "information_plane_eval.png",
-        "information_accuracy.png",
-        "weight_norms.png",
-        "information_plane.gif",
-    ]
-    grok = {"train_step": 10, "test_step": 4000, "delay": 3990, "threshold": 0.99}
-    facts = plot.about({"name": "tiny", "model": {"noise_sigma": 0.1, "noise_scale": "relative"}}, grok)
-    assert facts == plot.About("tiny", grok, 0.99, "each layer with noise of sigma = 0.1 x its deviation")
-    assert plot.about({}) == plot.About()
-
-
-@pytest.mark.parametrize("number", range(len(plot.PICTURES)))
-def test_a_picture_reads_what_it_says(number, tmp_path):
-    picture = plot.PICTURES[number]
-    rows = information_rows()
-    rows = rows[["run", "step", *(name for name in rows if str(name).startswith(picture.reads))]]
-    picture.write(rows, plot.About(), tmp_path / picture.file)
-    assert [path.name for path in tmp_path.iterdir()] == [picture.file]
-    without = pd.DataFrame({name: rows[name] for name in rows if not str(name).startswith(picture.reads[0])})
-    assert picture not in list(plot.pictures(without))
-
-
-@pytest.mark.parametrize(
-    ("config", "said"),
-    [
-        (
-            {"model.noise_sigma": 1e-3, "model.noise_scale": "absolute", "mi.noise": 0.1},
-            "each layer with noise of sigma = 0.001",
-        ),
-        (
-            {"model": {"noise_sigma": 0.5, "noise_in": "train"}, "mi": {"noise": 0.1}},
-            "each layer measured with noise of sigma = 0.1 x its deviation",
-        ),
-        (
-            {"model": {"noise_sigma": 0.0}, "mi": {"noise": 0.2}},
-            "each layer measured with noise of sigma = 0.2 x its deviation",
-        ),
-        ({"model": {}, "name": "x"}, None),
-    ],
-)
-def test_the_noise_in_words(config, said):
-    assert plot.noise(config) == said
-
-
-def test_pictures_of_values_that_are_all_null_are_left_out() -> None:
-    rows = information_rows()
-    held_out = {name: None for name in rows if str(name).startswith("MI(") and "_eval/" in str(name)}
-    files = {picture.file for picture in plot.pictures(rows.assign(**held_out))}
-    assert {"information_plane.png", "information_plane_train.png"} <= files
-    assert not {"information_plane_eval.png", "information_plane.gif"} & files
-    null = {name: None for name in rows if str(name).startswith("MI(")}
-    files = {picture.file for picture in plot.pictures(rows.assign(**null))}
-    assert files == {"curves.png", "weight_norms.png"}

@@ -9,9 +9,16 @@ from information_rows import LAYERS, STEPS, information_rows
 from matplotlib.collections import LineCollection, PathCollection
 from PIL import Image, ImageSequence
 
-from grokplane.plot import information_accuracy, information_plane, information_planes, plane_animation, save
+from grokplane.plot import (
+    information_accuracy,
+    information_map,
+    information_plane,
+    information_planes,
+    plane_animation,
+    save,
+)
 
-INFORMATION = ("MI(", "H(Y)", "ln n")
+INFORMATION = ("MI(", "H(", "ln n")
 
 
 def panels(figure) -> list:
@@ -51,7 +58,7 @@ def texts(axes) -> list[str]:
 
 def test_a_panel_a_layer_with_its_points_and_marks():
     rows = information_rows()
-    figure = information_plane(rows.sample(frac=1, random_state=0), "eval", noise="sigma = $0.1", title="a_run")
+    figure = information_plane(rows.sample(frac=1, random_state=0), "eval", title="a_run: lr=$0.1")
     assert [axes.get_title() for axes in panels(figure)] == list(LAYERS)
     for axes, layer in zip(panels(figure), LAYERS, strict=True):
         expected = rows[[f"MI(X;L)_eval/{layer}", f"MI(L;Y)_eval/{layer}"]].to_numpy()
@@ -62,7 +69,9 @@ def test_a_panel_a_layer_with_its_points_and_marks():
         np.testing.assert_allclose(along_x[:, :, 0], expected[:, :1] + [[-0.1, 0.1]])
         np.testing.assert_allclose(along_y[:, :, 1], expected[:, 1:] + [[-0.05, 0.05]])
     assert panels(figure)[0].get_ylabel() == "held-out subset\nI(L;Y) (nats)"
-    assert figure.get_suptitle() == "a_run\nsigma = $0.1"
+    assert figure.get_suptitle() == (
+        "a_run: lr=$0.1\ninformation plane, held-out subset, resolution r = 0.3: noise 0.3 x the layer's spread"
+    )
 
 
 def test_colours_are_steps_on_a_log_scale_that_holds_step_0():
@@ -80,13 +89,35 @@ def test_colours_are_steps_on_a_log_scale_that_holds_step_0():
 
 
 def test_limits_are_drawn_where_they_are_near():
-    near = information_plane(information_rows(shift=0.4).assign(**{"ln n_eval": 2.6}))
-    assert [texts(axes) for axes in panels(near)] == [["H(Y) = 2.30", "ln n = 2.60"]] * 2
+    near = information_plane(information_rows(shift=0.4).assign(**{"H(X)_eval": 2.6}))
+    assert [texts(axes) for axes in panels(near)] == [["H(Y) = 2.30", "H(X) = 2.60"]] * 2
     for axes in panels(near):
         (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
         assert left < 2.6 < right
         assert bottom < 2.3 < top
     assert [texts(axes) for axes in panels(information_plane(information_rows(shift=-5)))] == [[], []]
+
+
+@pytest.mark.parametrize(
+    ("rows", "limit"),
+    [
+        (information_rows().assign(**{"mi.resolution": 0.45}), "1/(2r\u00b2) = 2.47"),
+        (information_rows().assign(**{"H(X)_eval": 2.4}), "H(X) = 2.40"),
+        (information_rows().drop(columns="H(X)_eval").assign(**{"ln n_eval": 2.5}), "ln n = 2.50"),
+        (information_rows(exact=False).assign(**{"ln n_eval": 2.5}), "ln n = 2.50"),
+        (information_rows(exact=False).drop(columns="ln n_eval"), None),
+    ],
+)
+def test_the_ceiling_is_the_lowest_limit_by_its_name(rows, limit):
+    found = [text for text in texts(panels(information_plane(rows))[0]) if not text.startswith("H(Y)")]
+    assert found == ([] if limit is None else [limit])
+
+
+@pytest.mark.parametrize("draw", [information_plane, information_planes, information_map, information_accuracy])
+def test_runs_measured_in_different_ways_are_not_put_together(draw):
+    rows = pd.concat([information_rows("0"), information_rows("1").assign(**{"mi.resolution": 0.5})])
+    with pytest.raises(ValueError, match=r"measured in different ways .*r = 0\.3.*r = 0\.5"):
+        draw(rows)
 
 
 def test_both_subsets_have_equal_limits():
@@ -137,7 +168,7 @@ def test_several_runs_are_a_mean_with_bars_to_the_extremes():
     assert legend.get_texts()[-1].get_text() == "bars: smallest to largest of 3 runs"
 
 
-@pytest.mark.parametrize("draw", [information_plane, information_planes, information_accuracy])
+@pytest.mark.parametrize("draw", [information_plane, information_planes, information_map, information_accuracy])
 def test_a_run_without_information_is_refused(draw):
     rows = information_rows()
     absent = rows.drop(columns=[name for name in rows if name.startswith(INFORMATION)])
@@ -147,35 +178,48 @@ def test_a_run_without_information_is_refused(draw):
             draw(refused)
 
 
-@pytest.mark.parametrize("draw", [information_plane, information_accuracy])
+@pytest.mark.parametrize("draw", [information_plane, information_map, information_accuracy])
 def test_another_subset_is_refused(draw):
     with pytest.raises(ValueError, match="subset 'test': allowed: train, eval"):
         draw(information_rows(), "test")
 
 
-@pytest.mark.parametrize("count", [1, 2, 5])
-def test_texts_stay_inside_the_figure(count):
+LONG = "nanda: " + ", ".join(f"optimizer.weight_decay_{number}=0.0{number}" for number in range(30)) + ", seed 1"
+
+
+@pytest.mark.parametrize("draw", [information_planes, information_map, information_accuracy])
+@pytest.mark.parametrize(("count", "title"), [(1, "run"), (1, LONG), (2, "run"), (5, LONG), (9, "run")])
+def test_texts_stay_inside_the_figure(draw, count, title):
     layers = tuple(f"layer {number}" for number in range(1, count + 1))
-    figure = information_planes(information_rows(layers=layers), noise="sigma = 0.1 x its deviation", title="run")
+    figure = draw(information_rows(layers=layers), title=title)
     figure.draw_without_rendering()
-    assert len([axes for axes in panels(figure) if axes.axison]) == 2 * count
-    labels = [label for axes in panels(figure) for label in (axes.xaxis.label, axes.yaxis.label, axes.title)]
-    for artist in [*figure.texts, *figure.legends, *labels]:
-        box = artist.get_window_extent()
+    drawn = [axes for axes in figure.axes if axes.axison]
+    labels = [label for axes in drawn for label in (axes.xaxis.label, axes.yaxis.label, axes.title)]
+    ticks = [tick for axes in drawn for tick in (*axes.get_xticklabels(), *axes.get_yticklabels())]
+    boxes = [
+        artist.get_window_extent()
+        for artist in [*figure.texts, *figure.legends, *labels, *ticks]
+        if not hasattr(artist, "get_text") or (artist.get_visible() and artist.get_text())
+    ]
+    for box in boxes:
         assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1
         assert figure.bbox.y0 <= box.y0 <= box.y1 <= figure.bbox.y1
+    (legend,) = figure.legends
+    under = [box for axes in drawn for box in [axes.get_tightbbox()] if box is not None]
+    assert legend.get_window_extent().y1 <= min(box.y0 for box in under)
+    assert max(box.y1 for box in under) <= figure.texts[0].get_window_extent().y0
 
 
 def test_information_beside_accuracy():
-    rows = information_rows().assign(**{"MI(L;a)_eval/layer 1": 0.7, "MI(L;a)_Errors_eval/layer 1": 0.1})
-    figure = information_accuracy(rows, marks={"train_step": 100, "test_step": None}, noise="noise", title="run")
+    rows = information_rows()
+    figure = information_accuracy(rows, marks={"train_step": 100, "test_step": None}, title="run")
     first, second, *right = figure.axes
     assert [axes.get_ylabel() for axes in (first, second)] == [f"{layer}\ninformation (nats)" for layer in LAYERS]
-    lines = heights(first)
-    np.testing.assert_allclose(lines["I(X;L)"], rows["MI(X;L)_eval/layer 1"])
-    np.testing.assert_allclose(lines["I(L;Y)"], rows["MI(L;Y)_eval/layer 1"])
-    assert set(lines["I(L;a)"]) == {0.7}
+    lines, named = heights(first), {"I(X;L)": "MI(X;L)", "I(L;Y)": "MI(L;Y)", "I(X;L|Y)": "MI(X;L|Y)"}
+    for label, quantity in {**named, "I(L;a)": "MI(L;a)", "I(L;b)": "MI(L;b)"}.items():
+        np.testing.assert_allclose(lines[label], rows[f"{quantity}_eval/layer 1"])
     assert set(lines["H(Y)"]) == {2.3}
+    assert first.get_ylim()[0] <= 0
     area = first.collections[0].get_paths()[0].get_extents()
     assert (area.y0, area.y1) == pytest.approx((lines["I(X;L)"].min() - 0.1, lines["I(X;L)"].max() + 0.1))
     for axes in right:
@@ -183,15 +227,29 @@ def test_information_beside_accuracy():
         np.testing.assert_allclose(found["train accuracy"], rows["Acc/train"])
         np.testing.assert_allclose(found["test accuracy"], rows["Acc/test"])
     assert [text.get_text() for text in first.texts] == ["fitted at step 100"]
-    assert figure.get_suptitle() == "run\ninformation of the held-out subset, noise"
-    named = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert named == ["I(X;L)", "I(L;Y)", "I(L;a)", "H(Y)", "train accuracy", "test accuracy"]
+    told = "information of the held-out subset, resolution r = 0.3: noise 0.3 x the layer's spread"
+    assert figure.get_suptitle() == f"run\n{told}"
+    names = ["I(X;L)", "I(X;L|Y)", "I(L;Y)", "I(L;a)", "I(L;b)", "H(Y)", "train accuracy", "test accuracy"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == names
+
+
+def test_a_ceiling_that_is_near_stands_beside_the_lines():
+    near = information_accuracy(information_rows().assign(**{"H(X)_eval": 2.4}))
+    assert set(heights(near.axes[0])["I(X;L) \u2264 H(X)"]) == {2.4}
+
+
+def test_regression_has_information_about_the_input_alone():
+    rows = information_rows()
+    rows = rows.drop(columns=[name for name in rows if str(name).startswith(("MI(L;", "MI(X;L|Y)", "H(Y)", "H(a)"))])
+    lines = heights(information_accuracy(rows).axes[0])
+    assert [label for label in lines if not label.startswith("_")] == ["I(X;L)"]
 
 
 def test_the_frames_stay_as_they_were():
     rows = information_rows().sample(frac=1, random_state=1)
     before = rows.copy(deep=True)
     information_planes(rows)
+    information_map(rows)
     information_accuracy(rows)
     pd.testing.assert_frame_equal(rows, before)
 
@@ -207,7 +265,7 @@ def test_a_film_of_130_points(tmp_path):
     assert path.stat().st_size < 500_000
     assert [file.name for file in path.parent.iterdir()] == ["plane.gif"]
     first, *others, last = frames(path)
-    assert len(others) == 58
+    assert len(others) == 38
     # The head moves upwards through the plane, so what differs fills most of its height.
     changed = np.flatnonzero((first != last).any(axis=(1, 2)))
     assert np.ptp(changed) > 0.5 * len(first)

@@ -51,6 +51,16 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_run_of_an_older_version_that_measured_otherwise_is_asked_all_the_same(runs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(runs / "mse", folder)
+    path = last_checkpoint(folder)
+    stored = torch.load(path, weights_only=True)
+    stored["config"]["mi"] = {"_target_": "grokplane.metrics.information.Information", "token_rows": 500}
+    torch.save(stored, path)
+    assert load(folder).step == 40
+
+
 def answers(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
     """The JSON objects that a call prints; stderr must stay empty."""
     assert main([*arguments, "--json"]) == 0

@@ -181,6 +181,7 @@ def test_sync_rebuilds_a_run_offline_with_its_figures(tmp_path):
     (tmp_path / "run" / "figures").mkdir()
     image.imsave(tmp_path / "run" / "figures" / "curves.png", [[0.0, 1.0]])
     Image.new("L", (8, 8)).save(tmp_path / "run" / "figures" / "plane.gif")
+    (tmp_path / "run" / "figures" / "curves.pdf").write_bytes(b"%PDF, which W&B does not show")
     done = python(
         tmp_path, "http://127.0.0.1:9", "-m", "grokplane.record.sync", str(tmp_path / "run"), "--mode=offline"
     )

@@ -41,7 +41,7 @@ CASES = [
     (("data.p=2", "data.train_fraction=0.2"), "data.train_fraction=0.2: ", "training subset of 4 questions empty"),
     (("data/split=label_holdout", "data.split.below=53"), "data.split.below=53: ", "leave labels"),
     (("data/split=nope",), "data/split=nope: ", "label_holdout, ordered, random"),
-    (("data.label_noise=0.0001",), "data.label_noise=0.0001: ", "842 training answers"),
+    (("experiment=peluche", "data.label_noise=0.0001"), "data.label_noise=0.0001: ", "842 training answers"),
     (("optimizer.betas=[0.9]",), "optimizer.betas=[0.9]: ", "list of 2"),
     (("model.hidden=[0]",), "model.hidden=[0]: ", "at least 1"),
     (("model.embedding=none",), "model.embedding=none: ", "sum, concat or onehot"),
@@ -62,9 +62,20 @@ CASES = [
     (("seed=${foo}",), "seed=${foo}: ", "a key that exists"),
     (("hydra.run.dri=x",), "hydra.run.dri=x: ", "unknown key"),
     (("mi=off", "mi.noise=0.2"), "mi.noise=0.2: ", "no key of this choice of mi"),
+    (("record.figure_format=[png,jpg]",), "record.figure_format=[png,jpg]: ", "png, pdf, svg"),
+    (("record.figure_format=[]",), "record.figure_format=[]: ", "one at least; allowed: png, pdf, svg"),
+    (("record.figure_format=pdf",), "record.figure_format=pdf: ", "must be a list"),
     (("hydra/launcher=nope",), "hydra/launcher=nope: ", "basic"),
     (("-m", "optimizer=glob(z*)"), "optimizer=glob(z*): ", "matches nothing"),
-    (("-m", "data.p=7,6", "data.operation=add,div"), "data.operation=div: ", "prime data.p, not 6"),
+    (
+        ("-m", "data/split=random", "data.p=7,6", "data.operation=add,div"),
+        "data.operation=div: ",
+        "prime data.p, not 6",
+    ),
+    (("data.operation=sub",), "data/split=unordered: ", "use data/split=random"),
+    (("data=permutations", "data/split=unordered"), "data/split=unordered: ", "use data/split=random"),
+    (("data=permutations", "grok.questions=unseen"), "grok.questions=unseen: ", "use test"),
+    (("grok.questions=on",), "grok.questions=", "test, unseen"),
 ]
 
 

@@ -161,12 +161,12 @@ def test_every_number_is_drawn_equally_often(total: int, count: int) -> None:
 
 def test_a_table_beyond_memory_is_refused_with_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "available_bytes", lambda: 2**34)
-    with pytest.raises(ConfigError, match=r"^data.equations=null: .*8587340257 rows would take 2\.1 TiB, .* 16\.0 GiB"):
+    with pytest.raises(ConfigError, match=r"^data.equations=null: .*8587340257 rows would take 2\.7 TiB, .* 16\.0 GiB"):
         Sums(SPLIT, p=97, operands=5, layout="equation").table(0)
-    monkeypatch.setattr(resources, "available_bytes", lambda: 2 * 3 * 4 * 8 * 1000)
-    with pytest.raises(ConfigError, match=r"^data.equations=null: .* 124\.8 KiB, .* 187\.5 KiB .* at most 1000$"):
+    monkeypatch.setattr(resources, "available_bytes", lambda: 2 * 4 * 4 * 8 * 1000)
+    with pytest.raises(ConfigError, match=r"^data.equations=null: .* 166\.4 KiB, .* 250\.0 KiB .* at most 1000$"):
         Sums(SPLIT, p=11).table(0)
-    with pytest.raises(ConfigError, match=r"^data.equations=1001: .*1001 rows would take 93\.8 KiB"):
+    with pytest.raises(ConfigError, match=r"^data.equations=1001: .*1001 rows would take 125\.1 KiB"):
         Sums(SPLIT, p=11, equations=1001).table(0)
     assert len(Sums(SPLIT, p=11, equations=1000).table(0).targets) == 1000
 

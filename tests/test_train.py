@@ -16,7 +16,6 @@ from builders import NEVER, finish, member, task, trained, training, weights
 from grokplane.data import OrderedSplit
 from grokplane.losses import MSE
 from grokplane.metrics import Information, Loss, Off, StepTime
-from grokplane.mi import KSG, Ross
 from grokplane.models import lookup
 from grokplane.models.mlp import MLP
 from grokplane.optim import SGD, Adam, AdamW, Cosine, RMSprop
@@ -265,7 +264,7 @@ def test_a_diverged_member_gets_no_marks():
 
 def test_threads_leave_a_core_to_the_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("grokplane.train.stack.cores", lambda: 3)
-    estimating = Information(input=KSG(), labels=Ross(), workers=2)
+    estimating = Information(workers=2)
     for mi, members, threads in ((Off(), 8, 3), (estimating, 8, 1), (Off(), 1, 1), (Off(), 2, 2)):
         Stack([member(seed=seed, mi=mi, train=training(threads=None)) for seed in range(members)])
         assert torch.get_num_threads() == threads

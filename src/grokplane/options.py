@@ -58,7 +58,7 @@ def option(
         help: one line for `--help`.
         above, below, at_least, at_most: bounds of a number, or of each number of a list.
         length: how many numbers a list must have.
-        choices: the names allowed, for a key that names something.
+        choices: the names allowed, for a key that names something, or one thing at least in a list.
         stackable: whether members of one stack may differ in this key.
     """
     bounds = {"above": above, "below": below, "at_least": at_least, "at_most": at_most}
@@ -101,8 +101,16 @@ def check_options(choice: Any, prefix: str = "") -> None:
             if _is_list(number):
                 raise ConfigError(key, value, "must be a list without lists in it")
             _check_number(key, value, number, metadata["bounds"])
-        if metadata["choices"] is not None and value not in metadata["choices"]:
-            raise ConfigError(key, value, one_of(str(value), metadata["choices"]))
+        if metadata["choices"] is not None:
+            _check_names(key, value, metadata["choices"])
+
+
+def _check_names(key: str, value: Any, names: Sequence[str]) -> None:
+    if _is_list(value) and not value:
+        raise ConfigError(key, value, f"must name one at least; allowed: {', '.join(names)}")
+    for name in value if _is_list(value) else [value]:
+        if name not in names:
+            raise ConfigError(key, value, one_of(str(name), names))
 
 
 def _is_list(value: object) -> bool:

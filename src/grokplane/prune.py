@@ -6,16 +6,19 @@ import csv
 import io
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from grokplane.app.errors import Refused
 from grokplane.app.pruning import TOLERANCE, Pruned, prune, sparsities
 from grokplane.app.trained import Parser, Trained, at_least, format_table, load, run_command
 from grokplane.files import write_text
+from grokplane.record import overrides
+from grokplane.record.options import FORMATS
 from grokplane.record.recorder import PRUNED
 from grokplane.strict_json import to_json
 
-TABLE, FIGURE = PRUNED, "figures/prune.png"
+TABLE, FIGURES, FIGURE = PRUNED, "figures", "prune"
 STEPS = 41
 DESCRIPTION = """\
 Accuracy of a finished run's network against sparsity, by its last checkpoint: the weights that are smallest in size,
@@ -23,7 +26,7 @@ over all layers together (global magnitude pruning), are set to zero, with no tr
 matrices, embeddings included; biases and layer norms are kept. Accuracy is told apart for the run's own training
 subset (with its label noise, if it has any) and for its own held-out subset, which training has never seen."""
 EPILOG = f"""\
-Writes {TABLE} and {FIGURE} into the run's folder.
+Writes {TABLE} and {FIGURES}/{FIGURE}.png into the run's folder, or the formats of the run's record.figure_format.
 
 example:
   python -m grokplane.prune outputs/default/2025-01-31_12-00-00-000000 --layers "layer 1" "layer 2"
@@ -50,11 +53,11 @@ def _main(argv: Sequence[str]) -> None:
         print(run.note, file=sys.stderr)
     print(to_json(_object(run, found)) if options.json else _text(run, found))
     try:
-        _write(run, found)
+        figures = _write(run, found)
     except OSError as error:
-        raise Refused(f"RUN={run.folder}: {TABLE} and {FIGURE} cannot be written there ({error})") from error
+        raise Refused(f"RUN={run.folder}: {TABLE} and {FIGURES}/ cannot be written there ({error})") from error
     if not options.json:
-        print(f"table: {run.folder / TABLE}, figure: {run.folder / FIGURE}")
+        print(f"table: {run.folder / TABLE}, figure: {', '.join(map(str, figures))}")
 
 
 def _text(run: Trained, found: Pruned) -> str:
@@ -95,7 +98,8 @@ def _object(run: Trained, found: Pruned) -> dict[str, Any]:
     }
 
 
-def _write(run: Trained, found: Pruned) -> None:
+def _write(run: Trained, found: Pruned) -> list[Path]:
+    """Write the table and the figure; the figure's files."""
     import pandas
 
     from grokplane import plot
@@ -105,9 +109,14 @@ def _write(run: Trained, found: Pruned) -> None:
     writer.writeheader()
     writer.writerows(found.levels)
     write_text(run.folder / TABLE, text.getvalue())
-    title = f"{run.state['config']['name']}, step {run.step:,}: {found.weights:,} weights, pruned by size"
+    config = run.state["config"]
+    title = f"{plot.about(config, None, overrides(run.folder)).title}\n"
+    title += f"{found.weights:,} weights of step {run.step:,}, pruned by size"
     rows, kept = pandas.DataFrame(found.levels), found.kept["sparsity"]
-    plot.save(plot.prune(rows, kept=kept, tolerance=TOLERANCE, title=title), run.folder / FIGURE)
+    figure = plot.prune(rows, kept=kept, tolerance=TOLERANCE, title=title)
+    # A checkpoint of an earlier version has no such key.
+    formats = config["record"].get("figure_format", FORMATS[:1])
+    return plot.save_all(figure, run.folder / FIGURES, FIGURE, formats)
 
 
 if __name__ == "__main__":

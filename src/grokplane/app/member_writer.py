@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grokplane.record import Recorder
+from grokplane.record import Recorder, overrides
 from grokplane.record.rows import METRICS, read_rows
+from grokplane.strict_json import flatten
 from grokplane.train import GrokMarks, Point, Stack
 
 if TYPE_CHECKING:
@@ -18,13 +19,14 @@ log = logging.getLogger(__name__)
 
 
 def grok_summary(stack: Stack, number: int, marks: GrokMarks | None = None) -> dict[str, Any]:
-    """One member's marks, by default its present ones, and the threshold that they used, as summary.json holds them."""
+    """One member's marks, by default its present ones, and what they were made by, as summary.json holds them."""
     marks = marks or stack.marks[number]
     return {
         "train_step": marks.train_step,
         "test_step": marks.test_step,
         "delay": marks.delay,
         "threshold": stack.members[number].grok.threshold,
+        "questions": stack.members[number].grok.questions,
     }
 
 
@@ -81,31 +83,31 @@ class MemberWriter:
         """Draw the run's figures from what was recorded; a picture that fails must not fail the run."""
         if not self._config["record"]["figures"]:
             return
-        folder = self._recorder.folder
+        folder, config = self._recorder.folder, flatten(self._config)
         try:
             from grokplane import plot
 
-            rows = _drawn(folder, plot.READS)
-            about = plot.about(self._config, grok_summary(self._stack, self._number))
+            rows = _drawn(folder, plot.READS, {key: config[key] for key in plot.KEYS if key in config})
+            about = plot.about(config, grok_summary(self._stack, self._number), overrides(folder))
         except Exception:
             log.warning("figures/ could not be drawn", exc_info=True)
             return
         for picture in plot.pictures(rows):
-            path = folder / "figures" / picture.file
             try:
-                picture.write(rows, about, path)
+                paths = picture.write(rows, about, folder / "figures", config["record.figure_format"])
             except Exception:
-                log.warning("figures/%s could not be drawn", picture.file, exc_info=True)
+                log.warning("figures/%s could not be drawn", picture.name, exc_info=True)
             else:
-                self._recorder.image(path)
+                for path in paths:
+                    self._recorder.image(path)
 
 
-def _drawn(folder: Path, prefixes: tuple[str, ...]) -> DataFrame:
-    """What figures show of a run's rows: reading more would cost memory that grows with the run."""
+def _drawn(folder: Path, prefixes: tuple[str, ...], config: Mapping[str, Any]) -> DataFrame:
+    """What figures show of a run's rows and config: reading more would cost memory that grows with the run."""
     import pandas
 
     rows = (
         {name: value for name, value in row.items() if name == "step" or name.startswith(prefixes)}
         for row in read_rows(folder / METRICS)
     )
-    return pandas.DataFrame(rows).assign(run=folder.name)
+    return pandas.DataFrame(rows).assign(run=folder.name, **config)

@@ -10,10 +10,14 @@ from typing import Any
 def report(folder: Path, summary: Mapping[str, Any]) -> str:
     """Where the run lies, when it fitted the training set, when it generalised."""
     folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    held_out = {"test": "held-out set", "unseen": "held-out questions without a mirror in training"}
     lines = [
         ("run", f"{folder} ({summary['status']} at step {summary['steps']:,})"),
         ("fitted", _mark(summary["grok"], "train", "training set")),
-        ("generalised", _mark(summary["grok"], "test", "held-out set") + _delay(summary["grok"])),
+        (
+            "generalised",
+            _mark(summary["grok"], "test", held_out[summary["grok"]["questions"]]) + _delay(summary["grok"]),
+        ),
         ("last", _last(summary["last"])),
     ]
     if summary["diverged"] is not None:

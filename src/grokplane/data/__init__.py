@@ -8,7 +8,7 @@ from grokplane.data.modular import Modular
 from grokplane.data.operations import OPERATIONS, Operation
 from grokplane.data.parity import Parity
 from grokplane.data.permutations import Permutations
-from grokplane.data.splits import LabelHoldout, OrderedSplit, RandomSplit
+from grokplane.data.splits import LabelHoldout, OrderedSplit, RandomSplit, UnorderedSplit
 from grokplane.data.stacked import StackedExamples, StackedSubset, stack
 from grokplane.data.sums import Sums
 from grokplane.data.table import Examples, Table, Task
@@ -38,6 +38,7 @@ __all__ = [
     "Table",
     "Task",
     "TeacherStudent",
+    "UnorderedSplit",
     "WithReplacement",
     "stack",
 ]

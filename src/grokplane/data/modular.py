@@ -9,6 +9,7 @@ from torch import Tensor
 
 from grokplane.data import questions
 from grokplane.data.layouts import LAYOUTS
+from grokplane.data.mirrors import mirror_classes
 from grokplane.data.operations import OPERATIONS, is_prime
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
@@ -21,11 +22,11 @@ GROUP = "data"
 class Modular(SplitTask):
     """All pairs of residues modulo p under one operation; the classes are the tokens of the layout."""
 
-    split: Any = option(help="which pairs train: data/split=random, label_holdout or ordered")
+    split: Any = option(help="which pairs train: data/split=unordered, random, label_holdout or ordered")
     p: int = option(53, "modulus", at_least=2, at_most=2_000)
     operation: str = option("add", "what is done to the two operands", choices=OPERATIONS, stackable=True)
     layout: str = option("operands", "tokens of a question: a b, a op b =, or (equals) a b =", choices=LAYOUTS)
-    train_fraction: float | None = option(0.3, "share of the pairs that trains", above=0, below=1, stackable=True)
+    train_fraction: float | None = option(0.6, "share of the pairs that trains", above=0, below=1, stackable=True)
     label_noise: float = option(
         0.0, "training answers replaced: a fraction below 1, a number from 1 on", at_least=0, stackable=True
     )
@@ -41,9 +42,10 @@ class Modular(SplitTask):
             raise ConfigError("data.operation", self.operation, f"needs a prime data.p, not {self.p}")
         x, y = operation.operands(self.p)
         vocabulary = self.p + layout.symbols
-        inputs = layout.write(torch.stack([x, y], 1), self.p)
+        operands = torch.stack([x, y], 1)
         answers, fixed = operation.answer(x, y, self.p, seed), layout.fixed(2, self.p)
-        return Table(inputs, answers, vocabulary, outputs=vocabulary, fixed=fixed)
+        inputs, mirrors = layout.write(operands, self.p), mirror_classes(operands, answers)
+        return Table(inputs, answers, vocabulary, outputs=vocabulary, fixed=fixed, mirrors=mirrors)
 
     def ask(self, operands: Sequence[str]) -> Tensor:
         """The question of two residues, tokens [L] int64; ConfigError for what is no such pair."""

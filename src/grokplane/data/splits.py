@@ -29,6 +29,36 @@ class RandomSplit:
 
 
 @dataclass(frozen=True)
+class UnorderedSplit:
+    """A random fraction trains, and mirrored questions (a, b) and (b, a) stay on one side.
+
+    The classes of mirrored questions are put in random order and the first ones train: so many that their questions
+    come as near to the fraction as whole classes allow, at least one on each side; of two numbers as near, the larger.
+    With pairs that is the number of RandomSplit or one more. With one seed a smaller fraction is part of a larger one.
+    """
+
+    def __call__(self, table: Table, fraction: float | None, seed: int) -> tuple[Tensor, Tensor]:
+        """Rows (train [n], test [m]); errors as for RandomSplit.
+
+        Raises:
+            ConfigError: a table on which the order of operands matters, or with one class alone.
+        """
+        if table.mirrors is None:
+            allowed = "needs operands that can change places, and here answers depend on their order"
+            raise ConfigError("data/split", "unordered", f"{allowed}; use data/split=random")
+        wanted = train_count(len(table.targets), fraction)
+        _, classes, sizes = table.mirrors.unique(return_inverse=True, return_counts=True)
+        order = torch.randperm(len(sizes), generator=generator(seed, "split"))
+        cuts = sizes[order].cumsum(0)[:-1].flip(0)  # the larger of two as near comes first
+        if len(cuts) == 0:
+            allowed = "needs questions that do not all mirror each other; use data/split=random"
+            raise ConfigError("data/split", "unordered", allowed)
+        count = int(cuts[(cuts - wanted).abs().argmin()])
+        rows = order.argsort()[classes].argsort(stable=True)
+        return rows[:count], rows[count:]
+
+
+@dataclass(frozen=True)
 class OrderedSplit:
     """The first fraction in the table's order trains (by first operand, then second), the rest is held out."""
 
@@ -99,4 +129,4 @@ def train_count(total: int, fraction: float | None, held_out: int = 0) -> int:
     return count
 
 
-CHOICES = {"random": RandomSplit, "label_holdout": LabelHoldout, "ordered": OrderedSplit}
+CHOICES = {"random": RandomSplit, "unordered": UnorderedSplit, "label_holdout": LabelHoldout, "ordered": OrderedSplit}

@@ -10,6 +10,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from grokplane.data.mirrors import unseen
 from grokplane.data.table import Examples
 
 
@@ -78,6 +79,9 @@ class StackedExamples:
         tolerance: regression: squared error below which an answer counts as right; None: class labels.
         fixed: tokens by position that no question is without.
         population: see `Table`; of the first member's table.
+        mirrored: whether each member's table has mirrored questions, see `Table.mirrors`.
+        unseen: which held-out questions have no mirror in training [E, m], bool, padding included (mask it); none of a
+            member without mirrored questions.
     """
 
     train: StackedSubset
@@ -87,7 +91,9 @@ class StackedExamples:
     outputs: int
     tolerance: float | None
     fixed: Mapping[int, int]
-    population: Callable[[], Tensor] | None = None
+    population: Callable[[], Tensor] | None
+    mirrored: Sequence[bool]
+    unseen: Tensor
 
     @property
     def nbytes(self) -> int:
@@ -117,7 +123,16 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
     table = examples[0].table
     shape = table.inputs.shape[1:]
     return StackedExamples(
-        train, test, shape, table.vocabulary, table.outputs, table.tolerance, table.fixed, table.population
+        train,
+        test,
+        shape,
+        table.vocabulary,
+        table.outputs,
+        table.tolerance,
+        table.fixed,
+        table.population,
+        mirrored=[one.table.mirrors is not None for one in examples],
+        unseen=_padded([unseen(one) for one in examples]).to(device),
     )
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from grokplane.data import draws, questions
 from grokplane.data.layouts import LAYOUTS
+from grokplane.data.mirrors import mirror_classes
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
 from grokplane.options import ConfigError, option
@@ -16,14 +17,14 @@ from grokplane.random import numpy_generator
 from grokplane.resources import check_fits
 
 GROUP = "data"
-MAKING = 3  # memory that the table takes while it is made, measured, in its own size
+MAKING = 4  # memory that the table takes while it is made, measured, in its own size
 
 
 @dataclass(frozen=True)
 class Sums(SplitTask):
     """Sums of `operands` residues modulo p, all p^K or some of them; the classes are the tokens of the layout."""
 
-    split: Any = option(help="which equations train: data/split=random, label_holdout or ordered")
+    split: Any = option(help="which equations train: data/split=random, unordered, label_holdout or ordered")
     p: int = option(31, "modulus", at_least=2, at_most=2_000)
     operands: int = option(3, "how many residues are added", at_least=2, at_most=5)
     equations: int | None = option(
@@ -49,7 +50,9 @@ class Sums(SplitTask):
         digits = self._numbers(seed, len(residues))[:, None] // places % len(residues)
         operands, vocabulary = residues[digits], self.p + layout.symbols
         inputs, fixed = layout.write(operands, self.p), layout.fixed(self.operands, self.p)
-        return Table(inputs, operands.sum(1) % self.p, vocabulary, outputs=vocabulary, fixed=fixed)
+        answers = operands.sum(1) % self.p
+        mirrors = mirror_classes(operands, answers)
+        return Table(inputs, answers, vocabulary, outputs=vocabulary, fixed=fixed, mirrors=mirrors)
 
     def operand_set(self, seed: int) -> Tensor:
         """The residues that are added, ascending int64: all p, or the subset A that the seed draws.

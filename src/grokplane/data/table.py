@@ -22,6 +22,8 @@ class Table:
             labels.
         fixed: tokens by position that no question is without, whatever its operands (`op`, `=`).
         population: gives all inputs [M, ...] of the set that a drawn table is a part of; None: the table is the set.
+        mirrors: numbers [N] int64 that questions share which are the same up to the order of interchangeable operands;
+            None: the order of operands matters, or there are none.
     """
 
     inputs: Tensor
@@ -31,6 +33,7 @@ class Table:
     tolerance: float | None = None
     fixed: Mapping[int, int] = field(default_factory=dict)
     population: Callable[[], Tensor] | None = None
+    mirrors: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

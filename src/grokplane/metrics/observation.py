@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -91,6 +91,8 @@ class Observation:
             filter, in the same form as `parameters`; called at most once.
         compute_noiseless: gives the layers of both subsets, by name, as they are without the model's own noise.
         seconds_per_step: wall time of a step since the last log point; None at the first one.
+        unseen: which held-out points are questions without a mirror in training [E, n], bool, padding included; none of
+            a member whose task has no mirrored questions. None: no member's has.
     """
 
     step: int
@@ -102,6 +104,7 @@ class Observation:
     compute_gradients: Callable[[], Mapping[str, Mapping[str, Tensor]]]
     compute_noiseless: Callable[[], Mapping[str, Mapping[str, LayerOutput]]]
     seconds_per_step: float | None = None
+    unseen: Tensor | None = None
 
     @cached_property
     def gradients(self) -> Mapping[str, Mapping[str, Tensor]]:
@@ -121,6 +124,13 @@ class Observation:
     def splits(self) -> dict[str, Subset]:
         """The two subsets under the names that losses and accuracies carry: train, test."""
         return {"train": self.train, "test": self.eval}
+
+    @property
+    def scored(self) -> dict[str, Subset]:
+        """`splits`, and where there are mirrored questions `unseen`: the held-out ones without a mirror in training."""
+        if self.unseen is None:
+            return self.splits
+        return self.splits | {"unseen": replace(self.eval, mask=self.eval.mask & self.unseen)}
 
 
 class Metric(Protocol):

@@ -4,14 +4,19 @@ from grokplane.plot.accuracy import information_accuracy
 from grokplane.plot.animation import plane_animation
 from grokplane.plot.bands import mean_and_band
 from grokplane.plot.curves import curves
+from grokplane.plot.information import has_information
+from grokplane.plot.map import has_map, information_map
+from grokplane.plot.measured import KEYS, measured
 from grokplane.plot.norms import weight_norms
-from grokplane.plot.pictures import PICTURES, READS, About, Picture, about, noise, pictures
+from grokplane.plot.pictures import PICTURES, READS, Picture, pictures
 from grokplane.plot.plane import information_plane, information_planes
 from grokplane.plot.prune import prune
-from grokplane.plot.save import save
+from grokplane.plot.save import save, save_all
 from grokplane.plot.sweeps import classify, landscape, phase, spread, sweep_figure
+from grokplane.plot.titles import About, about
 
 __all__ = [
+    "KEYS",
     "PICTURES",
     "READS",
     "About",
@@ -19,17 +24,21 @@ __all__ = [
     "about",
     "classify",
     "curves",
+    "has_information",
+    "has_map",
     "information_accuracy",
+    "information_map",
     "information_plane",
     "information_planes",
     "landscape",
     "mean_and_band",
-    "noise",
+    "measured",
     "phase",
     "pictures",
     "plane_animation",
     "prune",
     "save",
+    "save_all",
     "spread",
     "sweep_figure",
     "weight_norms",

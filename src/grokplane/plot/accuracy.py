@@ -7,22 +7,28 @@ from typing import TYPE_CHECKING
 
 from grokplane.plot import style
 from grokplane.plot.bands import line_with_band, over_runs
-from grokplane.plot.information import INPUT, LABEL, SUBSETS, column, constant, information_layers
+from grokplane.plot.grid import Margins, grid, legend_below, legend_height
+from grokplane.plot.information import INPUT, LABEL, SUBSETS, Limit, ceiling, column, constant, information_layers
+from grokplane.plot.measured import frame_measured
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, PANEL_HEIGHT, MARGIN = 9.0, 2.5, 1.3  # inches
-QUANTITIES = {
-    INPUT: ("I(X;L)", style.GREEN),
-    LABEL: ("I(L;Y)", style.PURPLE),
-    "MI(L;a)": ("I(L;a)", style.ORANGE),
-    "MI(L;b)": ("I(L;b)", style.SKY),
+PANEL = (7.2, 2.2)  # inches
+DASHED, DOTTED = (0, (5, 2)), (0, (1, 1))
+# Where two of them are one line (operands that are interchangeable), the dashed one lets the other be seen.
+QUANTITIES: dict[str, tuple[str, str, style.LineStyle]] = {
+    INPUT: ("I(X;L)", style.GREEN, "-"),
+    "MI(X;L|Y)": ("I(X;L|Y)", style.GREEN, DASHED),
+    LABEL: ("I(L;Y)", style.PURPLE, "-"),
+    "MI(L;a)": ("I(L;a)", style.ORANGE, "-"),
+    "MI(L;b)": ("I(L;b)", style.SKY, DASHED),
 }
 ACCURACY = {"Acc/train": ("train accuracy", style.TRAIN), "Acc/test": ("test accuracy", style.TEST)}
-DOTTED = (0, (1, 1))
+LEGEND_COLUMNS = 5
+NEAR = 1.2  # of the axis' upper end: how far off a ceiling is still shown
 
 
 def information_accuracy(
@@ -30,7 +36,6 @@ def information_accuracy(
     subset: str = "eval",
     *,
     marks: Mapping[str, int | None] | None = None,
-    noise: str | None = None,
     title: str = "",
 ) -> Figure:
     """Mutual information in nats (left axis) and accuracy (right) against the step (log), a panel a layer.
@@ -39,33 +44,33 @@ def information_accuracy(
     the smallest to the largest. H(Y) is a thin level line. What is not finite is a gap.
 
     Args:
-        rows: as for `information_plane`; also `Acc/train`, `Acc/test`, and `MI(L;a)_..`, `MI(L;b)_..` if there are any.
+        rows: as for `information_plane`, but I(L;Y) may be missing; also `Acc/train`, `Acc/test` and, if there are any,
+            `MI(X;L|Y)_..`, `MI(L;a)_..` and `MI(L;b)_..`.
         subset: whose information: `train` or `eval` (held out).
         marks: as for `curves`.
-        noise: the noise that makes the information finite, in words; stands in the title.
-        title: stands above the panels, as it is.
+        title: stands above the panels.
 
     Raises:
-        ValueError: for another subset, and for a run that recorded no mutual information.
+        ValueError: as for `information_plane`.
     """
-    from matplotlib.figure import Figure
-
-    layers = information_layers(rows, (subset,))
-    figure = Figure(figsize=(WIDTH, MARGIN + PANEL_HEIGHT * len(layers)), layout="constrained")
-    grid = figure.subplots(len(layers), 1, sharex=True, squeeze=False)[:, 0]
-    style.step_axis(grid[0], max([1, *rows["step"]]))
-    for axes, layer in zip(grid, layers, strict=True):
-        _panel(axes, rows, subset, layer)
+    layers = information_layers(rows, (subset,), (INPUT,))
+    words, resolution = frame_measured(rows)
+    head = [title, ", ".join(part for part in (f"information of the {SUBSETS[subset]}", words) if part)]
+    margins = Margins(0.95, 0.8, 0.6 + legend_height(2 * LEGEND_COLUMNS, LEGEND_COLUMNS), 0.42, down=0.16)
+    frame = grid(len(layers), 1, PANEL, margins, head, share_x=True)
+    column = frame.panels[:, 0]
+    style.step_axis(column[0], max([1, *rows["step"]]))
+    for axes, layer in zip(column, layers, strict=True):
+        _panel(axes, rows, subset, layer, ceiling(rows, subset, resolution))
         style.mark_lines(axes, marks or {})
-    style.mark_labels(grid[0], marks or {})
-    style.step_label(grid[-1])
-    _legend(figure)
-    head = [title, f"information of the {SUBSETS[subset]}" + (f", {noise}" if noise else "")]
-    figure.suptitle("\n".join(line for line in head if line), fontsize=style.FONT + 2, parse_math=False)
-    return figure
+    style.mark_labels(column[0], marks or {})
+    column[-1].tick_params(labelbottom=True)
+    style.step_label(column[-1])
+    _legend(frame.figure)
+    return frame.figure
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, subset: str, layer: str) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, subset: str, layer: str, limit: Limit) -> None:
     right = axes.twinx()
     for name, (label, color) in ACCURACY.items():
         if name in rows:
@@ -74,19 +79,23 @@ def _panel(axes: Axes, rows: pd.DataFrame, subset: str, layer: str) -> None:
     right.set_ylabel("accuracy", fontsize=style.FONT + 1)
     right.tick_params(labelsize=style.FONT)
     right.spines["top"].set_visible(False)
-    for quantity, (label, color) in QUANTITIES.items():
+    for quantity in QUANTITIES:
         if column(quantity, subset, layer) in rows:
-            _information(axes, rows, quantity, subset, layer, color=color, label=label)
+            _information(axes, rows, quantity, subset, layer)
     style.plain(axes, f"{layer}\ninformation (nats)")
-    style.level_line(axes, constant(rows, f"H(Y)_{subset}"), "H(Y)")
+    axes.set_ylim(min(0.0, axes.get_ylim()[0]))
+    entropy = constant(rows, f"H(Y)_{subset}")
+    if entropy == entropy:  # known
+        style.level_line(axes, entropy, "H(Y)")
+    if limit.nats < NEAR * axes.get_ylim()[1]:
+        axes.axhline(limit.nats, color=style.GREY, linestyle=DASHED, linewidth=1, label=f"I(X;L) \u2264 {limit.name}")
 
 
-def _information(
-    axes: Axes, rows: pd.DataFrame, quantity: str, subset: str, layer: str, *, color: str, label: str
-) -> None:
+def _information(axes: Axes, rows: pd.DataFrame, quantity: str, subset: str, layer: str) -> None:
     """One quantity's line, with its error as an area."""
+    label, color, linestyle = QUANTITIES[quantity]
     band = over_runs(rows, column(quantity, subset, layer))
-    line_with_band(axes, band, color=color, label=label)
+    line_with_band(axes, band, color=color, label=label, linestyle=linestyle)
     errors = column(f"{quantity}_Errors", subset, layer)
     if errors in rows and not band.several:
         error = over_runs(rows, errors).mean
@@ -99,14 +108,4 @@ def _legend(figure: Figure) -> None:
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    columns = len(entries) if len(entries) <= 5 else 4
-    legend = figure.legend(
-        entries.values(),
-        entries.keys(),
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
-        fontsize=style.FONT,
-    )
-    for line in legend.get_lines():
-        line.set_marker("")
+    legend_below(figure, list(entries.values()), list(entries), min(len(entries), LEGEND_COLUMNS))

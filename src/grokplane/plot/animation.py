@@ -17,15 +17,13 @@ if TYPE_CHECKING:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-FRAMES, FRAME_MS, LAST_MS = 60, 120, 2500
+FRAMES, FRAME_MS, LAST_MS = 40, 150, 2500
 DPI = 80
 COLORS = 128
 
 
-def plane_animation(
-    rows: pd.DataFrame, path: Path, subset: str = "eval", *, noise: str | None = None, title: str = ""
-) -> None:
-    """Write `information_plane` as a GIF: a frame a log point (60 at most, evenly chosen), the way so far behind it.
+def plane_animation(rows: pd.DataFrame, path: Path, subset: str = "eval", *, title: str = "") -> None:
+    """Write `information_plane` as a GIF: a frame a log point (40 at most, evenly chosen), the way so far behind it.
 
     The file appears at `path` whole or not at all. What takes more than two seconds shows its progress on a terminal.
 
@@ -36,7 +34,7 @@ def plane_animation(
     from PIL import Image
     from tqdm import tqdm
 
-    planes = empty_planes(rows, (subset,), noise=noise, title=title)
+    planes = empty_planes(rows, (subset,), title=title)
     planes.figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(planes.figure)
     steps = _chosen(planes)
@@ -60,27 +58,27 @@ def _chosen(planes: Planes) -> np.ndarray:
 
 
 def _frames(canvas: FigureCanvasAgg, planes: Planes, steps: Any) -> Iterator[Image.Image]:
-    """One picture a step; what does not change is drawn once."""
+    """One picture a step; what stays from then on is drawn once."""
     import numpy as np
     from PIL import Image
 
-    # It has its room in the layout, but is drawn frame by frame.
-    clock = planes.figure.supxlabel(f"step {planes.last_step:,}", fontsize=style.FONT + 2, animated=True)
+    look = {"ha": "center", "va": "bottom", "fontsize": style.FONT + 2, "animated": True}
+    clock = planes.figure.text(0.5, 0.02, "", **look)
     for panel in planes.panels:
         if np.isfinite(panel.path.x).any():
             mark(panel, 0, START, planes.last_step)
     canvas.draw()
-    # A layout that moved from frame to frame would make every pixel new.
-    planes.figure.set_layout_engine("none")
-    background = canvas.copy_from_bbox(planes.figure.bbox)
     moving = [_Moving(panel, planes.last_step) for panel in planes.panels]
     for step in steps:
-        canvas.restore_region(background)
+        for one in moving:
+            one.go_on(int(step))
+        behind = canvas.copy_from_bbox(planes.figure.bbox)
         clock.set_text(f"step {step:,}")
         planes.figure.draw_artist(clock)
         for one in moving:
-            one.draw(int(step))
+            one.draw_head()
         yield Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+        canvas.restore_region(behind)
 
 
 class _Moving:
@@ -91,25 +89,33 @@ class _Moving:
 
         self._axes, self._path = panel.axes, panel.path
         self._colors, self._norm = style.step_colors(last_step)
+        self._count = 0
         look = {"cmap": self._colors, "norm": self._norm, "animated": True}
         self._way = LineCollection([], linewidths=1.6, **look)
         self._axes.add_collection(self._way, autolim=False)
         self._dots = self._axes.scatter([], [], s=14, c=[], linewidths=0, **look)
         (self._head,) = self._axes.plot([], [], **END, animated=True)
 
-    def draw(self, step: int) -> None:
-        """Draw what happened up to a step, on what is already on the canvas."""
+    def go_on(self, step: int) -> None:
+        """Add what happened up to a step to the way that is on the canvas."""
+        import numpy as np
+
+        path, count = self._path, int(np.searchsorted(self._path.steps, step, side="right"))
+        new = slice(max(0, self._count - 1), count)
+        points, self._count = np.stack([path.x[new], path.y[new]], -1), count
+        self._way.set_segments(list(np.stack([points[:-1], points[1:]], 1)))
+        self._way.set_array(path.steps[new][1:])
+        self._dots.set_offsets(points)
+        self._dots.set_array(path.steps[new])
+        for artist in (self._way, self._dots):
+            self._axes.draw_artist(artist)
+
+    def draw_head(self) -> None:
+        """Draw the star on the last point so far that has values."""
         import numpy as np
 
         path = self._path
-        count = int(np.searchsorted(path.steps, step, side="right"))
-        points = np.stack([path.x[:count], path.y[:count]], -1)
-        self._way.set_segments(list(np.stack([points[:-1], points[1:]], 1)))
-        self._way.set_array(path.steps[1:count])
-        self._dots.set_offsets(points)
-        self._dots.set_array(path.steps[:count])
-        known = np.flatnonzero(np.isfinite(points[:, 0]))[-1:]
-        self._head.set_data(points[known, 0], points[known, 1])
+        known = np.flatnonzero(np.isfinite(path.x[: self._count]))[-1:]
+        self._head.set_data(path.x[known], path.y[known])
         self._head.set(color=self._colors(self._norm(path.steps[known[0]] if known.size else 0)))
-        for artist in (self._way, self._dots, self._head):
-            self._axes.draw_artist(artist)
+        self._axes.draw_artist(self._head)

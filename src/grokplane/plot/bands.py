@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from grokplane.plot import style
+from grokplane.plot.headings import heading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,7 +106,7 @@ def mean_and_band(
         frames: the runs (seeds) of one setting, column `run`; or several settings by the names that the legend gives
             them.
         metric: a column, or several.
-        title: stands above the panels, as it is.
+        title: stands above the panels.
 
     Raises:
         ValueError: if a setting has no such column.
@@ -121,7 +122,7 @@ def mean_and_band(
     for axes, name in zip(grid, metrics, strict=True):
         _panel(axes, settings, name)
     style.step_label(grid[-1])
-    figure.suptitle(title, fontsize=style.FONT + 2, parse_math=False)
+    heading(figure, title)
     return figure
 
 

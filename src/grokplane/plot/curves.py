@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from grokplane.plot import style
+from grokplane.plot.headings import heading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,7 +62,7 @@ def curves(
         marks: `train_step` (fitted) and `test_step` (generalised), drawn where they are not None; other keys are
             passed over, so that the `grok` of a summary will do.
         threshold: the accuracy that the marks stand for, drawn as a thin line.
-        title: stands above the panels, as it is.
+        title: stands above the panels.
 
     Returns:
         The figure, not bound to any screen; `save` writes it.
@@ -79,7 +80,7 @@ def curves(
         style.note(grid[0], "neither accuracy nor loss nor weight norms were recorded")
     style.mark_labels(grid[0], marks or {})
     style.step_label(grid[-1])
-    figure.suptitle(title, fontsize=style.FONT + 2, parse_math=False)
+    heading(figure, title)
     return figure
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from grokplane.plot import style
 from grokplane.plot.cells import Cells, medians
+from grokplane.plot.headings import heading
 from grokplane.plot.regions import REGIONS, Outcome
 from grokplane.plot.scales import Scale, scale
 
@@ -74,7 +75,7 @@ def panels(over: Plane, title: str) -> tuple[Figure, Sequence[Axes]]:
         axes.tick_params(labelsize=style.FONT)
         axes.spines[["top", "right"]].set_visible(False)
     pair[1].set_ylabel("")
-    figure.suptitle(title, fontsize=style.FONT + 2, parse_math=False)
+    heading(figure, title)
     return figure, pair
 
 

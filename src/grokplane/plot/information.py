@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from grokplane.plot.bands import over_runs
+from grokplane.plot.measured import frame_measured
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
 INPUT, LABEL = "MI(X;L)", "MI(L;Y)"
 SUBSETS = {"train": "training subset", "eval": "held-out subset"}
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a quantity cannot exceed: nats, NaN where nothing is known, and the limit's name."""
+
+    nats: float
+    name: str
 
 
 @dataclass(frozen=True)
@@ -28,8 +37,8 @@ class Trajectory:
         x_error: [2, points], how far below and above x the error bar reaches: the error logged with the value; with
             several runs, to the smallest and the largest of them. NaN where unknown.
         y_error: the same of y.
-        entropy: H(Y) of the subset in nats, which no I(L;Y) exceeds; NaN if it was not logged.
-        log_points: ln n, which no estimate from n points can tell from infinity; NaN if it was not logged.
+        entropy: H(Y) of the subset, which no I(L;Y) exceeds.
+        ceiling: what no I(X;L) exceeds, see `ceiling`.
     """
 
     layer: str
@@ -39,13 +48,32 @@ class Trajectory:
     y: np.ndarray
     x_error: np.ndarray
     y_error: np.ndarray
-    entropy: float
-    log_points: float
+    entropy: Limit
+    ceiling: Limit
 
 
 def column(quantity: str, subset: str, layer: str) -> str:
     """The column of a quantity such as `MI(X;L)` or `MI(X;L)_Errors`."""
     return f"{quantity}_{subset}/{layer}"
+
+
+def level_columns(rows: pd.DataFrame, quantity: str, subset: str, layer: str, own: float) -> dict[float, str]:
+    """The columns of a quantity by the resolution r at which it was measured, ascending.
+
+    Args:
+        rows: a frame.
+        quantity, subset, layer: as for `column`.
+        own: the resolution of the plane, whose columns do not name it; NaN: unknown, they are left out.
+    """
+    import math
+
+    ending, plane = column("", subset, layer), column(quantity, subset, layer)
+    found = {} if math.isnan(own) or plane not in rows else {own: plane}
+    for name in map(str, rows.columns):
+        if name.startswith(f"{quantity}@") and name.endswith(ending):
+            level = name[len(quantity) + 1 : -len(ending)]
+            found |= {float(level): name} if "_" not in level else {}
+    return dict(sorted(found.items()))
 
 
 def check_subset(subset: str) -> None:
@@ -54,17 +82,24 @@ def check_subset(subset: str) -> None:
         raise ValueError(f"subset {subset!r}: allowed: {', '.join(SUBSETS)}")
 
 
-def has_information(rows: pd.DataFrame, subsets: Sequence[str]) -> bool:
-    """Whether a layer's plane has a finite value on one of the subsets; a run that diverges at once has none."""
+def has_information(
+    rows: pd.DataFrame, subsets: Sequence[str] = ("train", "eval"), quantities: Sequence[str] = (INPUT, LABEL)
+) -> bool:
+    """Whether a layer has a finite value on one of the subsets; a run that diverges at once has none.
+
+    The default asks for what the information planes draw.
+    """
     try:
-        information_layers(rows, subsets)
+        information_layers(rows, subsets, quantities)
     except ValueError:
         return False
     return True
 
 
-def information_layers(rows: pd.DataFrame, subsets: Sequence[str] = ("train", "eval")) -> list[str]:
-    """The layers whose I(X;L) and I(L;Y) the frame has, on each of the subsets; in the order of the columns.
+def information_layers(
+    rows: pd.DataFrame, subsets: Sequence[str] = ("train", "eval"), quantities: Sequence[str] = (INPUT, LABEL)
+) -> list[str]:
+    """The layers of which the frame has all these quantities on each of the subsets; in the order of the columns.
 
     Raises:
         ValueError: for another subset, and if there is no such layer: the run was trained with mi=off, or is too old.
@@ -73,12 +108,12 @@ def information_layers(rows: pd.DataFrame, subsets: Sequence[str] = ("train", "e
 
     for subset in subsets:
         check_subset(subset)
-    prefix = column(INPUT, subsets[0], "")
+    prefix = column(quantities[0], subsets[0], "")
     names = [str(name).removeprefix(prefix) for name in rows.columns if str(name).startswith(prefix)]
-    wanted = {name: [column(part, subset, name) for part in (INPUT, LABEL) for subset in subsets] for name in names}
+    wanted = {name: [column(part, subset, name) for part in quantities for subset in subsets] for name in names}
     found = [name for name, columns in wanted.items() if all(one in rows for one in columns)]
     if not any(np.isfinite(rows[wanted[name]].to_numpy(dtype=float, na_value=np.nan)).any() for name in found):
-        pair = " and ".join(column(part, subsets[0], "<layer>") for part in (INPUT, LABEL))
+        pair = " and ".join(column(part, subsets[0], "<layer>") for part in quantities)
         why = "was the run trained with mi=off?" if not found else "all of it is null"
         raise ValueError(f"no mutual information was recorded (columns {pair}): {why}")
     return found
@@ -105,9 +140,30 @@ def trajectory(rows: pd.DataFrame, subset: str, layer: str) -> Trajectory:
         np.where(known, x.mean, np.nan),
         np.where(known, y.mean, np.nan),
         *errors,
-        entropy=constant(rows, f"H(Y)_{subset}"),
-        log_points=constant(rows, f"ln n_{subset}"),
+        entropy=Limit(constant(rows, f"H(Y)_{subset}"), "H(Y)"),
+        ceiling=ceiling(rows, subset, frame_measured(rows)[1]),
     )
+
+
+def told_apart(rows: pd.DataFrame, subset: str) -> Limit:
+    """H(X), the entropy of the inputs that the network can tell apart; ln n for n inputs where that was not logged."""
+    import math
+
+    entropy = constant(rows, f"H(X)_{subset}")
+    return Limit(constant(rows, f"ln n_{subset}"), "ln n") if math.isnan(entropy) else Limit(entropy, "H(X)")
+
+
+def ceiling(rows: pd.DataFrame, subset: str, resolution: float) -> Limit:
+    """What I(X;L) cannot exceed: what there is to know of X, or what a layer shows at a resolution r, 1 / (2 r^2).
+
+    Args:
+        rows: a frame.
+        subset: `train` or `eval`.
+        resolution: r; NaN where information was not measured at one.
+    """
+    known = told_apart(rows, subset)
+    shown = Limit(1 / (2 * resolution**2), "1/(2r\u00b2)")
+    return shown if shown.nats < known.nats else known
 
 
 def constant(rows: pd.DataFrame, name: str) -> float:
@@ -123,4 +179,4 @@ def error_meaning(rows: pd.DataFrame) -> str:
     runs = len(set(rows["run"])) if "run" in rows else 1
     if runs > 1:
         return f"smallest to largest of {runs} runs"
-    return "error as logged (standard error or half a bracket)"
+    return "standard error"

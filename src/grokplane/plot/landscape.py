@@ -25,7 +25,7 @@ def landscape(frame: pd.DataFrame, x: str, y: str, *, title: str = "") -> Figure
         frame: a row for each run; columns `status`, `last.Acc/test`, `last.Acc/train`, `x` and `y`.
         x: the parameter of the horizontal axis.
         y: that of the vertical axis.
-        title: stands above the panels, as it is.
+        title: stands above the panels.
     """
     over = heatmap.plane(frame, x, y)
     figure, panels = heatmap.panels(over, title)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from grokplane.plot import style
 from grokplane.plot.bands import line_with_band, over_runs
 from grokplane.plot.curves import norm_series
+from grokplane.plot.headings import heading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,7 @@ def weight_norms(rows: pd.DataFrame, *, marks: Mapping[str, int | None] | None =
         rows: a row for each log point, in any order. Columns `step`, `run` where there are several, and any of
             `WN/<layer>`, `WN/total`, `WN/global`.
         marks: as for `curves`.
-        title: stands above the panel, as it is.
+        title: stands above the panel.
 
     Raises:
         ValueError: if there is no such column.
@@ -49,5 +50,5 @@ def weight_norms(rows: pd.DataFrame, *, marks: Mapping[str, int | None] | None =
     style.mark_labels(axes, marks or {})
     style.step_label(axes)
     style.legend_beside(axes)
-    figure.suptitle(title, fontsize=style.FONT + 2, parse_math=False)
+    heading(figure, title)
     return figure

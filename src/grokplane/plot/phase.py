@@ -29,7 +29,7 @@ def phase(frame: pd.DataFrame, x: str, y: str, *, threshold: float = THRESHOLD, 
         x: the parameter of the horizontal axis; log where it is spaced geometrically.
         y: that of the vertical axis.
         threshold: the accuracy that counted as fitted and generalised.
-        title: stands above the panels, as it is.
+        title: stands above the panels.
     """
     over = heatmap.plane(frame, x, y)
     figure, (left, right) = heatmap.panels(over, title)

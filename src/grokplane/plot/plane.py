@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from grokplane.plot import style
-from grokplane.plot.information import SUBSETS, Trajectory, error_meaning, information_layers, trajectory
+from grokplane.plot.grid import Grid, Margins, grid, legend_below, legend_height
+from grokplane.plot.information import SUBSETS, Limit, Trajectory, error_meaning, information_layers, trajectory
+from grokplane.plot.measured import frame_measured
 from grokplane.plot.path import END, START, Panel, draw_path
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANEL, BAR, MARGIN = 3.0, 1.1, 1.1  # inches: a panel's width and height, the colour bar's width, titles and legend
+PANEL, LEAST_WIDTH = (2.55, 2.4), 6.0  # inches
 COLUMNS = 4
 # A narrower axis would blow an estimator's noise up to a trajectory.
 LEAST_SPAN = 0.4  # nats
@@ -28,80 +30,92 @@ PAD, NEAR = 0.1, 1.0  # shares of the span: room around the values; how far off 
 
 @dataclass(frozen=True)
 class Planes:
-    """The empty planes of a figure: axes, limits, titles and colour bar are there, the trajectories are not."""
+    """The empty planes of a figure: axes, limits, titles and colour bar are there, the trajectories are not.
+
+    Attributes:
+        figure: the figure.
+        panels: a layer's plane on a subset each.
+        last_step: the largest step of the frame.
+        beside: columns of the legend that has its place below the panels.
+    """
 
     figure: Figure
     panels: list[Panel]
     last_step: int
+    beside: int
 
 
-def information_plane(rows: pd.DataFrame, subset: str = "eval", *, noise: str | None = None, title: str = "") -> Figure:
+def information_plane(rows: pd.DataFrame, subset: str = "eval", *, title: str = "") -> Figure:
     """I(L;Y) against I(X;L) in nats, a panel a layer, one point a log point, coloured by step (log scale).
 
-    A square marks the first point, a star the last. The limits H(Y) and ln n are drawn where they are near. Bars are
-    the errors logged with the values; with several runs the points are means over them and the bars reach to the
-    smallest and the largest. A point one of whose values is not finite is a gap.
+    A square marks the first point, a star the last. What cannot be exceeded is drawn where it is near: H(Y), and for
+    I(X;L) what can be told apart, H(X) or ln n, or what any layer shows at the resolution r, 1 / (2 r^2). Bars are
+    the standard errors logged with the values; with several runs the points are means over them and the bars reach to
+    the smallest and the largest. A point one of whose values is not finite is a gap.
 
     Args:
         rows: a row for each log point, in any order. Columns `step`, `run` where there are several,
             `MI(X;L)_<subset>/<layer>`, `MI(L;Y)_<subset>/<layer>`; if there are any, `MI(X;L)_Errors_..`,
-            `MI(L;Y)_Errors_..`, `H(Y)_<subset>` and `ln n_<subset>`.
+            `MI(L;Y)_Errors_..`, `H(Y)_<subset>`, `H(X)_<subset>`, `ln n_<subset>`; and of the config
+            `measured.KEYS`, of which the second line of the title is made.
         subset: `train` or `eval` (held out).
-        noise: the noise that makes the information finite, in words; stands in the title.
-        title: stands above the panels, as it is.
+        title: stands above the panels.
 
     Raises:
-        ValueError: for another subset, and for a run that recorded no mutual information.
+        ValueError: for another subset, for a run that recorded no mutual information, and for runs that were measured
+            in different ways.
     """
-    return _figure(rows, (subset,), noise, title)
+    return _figure(rows, (subset,), title)
 
 
-def information_planes(rows: pd.DataFrame, *, noise: str | None = None, title: str = "") -> Figure:
+def information_planes(rows: pd.DataFrame, *, title: str = "") -> Figure:
     """The information planes of the training and the held-out subset, one above the other with equal limits.
 
     Arguments and errors: see `information_plane`.
     """
-    return _figure(rows, tuple(SUBSETS), noise, title)
+    return _figure(rows, tuple(SUBSETS), title)
 
 
-def _figure(rows: pd.DataFrame, subsets: Sequence[str], noise: str | None, title: str) -> Figure:
-    planes = empty_planes(rows, subsets, noise=noise, title=title)
+def _figure(rows: pd.DataFrame, subsets: Sequence[str], title: str) -> Figure:
+    planes = empty_planes(rows, subsets, title=title)
     for panel in planes.panels:
         draw_path(panel, planes.last_step)
-    _legend(planes.figure, error_meaning(rows))
+    _legend(planes, error_meaning(rows))
     return planes.figure
 
 
-def empty_planes(rows: pd.DataFrame, subsets: Sequence[str], *, noise: str | None, title: str) -> Planes:
-    """Everything but the trajectories; see `information_plane`."""
-    from matplotlib.figure import Figure
-
+def empty_planes(rows: pd.DataFrame, subsets: Sequence[str], *, title: str) -> Planes:
+    """Everything but the trajectories and the legend, for which there is room below; see `information_plane`."""
     layers = information_layers(rows, subsets)
     blocks = [layers[first : first + COLUMNS] for first in range(0, len(layers), COLUMNS)]
-    size = (BAR + PANEL * len(blocks[0]), MARGIN + PANEL * len(blocks) * len(subsets))
-    figure = Figure(figsize=(max(5.5, size[0]), size[1]), layout="constrained")
-    grid = figure.subplots(len(blocks) * len(subsets), len(blocks[0]), squeeze=False)
+    beside = 3 if len(blocks[0]) > 2 else 1
+    margins = Margins(0.9, 1.25, 0.6 + legend_height(3, beside), 0.32, 0.5, 0.36 if len(blocks) == 1 else 0.85)
+    size = (len(blocks) * len(subsets), len(blocks[0]))
+    frame = grid(*size, PANEL, margins, [title, _told(rows, subsets)], least_width=LEAST_WIDTH)
     panels: list[Panel] = []
     for number, block in enumerate(blocks):
         for place, layer in enumerate(block):
-            column = grid[number * len(subsets) : (number + 1) * len(subsets), place]
-            panels += _column(list(column), [trajectory(rows, subset, layer) for subset in subsets])
-    for unused in grid[-len(subsets) :, len(blocks[-1]) :].flat:
+            column = frame.panels[number * len(subsets) : (number + 1) * len(subsets), place]
+            panels += _column(list(column), [trajectory(rows, subset, layer) for subset in subsets], first=place == 0)
+    for unused in frame.panels[-len(subsets) :, len(blocks[-1]) :].flat:
         unused.set_axis_off()
     last_step = int(max([1, *rows["step"]]))
-    _color_bar(figure, grid, last_step)
-    head = [title or f"information plane, {SUBSETS[subsets[0]]}" if len(subsets) == 1 else title, noise or ""]
-    figure.suptitle("\n".join(line for line in head if line), fontsize=style.FONT + 2, parse_math=False)
-    return Planes(figure, panels, last_step)
+    _color_bar(frame, last_step)
+    return Planes(frame.figure, panels, last_step, beside)
 
 
-def _column(column: Sequence[Axes], paths: Sequence[Trajectory]) -> list[Panel]:
+def _told(rows: pd.DataFrame, subsets: Sequence[str]) -> str:
+    """The heading's second line: whose information, how it was measured."""
+    whose = f"information plane, {SUBSETS[subsets[0]]}" if len(subsets) == 1 else "information plane"
+    return ", ".join(part for part in (whose, frame_measured(rows)[0]) if part)
+
+
+def _column(column: Sequence[Axes], paths: Sequence[Trajectory], *, first: bool) -> list[Panel]:
     """The panels of one layer, a subset each, with the same limits."""
-    x = _limits([(path.x, path.x_error) for path in paths], [path.log_points for path in paths])
+    x = _limits([(path.x, path.x_error) for path in paths], [path.ceiling for path in paths])
     y = _limits([(path.y, path.y_error) for path in paths], [path.entropy for path in paths])
     for axes, path in zip(column, paths, strict=True):
-        spec = axes.get_subplotspec()
-        style.plain(axes, f"{SUBSETS[path.subset]}\nI(L;Y) (nats)" if spec and spec.is_first_col() else "")
+        style.plain(axes, f"{SUBSETS[path.subset]}\nI(L;Y) (nats)" if first else "")
         axes.set(xlim=x, ylim=y)
         _bounds(axes, path)
     column[0].set_title(paths[0].layer, fontsize=style.FONT + 1, parse_math=False)
@@ -109,7 +123,7 @@ def _column(column: Sequence[Axes], paths: Sequence[Trajectory]) -> list[Panel]:
     return [Panel(axes, path) for axes, path in zip(column, paths, strict=True)]
 
 
-def _limits(drawn: Sequence[tuple[np.ndarray, np.ndarray]], bounds: Sequence[float]) -> tuple[float, float]:
+def _limits(drawn: Sequence[tuple[np.ndarray, np.ndarray]], bounds: Sequence[Limit]) -> tuple[float, float]:
     """The ends of an axis: values [points], the ends of their bars [2, points] and bounds, where near."""
     import numpy as np
 
@@ -119,7 +133,7 @@ def _limits(drawn: Sequence[tuple[np.ndarray, np.ndarray]], bounds: Sequence[flo
     low, high = min(low, (low + high - span) / 2), max(high, (low + high + span) / 2)
     ends = np.concatenate([finite_values(value + sign * bar[side]) for value, bar in drawn for side, sign in _ENDS])
     ends = np.clip(ends, low - NEAR * span, high + NEAR * span)
-    near = [bound for bound in bounds if low < bound < high + NEAR * span]
+    near = [bound.nats for bound in bounds if low < bound.nats < high + NEAR * span]
     low, high = min([low, *ends]), max([high, *ends, *near])
     return low - PAD * (high - low), high + PAD * (high - low)
 
@@ -135,35 +149,35 @@ def finite_values(values: np.ndarray) -> np.ndarray:
 
 
 def _bounds(axes: Axes, path: Trajectory) -> None:
-    """H(Y) as a horizontal and ln n as a vertical line, where they lie inside the axes."""
+    """H(Y) as a horizontal and the ceiling of I(X;L) as a vertical line, where they lie inside the axes."""
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    entropy, ceiling = path.entropy, path.ceiling
     look = {"color": style.GREY, "linestyle": (0, (4, 2)), "linewidth": 1, "zorder": 1.5}
     text = {"textcoords": "offset points", "fontsize": style.FONT - 1, "color": style.GREY, "zorder": 1.9}
-    if bottom < path.entropy < top:
-        axes.axhline(path.entropy, **look)
+    if bottom < entropy.nats < top:
+        axes.axhline(entropy.nats, **look)
         place = {"xytext": (3, 2), "xycoords": axes.get_yaxis_transform(), "va": "bottom"}
-        axes.annotate(f"H(Y) = {path.entropy:.2f}", (0, path.entropy), **place, **text)
-    if left < path.log_points < right:
-        axes.axvline(path.log_points, **look)
-        place = {"xytext": (-2, 0), "xycoords": axes.get_xaxis_transform(), "ha": "right", "va": "center"}
-        axes.annotate(f"ln n = {path.log_points:.2f}", (path.log_points, 0.5), rotation=90, **place, **text)
+        axes.annotate(f"{entropy.name} = {entropy.nats:.2f}", (0, entropy.nats), **place, **text)
+    if left < ceiling.nats < right:
+        axes.axvline(ceiling.nats, **look)
+        place = {"xytext": (2, 0), "xycoords": axes.get_xaxis_transform(), "ha": "left", "va": "center"}
+        words = f"{ceiling.name} = {ceiling.nats:.2f}"
+        axes.annotate(words, (ceiling.nats, 0.5), rotation=90, **place, **text)
 
 
-def _color_bar(figure: Figure, grid: np.ndarray, last_step: int) -> None:
+def _color_bar(frame: Grid, last_step: int) -> None:
     from matplotlib.cm import ScalarMappable
 
     colors, norm = style.step_colors(last_step)
-    bar = figure.colorbar(ScalarMappable(norm, colors), ax=grid.ravel().tolist(), aspect=20 * len(grid), pad=0.01)
-    style.step_bar(bar, last_step)
+    style.step_bar(frame.figure.colorbar(ScalarMappable(norm, colors), cax=frame.bar_axes()), last_step)
 
 
-def _legend(figure: Figure, bars: str) -> None:
+def _legend(planes: Planes, bars: str) -> None:
     from matplotlib.lines import Line2D
 
-    entries = [
-        Line2D([], [], **START, color="white", label="first log point"),
-        Line2D([], [], **END, color="white", label="last log point"),
-        Line2D([], [], color=style.GREY, alpha=0.5, marker="+", markersize=11, linestyle="none", label=f"bars: {bars}"),
-    ]
-    columns = 3 if figure.get_figwidth() > 8 else 1
-    figure.legend(handles=entries, loc="outside lower center", ncols=columns, frameon=False, fontsize=style.FONT)
+    entries = {
+        "first log point": Line2D([], [], **START, color="white"),
+        "last log point": Line2D([], [], **END, color="white"),
+        f"bars: {bars}": Line2D([], [], color=style.GREY, alpha=0.5, marker="+", markersize=11, linestyle="none"),
+    }
+    legend_below(planes.figure, list(entries.values()), list(entries), planes.beside)

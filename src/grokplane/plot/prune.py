@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grokplane.plot import style
+from grokplane.plot.headings import heading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +31,7 @@ def prune(rows: pd.DataFrame, *, kept: float | None = None, tolerance: float | N
             `Acc/train` and `Acc/test`.
         kept: the largest sparsity at which held-out accuracy is as it was, to within `tolerance`; marked.
         tolerance: see `kept`; also drawn, as a band below the held-out accuracy at the smallest sparsity.
-        title: stands above the panel, as it is.
+        title: stands above the panel.
 
     Returns:
         The figure, not bound to any screen; `save` writes it.
@@ -47,7 +48,7 @@ def prune(rows: pd.DataFrame, *, kept: float | None = None, tolerance: float | N
     if kept is not None and tolerance is not None:
         _mark(axes, float(rows["Acc/test"].iloc[0]), kept, tolerance)
     style.legend_beside(axes)
-    figure.suptitle(title, fontsize=style.FONT + 2, parse_math=False)
+    heading(figure, title)
     return figure
 
 

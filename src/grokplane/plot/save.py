@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,23 @@ DPI = 150
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG of 150 dots per inch that appears at `path` whole or not at all.
+    """Write a figure in the format that the ending of `path` says; the file appears there whole or not at all.
 
-    The folder is made if it is missing; a file already at `path` is replaced.
+    PNG has 150 dots per inch; PDF and SVG are made of lines and text, heat maps in them of dots. The folder is made if
+    it is missing; a file already at `path` is replaced.
 
     Raises:
         OSError: if the folder or the file cannot be written; what stood at `path` is still there.
+        ValueError: for an ending that names no format.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
-        figure.savefig(file, format="png", dpi=DPI)
+        figure.savefig(file, format=path.suffix.removeprefix("."), dpi=DPI)
+
+
+def save_all(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
+    """Write a figure once in each format, `NAME.FORMAT`; the files. Errors: see `save`."""
+    paths = [folder / f"{name}.{one}" for one in dict.fromkeys(formats)]
+    for path in paths:
+        save(figure, path)
+    return paths

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from grokplane.plot import style
 from grokplane.plot.cells import Cells, medians
+from grokplane.plot.headings import heading
 from grokplane.plot.regions import (
     GENERALISED,
     REGIONS,
@@ -86,7 +87,7 @@ def spread(frame: pd.DataFrame, x: str, *, threshold: float = THRESHOLD, title: 
         frame: a row for each run, with the columns `regions.COLUMNS` and `x`.
         x: the parameter; log where it is spaced geometrically.
         threshold: the accuracy that counted as fitted and generalised.
-        title: stands above the panels, as it is.
+        title: stands above the panels.
     """
     along = scale(x, list(frame[x]))
     seeds, marks = _Seeds(along, along.number(list(frame[x]))), _marks(frame, threshold)
@@ -97,7 +98,7 @@ def spread(frame: pd.DataFrame, x: str, *, threshold: float = THRESHOLD, title: 
     _accuracies(accuracy, seeds, final_error(frame, "train"), final_error(frame, "test"))
     if strip is not None:
         _margin(strip, seeds, marks.to_numpy(), names)
-    figure.suptitle(title, fontsize=style.FONT + 2, parse_math=False)
+    heading(figure, title)
     return figure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ GREEN, PURPLE, ORANGE, SKY = "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 TRAIN, TEST = BLUE, VERMILION
 FONT = 10
 STEP = "step (log scale from 1)"
+MARK = {"linestyle": (0, (4, 2)), "linewidth": 1.2}
+_STEPS = {"linthresh": 1, "linscale": 0.4}
 
 
 def plain(axes: Axes, ylabel: str) -> None:
@@ -33,7 +36,7 @@ def plain(axes: Axes, ylabel: str) -> None:
 
 def step_axis(axes: Axes, last_step: int) -> None:
     """A log axis of steps from 1 on, with a short linear piece from 0 to 1 so that step 0 is seen."""
-    axes.set_xscale("symlog", linthresh=1, linscale=0.4, subs=range(2, 10))
+    axes.set_xscale("symlog", **_STEPS, subs=range(2, 10))
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     low, high = axes.transData.transform([(0, 0), (last_step, 0)])[:, 0]
     margin = 0.02 * (high - low)
@@ -41,14 +44,31 @@ def step_axis(axes: Axes, last_step: int) -> None:
     axes.set_xlim(left, right)
 
 
+def step_edges(axes: Axes, steps: np.ndarray) -> np.ndarray:
+    """The edges [steps + 1] of cells around ascending steps [steps], half-way on a `step_axis` and out to its ends."""
+    import numpy as np
+
+    at = axes.get_xaxis().get_transform()
+    places = at.transform(steps.astype(float))
+    inner = at.inverted().transform((places[:-1] + places[1:]) / 2)
+    left, right = axes.get_xlim()
+    return np.concatenate([[left], inner, [right]])
+
+
 def step_colors(last_step: int) -> tuple[Colormap, Normalize]:
     """Colours for steps from dark (step 0) to light, spaced as on `step_axis`."""
-    from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap, SymLogNorm
+    from matplotlib.colors import SymLogNorm
 
-    # The last tenth of viridis is too pale to be seen on white.
-    pale = colormaps["viridis"]([0.9 * place / 255 for place in range(256)])
-    return ListedColormap(list(pale), "step"), SymLogNorm(linthresh=1, linscale=0.4, vmin=0, vmax=max(1, last_step))
+    return _pale(), SymLogNorm(**_STEPS, vmin=0, vmax=max(1, last_step))
+
+
+@cache
+def _pale() -> Colormap:
+    """Viridis without its last tenth, which is too pale to be seen on white."""
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(colormaps["viridis"]([0.9 * place / 255 for place in range(256)]), "step")
 
 
 def step_bar(bar: Colorbar, last_step: int) -> None:
@@ -154,23 +174,37 @@ def legend_beside(axes: Axes) -> None:
         line.set_marker("")
 
 
-def mark_lines(axes: Axes, marks: Mapping[str, int | None]) -> None:
-    """Vertical lines at `train_step` and `test_step`; none where a mark is None or missing."""
+def mark_lines(axes: Axes, marks: Mapping[str, int | None], *, cased: bool = False) -> None:
+    """Vertical lines at `train_step` and `test_step`; none where a mark is None or missing.
+
+    Args:
+        axes: the panel.
+        marks: as for `curves`.
+        cased: on a white line, above the panel's colours.
+    """
     for key, color in (("train_step", TRAIN), ("test_step", TEST)):
         step = marks.get(key)
+        if step is not None and cased:
+            axes.axvline(step, color="white", linewidth=2.2, zorder=2.5)
         if step is not None:
-            axes.axvline(step, color=color, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1.5)
+            axes.axvline(step, color=color, **MARK, zorder=2.6 if cased else 1.5)
+
+
+def mark_words(marks: Mapping[str, int | None]) -> list[tuple[str, str, int]]:
+    """What the mark lines mean: for each the words, its colour and its step."""
+    fitted, generalised, found = marks.get("train_step"), marks.get("test_step"), []
+    if fitted is not None:
+        found.append((f"fitted at step {fitted:,}", TRAIN, fitted))
+    if generalised is not None:
+        delay = "" if fitted is None else f" (delay {generalised - fitted:,})"
+        found.append((f"generalised at step {generalised:,}{delay}", TEST, generalised))
+    return found
 
 
 def mark_labels(axes: Axes, marks: Mapping[str, int | None]) -> None:
     """What the mark lines mean, above a panel, one line of text for each mark so that close marks do not collide."""
-    fitted, generalised = marks.get("train_step"), marks.get("test_step")
-    if fitted is not None:
-        _above(axes, fitted, f"fitted at step {fitted:,}", 3, TRAIN)
-    if generalised is not None:
-        delay = "" if fitted is None else f" (delay {generalised - fitted:,})"
-        lift = 3 if fitted is None else 5 + 1.3 * FONT
-        _above(axes, generalised, f"generalised at step {generalised:,}{delay}", lift, TEST)
+    for lift, (words, color, step) in zip((3, 5 + 1.3 * FONT), mark_words(marks), strict=False):
+        _above(axes, step, words, lift, color)
 
 
 def _above(axes: Axes, step: int, text: str, lift: float, color: str) -> None:

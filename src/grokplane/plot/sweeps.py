@@ -35,7 +35,7 @@ def sweep_figure(
             `grok.test_step` (NaN or None: never), `last.Acc/train` and `last.Acc/test`; other columns are passed over.
         parameters: the swept keys.
         threshold: the accuracy that counted as fitted and generalised (`grok.threshold`).
-        title: stands above the panels, as it is.
+        title: stands above the panels.
 
     Raises:
         ValueError: if a column is absent, there is no row, or no or more than two parameters besides the seed vary.

@@ -2,7 +2,7 @@
 
 from grokplane.record.checkpoints import Checkpoints, NoCheckpoint, Saved
 from grokplane.record.fetch import fetch
-from grokplane.record.load import find_runs, load, summaries
+from grokplane.record.load import find_runs, load, overrides, summaries
 from grokplane.record.lock import FolderBusy, FolderLock, is_locked
 from grokplane.record.options import Record
 from grokplane.record.recorder import FolderTaken, Recorder, check_folder
@@ -22,6 +22,7 @@ __all__ = [
     "find_runs",
     "is_locked",
     "load",
+    "overrides",
     "read_summary",
     "status",
     "summaries",

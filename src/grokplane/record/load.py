@@ -57,6 +57,18 @@ def summaries(path: Paths) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def overrides(path: Paths) -> list[str]:
+    """What was typed for the runs, `key=value` each, in order; of several runs, what they have in common.
+
+    Empty for a run from W&B, which does not keep it. Arguments, errors: see `load`.
+    """
+    from omegaconf import OmegaConf
+
+    files = [folder / ".hydra" / "overrides.yaml" for folder in find_runs(path).values()]
+    typed = [[str(one) for one in OmegaConf.load(file)] if file.exists() else [] for file in files]
+    return [one for one in typed[0] if all(one in other for other in typed)]
+
+
 def find_runs(path: Paths) -> dict[str, Path]:
     """The folders that hold a `metrics.jsonl`, by their name relative to what was asked for, in natural order.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from grokplane.options import option
 
 MODES = ("auto", "offline", "online", "disabled")
+FORMATS = ("png", "pdf", "svg")
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Record:
     name: str | None = option(None, "W&B run name; null: the last two parts of the run's folder")
     tags: list[str] = option([], "W&B tags")
     figures: bool = option(True, "draw figures at the end of the run")
+    figure_format: list[str] = option(["png"], "files of each figure: [png,pdf,svg]; W&B gets PNGs", choices=FORMATS)
 
 
 GROUP = "record"

@@ -133,7 +133,8 @@ class Recorder:
         Args:
             status: `finished`, `diverged`, `interrupted` or `failed`.
             step: number of updates done; by default the latest step logged or saved.
-            grok: `train_step`, `test_step`, `delay` (None where never reached) and `threshold`; None: as last told.
+            grok: `train_step`, `test_step`, `delay` (None where never reached), `threshold` and `questions`; None: as
+                last told.
             diverged: the first step whose training loss was not finite.
 
         Returns:

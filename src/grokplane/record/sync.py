@@ -60,8 +60,7 @@ def sync(folder: Path, mode: str) -> tuple[Tracker, int]:
     for row in rows:
         tracker.log(row)
     for figure in sorted((folder / "figures").glob("*.*")):
-        if figure.suffix in (".png", ".gif"):
-            tracker.log_image(figure)
+        tracker.log_image(figure)
     tracker.finish(summary)
     return tracker, len(rows)
 

@@ -16,6 +16,8 @@ from grokplane.strict_json import flatten, strict
 
 _log = logging.getLogger(__name__)
 
+IMAGES = (".png", ".gif")
+
 
 def new_run_id() -> str:
     """An id for a W&B run."""
@@ -62,9 +64,12 @@ class Tracker:
                 self._run.log({name: value for name, value in row.items() if value is not None}, step=row["step"])
 
     def log_image(self, path: Path) -> None:
-        """Log an image file at the last step, under its name; that of a GIF ends in `_film`."""
+        """Log an image file at the last step, under its name; that of a GIF ends in `_film`.
+
+        PDF and SVG, which W&B does not show, are passed over.
+        """
         with self._guarded():
-            if self._run is not None:
+            if self._run is not None and path.suffix in IMAGES:
                 import wandb
 
                 name = f"{path.stem}_film" if path.suffix == ".gif" else path.stem

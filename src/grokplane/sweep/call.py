@@ -15,7 +15,7 @@ Trains every cell of a sweep file (W&B's format, method grid or random) as stack
 
   key=value              a key that is the same for all cells; wins over the file's command, fixes a parameter
   key=a,b                values of a parameter, in place of the file's or besides them
-  hydra.sweep.dir=DIR    where everything lands: a folder a cell, sweep.csv, sweep.png [outputs/sweeps/FILE]
+  hydra.sweep.dir=DIR    where everything lands: a folder a cell, sweep.csv, a figure [outputs/sweeps/FILE]
   hydra.launcher.KEY=V   options of the stacks and the executor, listed below
   --dry-run              print cells, stacks, memory and an estimate of the time; nothing is written
   --status               print the table of the cells as they are

@@ -38,7 +38,7 @@ from grokplane.sweep.table import TABLE, counted, format_table, table, write_tab
 
 log = logging.getLogger(__name__)
 
-FIGURE = "sweep.png"
+FIGURE = "sweep"
 OVER = ("finished", "diverged", "failed")
 
 
@@ -158,9 +158,9 @@ def _run(folder: Path, sweep: SweepFile, cells: Sequence[Cell], planned: Sequenc
     say(f"table   {folder / TABLE}")
     if not all(row["status"] in OVER for row in rows):
         return code or FAILED
-    threshold = next(cell.config.grok.threshold for cell in cells if cell.config is not None)
-    if _draw(rows, list(sweep.parameters), threshold, folder / FIGURE):
-        say(f"figure  {folder / FIGURE}")
+    composed = next(cell.config for cell in cells if cell.config is not None)
+    for path in _draw(rows, list(sweep.parameters), composed, folder):
+        say(f"figure  {path}")
     return FAILED if any(row["status"] != "finished" for row in rows) else 0
 
 
@@ -185,20 +185,29 @@ def _note_lost(folder: Path, error: str) -> None:
         write_failure(folder, error)
 
 
-def _draw(rows: Sequence[dict[str, Any]], parameters: Sequence[str], threshold: float, path: Path) -> bool:
-    """Draw the figure that fits the grid's shape; a picture that fails must not fail the sweep."""
+def _draw(rows: Sequence[dict[str, Any]], parameters: Sequence[str], cell: DictConfig, folder: Path) -> list[Path]:
+    """Draw the figure that fits the grid's shape; a picture that fails must not fail the sweep.
+
+    Args:
+        rows: of the table.
+        parameters: the swept keys.
+        cell: the config of one of them.
+        folder: the sweep's.
+
+    Returns:
+        The figure's files.
+    """
     import pandas
 
     try:
         from grokplane import plot
         from grokplane.plot.sweeps import sweep_figure
 
-        figure = sweep_figure(pandas.DataFrame(rows), parameters, threshold=threshold, title=path.parent.name)
-        plot.save(figure, path)
+        threshold = cell.grok.threshold
+        figure = sweep_figure(pandas.DataFrame(rows), parameters, threshold=threshold, title=folder.name)
+        return plot.save_all(figure, folder, FIGURE, cell.record.figure_format)
     except ValueError as error:
         say(f"figure  none: {error}")
-        return False
     except Exception:
-        log.warning("%s could not be drawn", path, exc_info=True)
-        return False
-    return True
+        log.warning("%s: the figure could not be drawn", folder, exc_info=True)
+    return []

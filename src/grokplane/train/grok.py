@@ -1,16 +1,37 @@
 """When a member fitted its training set, and when it generalised."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grokplane.options import option
+from grokplane.options import ConfigError, option
+
+QUESTIONS = ("test", "unseen")
 
 
 @dataclass(frozen=True)
 class GrokOptions:
     """The config group `grok`."""
 
-    threshold: float = option(0.99, "accuracy that counts as fitted (train) and generalised (test)", above=0, at_most=1)
+    threshold: float = option(
+        0.99, "accuracy that counts as fitted (train) and generalised (held-out questions)", above=0, at_most=1
+    )
+    questions: str = option(
+        "test", "which held-out questions count: test (all), unseen (no mirror in training)", choices=QUESTIONS
+    )
     stop_after: int | None = option(None, "stop this many steps after generalising; null: never", at_least=0)
+
+    def check(self, mirrored: Sequence[bool]) -> None:
+        """Refuse marks that cannot be made.
+
+        Args:
+            mirrored: whether each member's task has questions that mirror each other.
+
+        Raises:
+            ConfigError: unseen questions are asked for where one has none.
+        """
+        if self.questions == "unseen" and not all(mirrored):
+            allowed = "needs operands that can change places, and here answers depend on their order; use test"
+            raise ConfigError("grok.questions", self.questions, allowed)
 
 
 @dataclass
@@ -19,7 +40,7 @@ class GrokMarks:
 
     Attributes:
         train_step: the training set was fitted.
-        test_step: the held-out set was answered.
+        test_step: the held-out questions were answered.
     """
 
     train_step: int | None = None

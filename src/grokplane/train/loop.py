@@ -151,7 +151,7 @@ def _note_grokking(stack: Stack, records: Sequence[Record]) -> None:
     """Note the accuracies of the living; freeze the members that were to stop some steps after generalising."""
     for number in torch.nonzero(stack.alive).flatten().tolist():
         member, marks, record = stack.members[number], stack.marks[number], records[number]
-        marks.see(stack.step, record["Acc/train"], record["Acc/test"], member.grok)
+        marks.see(stack.step, record["Acc/train"], record[f"Acc/{member.grok.questions}"], member.grok)
         if marks.says_stop(stack.step, member.grok):
             stack.alive[number] = False
 

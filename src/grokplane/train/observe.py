@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -39,9 +39,9 @@ def observe(stack: Stack, seconds_per_step: float | None) -> Observation:
         name: {role: value.detach() for role, value in roles.items()} for name, roles in stack.network.layers().items()
     }
     parameters = {name: value.detach() for name, value in stack.parameters.items()}
-    return Observation(
-        stack.step, _detached(train), held_out, rates, layers, parameters, gradients, noiseless, seconds_per_step
-    )
+    unseen = stack.examples.unseen if any(stack.examples.mirrored) else None
+    known = layers, parameters, gradients, noiseless
+    return Observation(stack.step, _detached(train), held_out, rates, *known, seconds_per_step, unseen)
 
 
 def measure(stack: Stack, seen: Observation) -> list[Record]:
@@ -55,7 +55,13 @@ def measure(stack: Stack, seen: Observation) -> list[Record]:
             if not isinstance(metric, Accuracy | Loss):
                 values |= metric(seen)
     rows = torch.stack([value.to(torch.float64) for value in values.values()], 1).tolist()
-    return [{"step": stack.step_of(number)} | dict(zip(values, row, strict=True)) for number, row in enumerate(rows)]
+    return [{"step": stack.step_of(number)} | _own(stack, number, values, row) for number, row in enumerate(rows)]
+
+
+def _own(stack: Stack, number: int, names: Iterable[str], row: Sequence[float]) -> Record:
+    """One member's values by name: as it would have them alone, so without `unseen` if its task has no mirrors."""
+    mirrored = stack.examples.mirrored[number]
+    return {name: value for name, value in zip(names, row, strict=True) if mirrored or not name.endswith("/unseen")}
 
 
 def _subset(stack: Stack, subset: StackedSubset) -> Subset:

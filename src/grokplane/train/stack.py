@@ -56,6 +56,7 @@ class Stack:
         self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
         if self.examples.train.targets.is_floating_point():
             _refuse_labels(members[0])
+        members[0].grok.check(self.examples.mirrored)
         self.batches = _streams(members, self.examples)
         self.batch_buffer = _buffer(self.examples.train.values, len(members), options.batch_size)
         choices, seeds = [member.model for member in members], [member.seed for member in members]

@@ -1,0 +1,225 @@
+"""What every layer tells, seen at every resolution: shares of what there is to know, over step and resolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from grokplane.plot import style
+from grokplane.plot.bands import over_runs
+from grokplane.plot.grid import Grid, Margins, grid, legend_below, legend_height
+from grokplane.plot.information import (
+    INPUT,
+    LABEL,
+    SUBSETS,
+    Limit,
+    check_subset,
+    constant,
+    information_layers,
+    level_columns,
+    told_apart,
+)
+from grokplane.plot.measured import frame_measured
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+
+COLUMNS = 8
+WIDTH, NARROW, WIDE, HEIGHT = 9.6, 1.7, 3.4, 1.5  # inches: the panels of a row together, a panel, its height
+TICK = 0.6  # inches that a tick's label needs
+COLORS, EMPTY = "magma", "#B8C4B8"
+LEGEND = "resolution of the information plane"
+
+
+@dataclass(frozen=True)
+class _Quantity:
+    """A quantity whose share is drawn: how its columns begin, its name, what there is to know."""
+
+    columns: str
+    name: str
+    whole: Limit
+
+
+def has_map(rows: pd.DataFrame) -> bool:
+    """Whether a frame has the held-out subset's information at two resolutions or more."""
+    try:
+        _layers(rows, "eval")
+    except ValueError:
+        return False
+    return True
+
+
+def information_map(
+    rows: pd.DataFrame,
+    subset: str = "eval",
+    *,
+    marks: Mapping[str, int | None] | None = None,
+    title: str = "",
+) -> Figure:
+    """I(L;Y) / H(Y), I(X;L) / H(X) and I(L;a) / H(a) by colour, over the step (log) and the resolution.
+
+    A column of panels is a layer, a row a quantity; all have one colour scale from 0 to 1. The levels of the resolution
+    r stand at equal distances; that of the information plane has a mark. No layer shows more than 1 / (2 r^2) nats:
+    where there is more to know, the largest share that can be reached stands at the right. Colours are means over runs;
+    what is not finite is grey.
+
+    Args:
+        rows: a row for each log point, in any order. Columns `step`, `run` where there are several, those of
+            `information_plane`, `MI(X;L)@<r>_<subset>/<layer>` and the like for the other levels, and what there is of
+            `H(Y)_..`, `H(X)_..` (else `ln n_..`) and `H(a)_..`: a quantity whose entropy is not known is left out.
+        subset: `train` or `eval` (held out).
+        marks: as for `curves`.
+        title: stands above the panels.
+
+    Raises:
+        ValueError: for another subset, for a run without information at several resolutions, and for runs that were
+            measured in different ways.
+    """
+    layers, own = _layers(rows, subset), frame_measured(rows)[1]
+    levels = list(level_columns(rows, INPUT, subset, layers[0], own))
+    quantities = [one for one in _quantities(rows, subset) if _recorded(rows, one, subset, layers, levels)]
+    blocks = [layers[first : first + COLUMNS] for first in range(0, len(layers), COLUMNS)]
+    head = [title, f"what each layer tells at each resolution r, {SUBSETS[subset]}"]
+    frame = _frame(len(blocks), len(blocks[0]), len(quantities), head)
+    style.step_axis(frame.panels[0, 0], max([1, *rows["step"]]))
+    _step_ticks(frame, max([1, *rows["step"]]))
+    for axes in frame.panels.flat:
+        axes.set_axis_off()
+    gaps = []
+    for number, layer in enumerate(layers):
+        top, place = number // COLUMNS * len(quantities), number % COLUMNS
+        column = frame.panels[top : top + len(quantities), place]
+        for axes, quantity in zip(column, quantities, strict=True):
+            columns = list(level_columns(rows, quantity.columns, subset, layer, own).values())
+            gaps.append(_panel(axes, rows, columns, quantity.whole))
+            style.mark_lines(axes, marks or {}, cased=True)
+            _levels(axes, levels, own, f"{quantity.name} / {quantity.whole.name}" * (place == 0))
+            if place == COLUMNS - 1 or layer == layers[-1]:
+                _reach(axes, levels, quantity.whole)
+        column[0].set_title(layer, fontsize=style.FONT + 1, parse_math=False)
+        column[-1].tick_params(labelbottom=True)
+        style.step_label(column[-1])
+    _color_bar(frame)
+    _legend(frame.figure, marks or {}, gaps=any(gaps))
+    return frame.figure
+
+
+def _layers(rows: pd.DataFrame, subset: str) -> list[str]:
+    check_subset(subset)
+    layers = information_layers(rows, (subset,), (INPUT,))
+    if len(level_columns(rows, INPUT, subset, layers[0], frame_measured(rows)[1])) < 2:
+        columns = f"{INPUT}@<r>_{subset}/<layer>"
+        raise ValueError(
+            f"no information at several resolutions was recorded (columns {columns}): only mi=default does"
+        )
+    return layers
+
+
+def _quantities(rows: pd.DataFrame, subset: str) -> list[_Quantity]:
+    """Those of which it is known how much there is to know."""
+    every = [
+        _Quantity(LABEL, "I(L;Y)", Limit(constant(rows, f"H(Y)_{subset}"), "H(Y)")),
+        _Quantity(INPUT, "I(X;L)", told_apart(rows, subset)),
+        _Quantity("MI(L;a)", "I(L;a)", Limit(constant(rows, f"H(a)_{subset}"), "H(a)")),
+    ]
+    return [one for one in every if one.whole.nats > 0]
+
+
+def _recorded(
+    rows: pd.DataFrame, quantity: _Quantity, subset: str, layers: Sequence[str], levels: Sequence[float]
+) -> bool:
+    """Whether every layer has the quantity at every level; a task may have no answers or operands to tell of."""
+    own = frame_measured(rows)[1]
+    return all([*level_columns(rows, quantity.columns, subset, layer, own)] == [*levels] for layer in layers)
+
+
+def _frame(blocks: int, columns: int, quantities: int, head: Sequence[str]) -> Grid:
+    width = min(WIDE, max(NARROW, (WIDTH - 0.12 * (columns - 1)) / columns))
+    margins = Margins(0.95, 1.55, 0.6 + legend_height(4, 2), 0.34, 0.12, 0.14 if blocks == 1 else 0.8)
+    return grid(blocks * quantities, columns, (width, HEIGHT), margins, head, least_width=7.0, share_x=True)
+
+
+def _step_ticks(frame: Grid, last_step: int) -> None:
+    """Powers of ten on the axis that all panels share, as many as a panel has room for."""
+    powers = range(math.floor(math.log10(last_step)) + 1)
+    width = frame.panels[0, 0].get_position().width * frame.figure.get_figwidth()
+    every = math.ceil(TICK * len(powers) / width)
+    frame.panels[0, 0].set_xticks([*([0] * (every == 1)), *(10**power for power in powers[::every])])
+    frame.panels[0, 0].set_xticks([], minor=True)
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, columns: Sequence[str], whole: Limit) -> bool:
+    """The shares of one quantity in one layer; whether there are cells without a value.
+
+    Args:
+        axes: the panel.
+        rows: the frame.
+        columns: of the levels in ascending order.
+        whole: what a share is of.
+    """
+    import numpy as np
+
+    axes.set_axis_on()
+    axes.set_facecolor(EMPTY)
+    bands = [over_runs(rows, name) for name in columns]
+    if not len(bands[0].steps):
+        return True
+    shares = np.ma.masked_invalid(np.stack([band.mean for band in bands]) / whole.nats)
+    edges = style.step_edges(axes, bands[0].steps)
+    axes.pcolormesh(edges, np.arange(len(bands) + 1), shares, cmap=COLORS, vmin=0, vmax=1, rasterized=True)
+    return bool(np.ma.getmaskarray(shares).any())
+
+
+def _levels(axes: Axes, levels: Sequence[float], own: float, label: str) -> None:
+    """The axis of resolutions, with the plane's own marked; named where the panel has a label."""
+    axes.set_ylim(0, len(levels))
+    named = [f"{level:g}" for level in levels] if label else [""] * len(levels)
+    axes.set_yticks([place + 0.5 for place in range(len(levels))], named)
+    axes.tick_params(labelsize=style.FONT - 1, length=2)
+    axes.set_ylabel(f"{label}\nresolution r" if label else "", fontsize=style.FONT + 1)
+    if own in levels:
+        place = levels.index(own) + 0.5
+        axes.plot([0.012], [place], **_MARK, transform=axes.get_yaxis_transform())
+
+
+_MARK = {
+    "marker": ">",
+    "markersize": 7,
+    "color": "white",
+    "markeredgecolor": style.BLACK,
+    "linestyle": "none",
+    "zorder": 3,
+}
+
+
+def _reach(axes: Axes, levels: Sequence[float], whole: Limit) -> None:
+    """The largest share that can be reached, at the right of the levels at which that is less than all."""
+    for place, level in enumerate(levels):
+        share = 1 / (2 * level**2) / whole.nats
+        if share < 1:
+            look = {"va": "center", "fontsize": style.FONT - 2, "color": style.GREY}
+            axes.text(1.015, place + 0.5, f"\u2264 {share:.2f}", transform=axes.get_yaxis_transform(), **look)
+
+
+def _color_bar(frame: Grid) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    values: ScalarMappable = ScalarMappable(Normalize(0, 1), COLORS)
+    bar = frame.figure.colorbar(values, cax=frame.bar_axes())
+    bar.ax.tick_params(labelsize=style.FONT)
+    bar.set_label("share", fontsize=style.FONT + 1)
+
+
+def _legend(figure: Figure, marks: Mapping[str, int | None], *, gaps: bool) -> None:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    entries = {words: Line2D([], [], color=color, **style.MARK) for words, color, _ in style.mark_words(marks)}
+    entries |= {LEGEND: Line2D([], [], **_MARK)} | ({"no value": Patch(facecolor=EMPTY)} if gaps else {})
+    legend_below(figure, list(entries.values()), list(entries), 2)

@@ -24,9 +24,10 @@ class KSG:
     k neighbours' largest distance in x.
 
     Its three radii are one, so their biases cancel: about 0 at independence. It needs samples exponential in the true
-    value and is too small beyond about 3 nats at N = 1,000; not invariant to the relative scale of columns. Duplicate
-    rows (x, y) are left out, a side that is constant gives 0, equal values on one side alone are counted as they are
-    (variant 2 then comes out low). A row far out does no harm.
+    value and is too small beyond about 3 nats at N = 1,000; not invariant to the relative scale of columns, nor to that
+    of the two sides: a side that is far larger hides the dependence (`standardised`). Duplicate rows (x, y) are left
+    out, a side that is constant gives 0, equal values on one side alone are counted as they are (variant 2 then comes
+    out low). A row far out does no harm.
 
     With `rows` the mean < > is over so many rows, evenly spaced; neighbours are looked for among all N. It costs in
     proportion, is as biased, and its error grows by the root of N / rows.

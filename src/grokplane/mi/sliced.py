@@ -29,11 +29,11 @@ class Sliced:
     arXiv 2110.05279), and Goldfeld et al. 2022, "k-Sliced mutual information", for `slice_dim` above 1. Each
     projected pair is measured by KSG (variant 1), against labels I(A'X; Y) by Ross.
 
-    It is a quantity of its own and not I(X;Y): at most that (data processing) and usually far less, the more so in
-    many dimensions; 0 only at independence. It is unchanged by rotations and common scale of X and of Y, not by other
-    linear maps. Its error does not grow with the dimension, which is its merit. Rows (x, y) that repeat, constant
-    columns and classes of one sample are left out; a side that is constant gives exactly 0 (against labels Ross's
-    -(classes - 1) / N).
+    It is a quantity of its own and not I(X;Y): at most that (data processing) and usually far less, the more so in many
+    dimensions; 0 only at independence. It is unchanged by rotations of X and of Y and by one scale for both, not by
+    other linear maps, a scale of one side among them (`standardised`). Its error does not grow with the dimension,
+    which is its merit. Rows (x, y) that repeat, constant columns and classes of one sample are left out; a side that is
+    constant gives exactly 0 (against labels Ross's -(classes - 1) / N).
 
     Standard error: of the samples (deviation of the terms averaged over projections, over the root of N) and of the
     projections (deviation of the values over the root of their number), in quadrature.

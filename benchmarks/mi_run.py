@@ -81,11 +81,12 @@ def main() -> int:
     options = parser.parse_args()
     passed = []
     for name in options.only:
-        images = CASES[name].program == "train_mnist.py"
-        if images and options.mnist is None:
-            print(f"{name}: not measured, for want of --mnist FOLDER")
-            continue
-        more = [f"data.root={options.mnist.resolve()}"] if images else []
+        more = []
+        if CASES[name].program == "train_mnist.py":
+            if options.mnist is None:
+                print(f"{name}: not measured, for want of --mnist FOLDER")
+                continue
+            more = [f"data.root={options.mnist.resolve()}"]
         passed.append(measured(name, CASES[name], options.rounds, more))
     return int(not all(passed))
 

@@ -42,6 +42,14 @@ def test_overrides_that_change_what_is_seen_are_told(overrides, told, nested):
     assert plot.about(config, None, overrides).title == f"n: {told}"
 
 
+def test_a_long_list_is_cut_and_the_seed_stays():
+    overrides = [f"optimizer.betas_{number}=0.9" for number in range(12)]
+    title = plot.about({"name": "n", "seed": 7}, None, overrides).title
+    assert title == f"n: {', '.join(overrides[:6])}, 6 more, seed 7"
+    long = plot.about({"name": "n", "seed": 7}, None, [f"data.operation={'x' * 90}"]).title
+    assert long == f"n: data.operation={'x' * 42}..., seed 7"
+
+
 def test_several_runs_have_no_seed():
     assert plot.about({"name": "n", "seed": 1}, None, ["loss=mse"], runs=3).title == "n: loss=mse, 3 runs"
 
@@ -99,6 +107,6 @@ def test_a_text_that_fits_is_not_touched_and_a_long_one_ends_in_dots():
     assert wrapped("", 6) == []
     assert wrapped("one\ntwo", 6) == ["one", "two"]
     lines = wrapped(TITLES["many"], 6)
-    assert len(lines) == 3
+    assert len(lines) == 4
     assert lines[0].startswith("optimizer.betas_0=0.90, ")
     assert lines[-1].endswith(" ...")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 SIZE = style.FONT + 2  # points
 LINE = 1.3 * SIZE / 72  # inches from one line to the next
-MOST = 3  # lines that one text may take; what is longer is cut
+MOST = 4  # lines that one text may take; what is longer is cut
 FILLED = 0.95  # of the figure's width, at most: drawn characters are whole pixels wide
 FEWEST = 8  # characters of a line
 

@@ -101,6 +101,8 @@ def information_map(
             _levels(axes, levels, own, f"{quantity.name} / {quantity.whole.name}" * (place == 0))
             if place == COLUMNS - 1 or layer == layers[-1]:
                 _reach(axes, levels, quantity.whole)
+        for axes in column[:-1]:
+            axes.xaxis.set_visible(False)
         column[0].set_title(layer, fontsize=style.FONT + 1, parse_math=False)
         column[-1].tick_params(labelbottom=True)
         style.step_label(column[-1])
@@ -178,10 +180,11 @@ def _panel(axes: Axes, rows: pd.DataFrame, columns: Sequence[str], whole: Limit)
 def _levels(axes: Axes, levels: Sequence[float], own: float, label: str) -> None:
     """The axis of resolutions, with the plane's own marked; named where the panel has a label."""
     axes.set_ylim(0, len(levels))
-    named = [f"{level:g}" for level in levels] if label else [""] * len(levels)
-    axes.set_yticks([place + 0.5 for place in range(len(levels))], named)
+    axes.yaxis.set_visible(label != "")
     axes.tick_params(labelsize=style.FONT - 1, length=2)
-    axes.set_ylabel(f"{label}\nresolution r" if label else "", fontsize=style.FONT + 1)
+    if label:
+        axes.set_yticks([place + 0.5 for place in range(len(levels))], [f"{level:g}" for level in levels])
+        axes.set_ylabel(f"{label}\nresolution r", fontsize=style.FONT + 1)
     if own in levels:
         place = levels.index(own) + 0.5
         axes.plot([0.012], [place], **_MARK, transform=axes.get_yaxis_transform())

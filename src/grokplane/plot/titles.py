@@ -14,6 +14,7 @@ ASIDE = (
     *("hydra", "record", "log", "debug", "name", "seed", "data.root"),
     *(f"train.{key}" for key in ("device", "threads", "checkpoint_every", "keep_checkpoints", "resume", "overwrite")),
 )
+TOLD, LONGEST = 150, 60  # characters of all overrides together and of one of them
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,18 @@ def about(
     """
     marks, name, seed = grok or {}, str(value(config, "name") or ""), value(config, "seed")
     told = [_present(config, one) for one in overrides if one != f"experiment={name}" and not _aside(one)]
+    told = _shortened(told)
     told += [f"{runs} runs"] if runs > 1 else [f"seed {seed}"] if seed is not None else []
     title = ": ".join(part for part in (name, ", ".join(told)) if part)
     return About(title, marks, marks.get("threshold"))
+
+
+def _shortened(told: Sequence[str]) -> list[str]:
+    """As many of the overrides, from the first on, as a title has room for, and how many there are more."""
+    each = [one if len(one) <= LONGEST else f"{one[: LONGEST - 3]}..." for one in told]
+    room = [sum(map(len, each[:count])) + 2 * count <= TOLD for count in range(1, len(each) + 1)]
+    left = room.count(False)
+    return [*each[: len(each) - left], *([f"{left} more"] if left else [])]
 
 
 def _key(override: str) -> str:

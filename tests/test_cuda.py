@@ -10,7 +10,7 @@ from builders import assert_same_stacks, trained, weights
 from command import assert_same_state, finished, rows, state, summary
 
 from grokplane import config
-from grokplane.mi import JointKL, LocalKL, Ross, Sliced, WeightedKL
+from grokplane.mi import JointKL, LocalKL, Ross, Sliced, WeightedKL, mixture
 from grokplane.mi.base import Estimator
 from grokplane.random import Counters
 from grokplane.train import Member, Point, Stack, run
@@ -159,6 +159,18 @@ def test_estimates_against_labels_are_those_of_a_cpu() -> None:
     x, y = torch.randn(900, 4, dtype=torch.float64, generator=random), torch.randint(7, (900,), generator=random)
     for one, other in zip(Ross()(x.cuda(), y.cuda()), Ross()(x, y), strict=True):
         torch.testing.assert_close(one.cpu(), other, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(("width", "dtype"), [(32, torch.float32), (700, torch.float32), (64, torch.float64)])
+def test_exact_information_is_that_of_a_cpu(width: int, dtype: torch.dtype) -> None:
+    random = torch.Generator().manual_seed(0)
+    classes = torch.randint(9, (1_500,), generator=random)
+    x = (torch.randn(1_500, width, generator=random) + torch.randn(9, width, generator=random)[classes]).to(dtype)
+    ladder = (0.1, 0.2, 0.5)
+    ours, theirs = (mixture(one, {"Y": y}, ladder=ladder) for one, y in ((x.cuda(), classes.cuda()), (x, classes)))
+    for one, other in ((ours.input, theirs.input), (ours.labels["Y"], theirs.labels["Y"])):
+        torch.testing.assert_close(one.value.cpu(), other.value, rtol=0, atol=1e-6)
+        torch.testing.assert_close(one.std_error.cpu(), other.std_error, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", ["summed", "convolutions"])

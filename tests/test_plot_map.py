@@ -57,7 +57,7 @@ def test_shares_over_step_and_resolution():
 
 def test_cells_lie_around_their_steps_on_the_axis_of_all_figures():
     axes = panels(information_map(information_rows()))[0]
-    edges = mesh(axes).get_coordinates()[0, :, 0]
+    edges = np.asarray(mesh(axes).get_coordinates())[0, :, 0]
     assert np.all(edges[:-1] < STEPS)
     assert np.all(edges[1:] > STEPS)
     assert (edges[0], edges[-1]) == pytest.approx(axes.get_xlim())

@@ -10,7 +10,7 @@ from information_rows import information_rows
 from PIL import Image
 
 from grokplane import plot
-from grokplane.record import overrides
+from grokplane.record import load, overrides
 
 STILLS = [
     "curves",
@@ -70,19 +70,23 @@ def test_pictures_of_values_that_are_all_null_are_left_out():
     assert drawn(rows.assign(**null)) == ["curves", "weight_norms"]
 
 
-def test_a_run_leaves_its_figures_in_each_format_with_its_overrides(tmp_path: Path, inside: Inside) -> None:
-    """The title of an SVG is made of outlines, each of them a comment with its text."""
+def test_a_run_leaves_its_figures_in_each_format_and_they_say_what_it_is(tmp_path: Path, inside: Inside) -> None:
+    """Text in an SVG is outlines, behind a comment with its words."""
     typed = ("optimizer.weight_decay=0.3", "seed=4", "record.figure_format=[svg,pdf]", "record.wandb=disabled")
-    done = inside(*TINY, *typed, "train.steps=3", "mi=off", "hydra.run.dir=run", cwd=tmp_path)
+    done = inside(*TINY, *typed, "train.steps=3", "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
-    assert names == {f"{name}.{one}" for name in ("curves", "weight_norms") for one in ("svg", "pdf")}
+    stills = {name.partition(".")[0] for name in names} - {"information_map"}
+    assert stills == set(STILLS) - {"information_map"}
+    assert names >= {f"{name}.{one}" for name in stills for one in ("svg", "pdf")} | {"information_plane.gif"}
+    assert not [name for name in names if name.endswith("png")]
     assert f"figures: {', '.join(sorted(names))}" in done.stdout
-    title = "default: data.p=7, data.train_fraction=0.5, model.hidden=[8], model.embedding_dim=8,"
-    assert title in (tmp_path / "run" / "figures" / "curves.svg").read_text()
-    assert (
-        "optimizer.weight_decay=0.3, train.steps=3, mi=off, seed 4" in (tmp_path / "run/figures/curves.svg").read_text()
-    )
+    curves = (tmp_path / "run" / "figures" / "curves.svg").read_text()
+    assert "default: data.p=7, data.train_fraction=0.5, model.hidden=[8], model.embedding_dim=8," in curves
+    assert "optimizer.weight_decay=0.3, train.steps=3, seed 4" in curves
+    words = plot.measured(load(tmp_path / "run").iloc[0].to_dict())
+    assert len(words) > 20
+    assert words[:20] in (tmp_path / "run" / "figures" / "information_plane.svg").read_text()
 
 
 def test_overrides_are_those_that_all_runs_share(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from grokplane.record import FolderLock
 P7 = ("data.p=7", "data.train_fraction=0.5", "model.hidden=[8]", "model.embedding_dim=8", "seed=3")
 TRANSFORMER = (
     *("model=transformer", "model.layers=1", "model.heads=2", "model.width=8", "model.mlp_width=12"),
-    *("model.norm=none", "model.bias=false", "data.p=7", "data.layout=equals", "data.train_fraction=0.5"),
+    *("model.norm=none", "model.bias=false", "data.p=7", "data/split=random", "data.layout=equals"),
+    "data.train_fraction=0.5",
 )
 REGRESSION = ("experiment=teacher_student", "data.train_points=20", "data.test_points=30", "model.hidden=[6]", "seed=2")
 RUNS = {

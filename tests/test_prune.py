@@ -46,7 +46,13 @@ RUNS = {
         "model.hidden=[6]",
         "train.steps=100",
     ),
-    "alone": (*P7, "model=module", "model.module._target_=test_prune.Alone", "+model.module.width=8"),
+    "alone": (
+        *P7,
+        "data/split=random",
+        "model=module",
+        "model.module._target_=test_prune.Alone",
+        "+model.module.width=8",
+    ),
     "bias": (*P7, "model=module", "model.module._target_=test_prune.Bias"),
 }
 

@@ -2,7 +2,7 @@
 
 `python benchmarks/run_estimators.py RUN` prints a table; RUN is the folder of a run of train_mnist.py. The codes of
 images and layers are those of `mi=compressed`, so what differs between the estimators' columns is the estimator alone;
-the exact values are of the whole noiseless layer, seen at two resolutions (docs/mi.md).
+the exact values are of the whole noiseless layer, seen at two resolutions (docs/mi.md), by the run's own draws.
 """
 
 from __future__ import annotations
@@ -54,7 +54,13 @@ def main() -> None:
         seen = observe(stack, None)
         noiseless, real = seen.noiseless()["eval"], seen.eval.mask[0]
         for name, output in seen.eval.layers.items():
-            exact = mixture(noiseless[name].activations[0][real].flatten(1), ladder=LADDER, stream=name)
+            exact = mixture(
+                noiseless[name].activations[0][real].flatten(1),
+                {"Y": seen.eval.targets[0][real]},
+                ladder=LADDER,
+                seed=stack.members[0].seed,
+                stream=f"mi/eval/{name}",
+            )
             values = _code_of_layer(output, real, (stack.members[0].seed, name, stack.step))
             found = [float(estimate(code, values).value) for estimate in ESTIMATORS.values()]
             cells = [f"{value:.2f}" for value in [*exact.input.value.tolist(), *found]]

@@ -20,7 +20,7 @@ from grokplane.train import train
 FEW = (*TINY, *QUIET, "mi=off", "train.steps=2", "log.dense_steps=1", "log.every=50", "train.checkpoint_every=100")
 EXPERIMENTS = config.group_names("experiment")
 # What is drawn besides the curves.
-DRAWN = {"peluche": "information_accuracy.png, information_plane.gif"}
+DRAWN = {"peluche": "information_accuracy.png, information_map.png, information_plane.gif"}
 MORE = (
     "data/split=ordered",
     "model.embedding=onehot",

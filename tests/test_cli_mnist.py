@@ -79,6 +79,7 @@ def test_digits_need_no_file(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "run" / "figures").iterdir()} == {
         "curves.png",
         "information_accuracy.png",
+        "information_map.png",
         "information_plane.gif",
         "information_plane.png",
         "information_plane_eval.png",

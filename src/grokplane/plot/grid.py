@@ -67,7 +67,7 @@ class Grid:
         )
 
 
-_RIGHT_OF_BAR = 1.0  # inches from the bar's left edge to the end of the right margin: ticks and label
+_RIGHT_OF_BAR = 1.2  # inches from the bar's left edge to the end of the right margin: ticks and label
 
 
 def grid(

@@ -89,7 +89,7 @@ def empty_planes(rows: pd.DataFrame, subsets: Sequence[str], *, title: str) -> P
     layers = information_layers(rows, subsets)
     blocks = [layers[first : first + COLUMNS] for first in range(0, len(layers), COLUMNS)]
     beside = 3 if len(blocks[0]) > 2 else 1
-    margins = Margins(0.9, 1.25, 0.6 + legend_height(3, beside), 0.32, 0.5, 0.36 if len(blocks) == 1 else 0.85)
+    margins = Margins(0.9, 1.45, 0.6 + legend_height(3, beside), 0.32, 0.5, 0.36 if len(blocks) == 1 else 0.85)
     size = (len(blocks) * len(subsets), len(blocks[0]))
     frame = grid(*size, PANEL, margins, [title, _told(rows, subsets)], least_width=LEAST_WIDTH)
     panels: list[Panel] = []

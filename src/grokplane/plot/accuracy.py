@@ -88,6 +88,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, subset: str, layer: str, limit: Limit
     if entropy == entropy:  # known
         style.level_line(axes, entropy, "H(Y)")
     if limit.nats < NEAR * axes.get_ylim()[1]:
+        axes.set_ylim(top=max(axes.get_ylim()[1], 1.03 * limit.nats))
         axes.axhline(limit.nats, color=style.GREY, linestyle=DASHED, linewidth=1, label=f"I(X;L) \u2264 {limit.name}")
 
 

@@ -23,10 +23,13 @@ from torch import Tensor
 
 from grokplane.mi.base import Estimate, labels, samples
 from grokplane.mi.discrete import label_entropy
-from grokplane.mi.mixture_sums import LogSums, Products, log_sums, products
+from grokplane.mi.memory import Memory
+from grokplane.mi.mixture_sums import Classes, Products, classes, log_sums, products
 from grokplane.random import generator
 
 LEAST = 1e-3  # resolution; of a finer one the distances would lose too many digits
+# Classes and entropies of labels, which are the same at every log point.
+_KNOWN: Memory[tuple[Classes, float]] = Memory(512)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,15 +141,18 @@ def _information(of: Products, named: Mapping[str, Tensor], ladder: Sequence[flo
 
     The mean of ln(n / n_z) over all inputs is H(Z), so it is not left to the draws: then no I(T;Z) exceeds H(Z).
     """
-    sums: LogSums = log_sums(of, list(named.values()), ladder)
-    highest = math.log(of.pairs.shape[2])
+    known = [_KNOWN.recall(values, "classes", lambda y=values: _grouped(y)) for values in named.values()]
+    sums, highest = log_sums(of, [groups for groups, _ in known], ladder), math.log(of.pairs.shape[2])
     told = {}
     given = {}
-    for (name, values), own in zip(named.items(), sums.of_class, strict=True):
-        entropy = float(label_entropy(values).value)
+    for name, (_, entropy), own in zip(named, known, sums.of_class, strict=True):
         told[name] = _mean(own - sums.total, entropy)
         given[name] = _mean(-own, highest - entropy)
     return MixtureInformation(_mean(-sums.total, highest), told, given)
+
+
+def _grouped(values: Tensor) -> tuple[Classes, float]:
+    return classes(values), float(label_entropy(values).value)
 
 
 def _mean(terms: Tensor, constant: float) -> Estimate:

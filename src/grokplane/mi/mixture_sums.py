@@ -83,45 +83,64 @@ def products(x: Tensor, rows: Tensor, noise: Tensor, finest: float) -> Products:
     return Products(pairs, rows, power / len(x))
 
 
-def log_sums(of: Products, labellings: Sequence[Tensor], ladder: Sequence[float]) -> LogSums:
+class Classes(NamedTuple):
+    """A labelling of n rows into C classes.
+
+    Attributes:
+        columns: the rows of each class [C, most] int64, padded.
+        real: which of them are not padding, 1 or 0, [C, most] float32.
+        number: the class of each row [n].
+    """
+
+    columns: Tensor
+    real: Tensor
+    number: Tensor
+
+
+def log_sums(of: Products, labellings: Sequence[Classes], ladder: Sequence[float]) -> LogSums:
     """See `LogSums`.
 
     Exponents and exponentials are float32: a component that weighs has a small exponent, of which float32 keeps 1e-7.
 
     Args:
         of: what `products` gives, with a power above 0.
-        labellings: labels [n] each.
+        labellings: of the rows.
         ladder: resolutions.
     """
     noise = torch.tensor(ladder, dtype=torch.float64, device=of.pairs.device) * of.power**0.5
     square, slope = -0.5 / noise.square(), 1 / noise
     weights = torch.stack([torch.cat([square, square]), torch.cat([slope, -slope])], 1).float()
-    groups = [_classes(labels) for labels in labellings]
-    total: list[Tensor] = []
-    of_class: list[list[Tensor]] = [[] for _ in groups]
-    together = max(1, EXPONENTS[of.pairs.device.type] // (len(weights) * of.pairs.shape[2]))
-    for some, rows in zip(of.pairs.split(together, 1), of.rows.split(together), strict=True):
-        total.append(_log_sum(some, weights))
-        for (columns, real, number), found in zip(groups, of_class, strict=True):
-            which = number[rows]
-            found.append(_log_sum(some.gather(2, columns[which].expand(2, -1, -1)), weights, real[which]))
-    return LogSums(torch.cat(total, 1), [torch.cat(found, 1) for found in of_class])
+    of_class = []
+    for columns, real, number in labellings:
+        own = number[of.rows]
+        of_class.append(_log_sum(of.pairs.gather(2, columns[own].expand(2, -1, -1)), weights, real[own]))
+    return LogSums(_log_sum(of.pairs, weights), of_class)
 
 
 def _log_sum(pairs: Tensor, weights: Tensor, real: Tensor | None = None) -> Tensor:
-    """ln sum_j exp(exponent) [levels, k], mean of both signs, for pairs [2, k, m] with weights [2 levels, 2]."""
-    kernel = (weights @ pairs.flatten(1)).clamp_min_(FLOOR).exp_().view(len(weights), *pairs.shape[1:])
-    if real is not None:
-        kernel *= real
-    return kernel.sum(2).double().log_().unflatten(0, (2, -1)).mean(0)
+    """ln sum_j exp(exponent) [levels, k], mean of both signs, for pairs [2, k, m] with weights [2 levels, 2].
+
+    Args:
+        pairs, weights: an exponent is the sum of a pair's two numbers, each times a weight.
+        real: the weights of the terms [k, m], where some do not count.
+    """
+    together = max(1, EXPONENTS[pairs.device.type] // (len(weights) * pairs.shape[2]))
+    sums = []
+    for start in range(0, pairs.shape[1], together):
+        some = pairs[:, start : start + together]
+        kernel = (weights @ some.flatten(1)).clamp_min_(FLOOR).exp_().view(len(weights), *some.shape[1:])
+        if real is not None:
+            kernel *= real[start : start + together]
+        sums.append(kernel.sum(2))
+    return torch.cat(sums, 1).double().log_().unflatten(0, (2, -1)).mean(0)
 
 
-def _classes(labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The rows of each class [C, most] padded, which of them are real (1 or 0), and the class of each row [n]."""
+def classes(labels: Tensor) -> Classes:
+    """The classes of labels [n]."""
     _, number, counts = torch.unique(labels, return_inverse=True, return_counts=True)
     order = torch.argsort(number, stable=True)
     place = torch.arange(len(labels), device=labels.device) - (counts.cumsum(0) - counts)[number[order]]
     columns = torch.zeros(len(counts), int(counts.max()), dtype=torch.int64, device=labels.device)
     columns[number[order], place] = order
     real = torch.arange(columns.shape[1], device=labels.device) < counts[:, None]
-    return columns, real.float(), number
+    return Classes(columns, real.float(), number)

@@ -10,6 +10,7 @@ from command import Call, Inside, Submit, call, digest, refusal
 
 P7 = ("data.p=7", "data.train_fraction=0.5")
 DIGITS = ("data=digits", "model.embedding=none", "loss=mse")
+TEACHER = ("experiment=teacher_student",)
 HOLDOUT = ("data/split=label_holdout", "data.train_fraction=null")
 # What is typed, how the line begins, and the word in it that says what is allowed.
 CASES = [
@@ -36,14 +37,17 @@ CASES = [
         "schedule.warmup_steps=9: ",
         "below train.steps=9",
     ),
-    (("mi=compressed",), "mi.input=LocalKL: ", "tokens are measured exactly; use mi=default"),
-    (("mi=infoplane", "mi.layer_dim=2"), "mi.input=WeightedKL: ", "use mi=default"),
+    (("mi=compressed",), "mi=compressed: ", "tokens are measured exactly; use default"),
+    (("mi=infoplane", "mi.layer_dim=2"), "mi=compressed: ", "as infoplane and mutinfo for images"),
     (("mi=compressed", *DIGITS, "model.noise_sigma=1", "mi.noise=1"), "mi.noise=1: ", "noise of its own"),
     (
         ("-m", "mi=compressed", *DIGITS, "mi.code=pca", "mi.code_steps=2", "seed=0,1"),
         "mi.code_steps=2: ",
         "not trained",
     ),
+    (("mi=compressed", *TEACHER, "mi.code=pca"), "mi.code=pca: ", "inputs are vectors"),
+    (("mi=compressed", *TEACHER, "mi/labels=class_kl"), "mi/labels=class_kl: ", "answers are numbers"),
+    (("mi.ladder=[0.2,0.20000001]",), "mi.ladder=[0.2,0.20000001]: ", "differ from each other"),
     (("mi.draws=21",), "mi.draws=21: ", "must be even"),
     (("mi.ladder=[0.2,0]",), "mi.ladder=[0.2,0.0]: ", "at least 0.001"),
     (("rules=[null]",), "rules=[null]: ", "a list of names"),

@@ -99,5 +99,5 @@ def test_estimating_beside_training_changes_no_number(tmp_path: Path) -> None:
 
 
 def test_tokens_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"mi\.input=KSG: .*use mi=default"):
+    with pytest.raises(ConfigError, match=r"mi=compressed: .*tokens are measured exactly; use default"):
         Stack([member(data=task(), mi=compressed())])

@@ -43,8 +43,7 @@ def observation(device: str) -> Observation:
     train, held_out = subset(6, device), subset(9, device)
     every = {"scale": torch.ones(MEMBERS, device=device)}
     unseen = torch.arange(9, device=device).expand(MEMBERS, -1) % 2 == 0
-    layers = {"train": train.layers, "eval": held_out.layers}
-    return Observation(1, train, held_out, rate, parameters, every, lambda: parameters, lambda: layers, 0.5, unseen)
+    return Observation(1, train, held_out, rate, parameters, every, lambda: parameters, 0.5, unseen)
 
 
 def information(seen: Observation) -> dict[str, float]:

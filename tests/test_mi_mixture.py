@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from grokplane.mi import bracket, label_entropy, mixture
-from grokplane.mi.mixture_sums import WIDE
+from grokplane.mi import bracket, label_entropy, mixture, mixture_sums
+from grokplane.mi.mixture import drawn
+from grokplane.random import generator
 
 LADDER = (0.1, 0.2, 0.3, 0.5, 0.8)
 # Of a standard normal; 80 nodes integrate the smooth integrands below to 1e-9 at these distances.
@@ -74,6 +75,20 @@ def test_it_is_what_quadrature_gives_and_its_errors_are_calibrated():
     assert len(found) == 600
     assert (found <= 3).mean() >= 0.99
     assert 0.92 <= (found <= 2).mean() <= 0.98
+
+
+def test_errors_are_calibrated_in_many_dimensions_at_the_shipped_levels():
+    """Clusters in 12 dimensions, against two hundred thousand draws; one level and quantity a call, so 400 calls."""
+    classes = torch.arange(60) % 6
+    x = rows(0, 60, 12) + 2 * rows(1, 6, 12)[classes]
+    found = []
+    for r in (0.2, 0.3):
+        truth = slow(x, classes, r, seed=7, points=200_000)[0]
+        for seed in range(200):
+            got = mixture(x, ladder=(r,), draws=60, seed=seed).input
+            found.append(abs(float(got.value[0]) - truth) / float(got.std_error[0]))
+    assert 0.92 <= (np.array(found) <= 2).mean() <= 0.98
+    assert (np.array(found) <= 3).mean() >= 0.99
 
 
 def test_it_is_unbiased():
@@ -185,9 +200,6 @@ def test_the_laws_between_its_values(layer: Callable[[], Tensor]):
 
 def exactly(x: Tensor, classes: Tensor, draws: int, seed: int) -> Callable[[float], tuple[float, float]]:
     """The same draws in plain float64, distances from differences."""
-    from grokplane.mi.mixture import drawn
-    from grokplane.random import generator
-
     of = drawn(len(x), x.shape[1], classes, draws, generator(seed, "mixture"))
     x = x.double()
 
@@ -206,26 +218,43 @@ def exactly(x: Tensor, classes: Tensor, draws: int, seed: int) -> Callable[[floa
     return at
 
 
-@pytest.mark.parametrize(
-    ("n", "width", "offset"), [(700, 32, 0.0), (700, 200, 30.0), (300, WIDE, 0.0), (300, 2 * WIDE, 5.0)]
-)
-def test_float32_errs_by_less_than_a_millionth(n: int, width: int, offset: float):
-    """Layers as networks give them, float32; products are float64 below WIDE, exponentials float32 always."""
-    classes = torch.arange(n) % 10
-    x = ((rows(0, n, width) + rows(1, 10, width)[classes]).relu() + offset).float()
-    got = mixture(x, {"Z": classes}, ladder=LADDER, draws=20, seed=4)
-    twin = exactly(x, classes, 20, 4)
-    for level, r in enumerate(LADDER):
+@pytest.mark.parametrize(("width", "offset"), [(32, 0.0), (200, 30.0), (512, 0.0), (512, 1e3), (1024, 5.0)])
+@pytest.mark.parametrize("clustered", [1.0, 0.1])
+def test_float32_exponentials_err_by_less_than_a_millionth(width: int, offset: float, clustered: float):
+    """Layers as networks give them, float32, against the same draws in float64."""
+    classes = torch.arange(300) % 10
+    for seed in range(3):
+        x = (clustered * rows(seed, 300, width) + rows(10 + seed, 10, width)[classes] + offset).float()
+        _is_the_twin(x, classes, LADDER, seed)
+
+
+def test_small_distances_beside_large_norms_are_kept():
+    """Pairs about two deviations of the noise apart, a thousandth of the spread, far from the origin."""
+    x = torch.cat([rows(0, 50, 3), rows(0, 50, 3) + 2e-3]) + 1e4
+    classes = torch.arange(100) % 50
+    _is_the_twin(x, classes, (1e-3, 2e-3), 0)
+    told = mixture(x, {"Z": classes}, ladder=(1e-3, 0.05), draws=200)
+    assert math.log(50) + 0.3 < float(told.input.value[0]) < math.log(100)
+    assert float(told.input.value[1]) <= math.log(50) + 1e-3
+
+
+def _is_the_twin(x: Tensor, classes: Tensor, ladder: tuple[float, ...], seed: int) -> None:
+    got = mixture(x, {"Z": classes}, ladder=ladder, draws=20, seed=seed)
+    twin = exactly(x, classes, 20, seed)
+    for level, r in enumerate(ladder):
         of_input, of_labels = twin(r)
         assert abs(float(got.input.value[level]) - of_input) < 1e-6
         assert abs(float(got.labels["Z"].value[level]) - of_labels) < 1e-6
 
 
-def test_small_distances_beside_large_norms_are_kept():
-    """Pairs 1e-7 apart, far from the origin: told apart at a resolution that fine rows alone set, not before."""
-    x = torch.cat([rows(0, 50, 3), rows(0, 50, 3) + 1e-7]) + 1e4
-    got = mixture(x, ladder=LADDER, draws=200).input
-    assert float(got.value[0]) <= math.log(50) + 1e-5
+def test_drawn_rows_may_be_looked_at_in_blocks(monkeypatch: pytest.MonkeyPatch):
+    x, classes = rows(0, 90, 5), torch.arange(90) % 4
+    whole = mixture(x, {"Z": classes}, ladder=LADDER, draws=30)
+    monkeypatch.setitem(mixture_sums.PAIRS, "cpu", 7 * 90)
+    parts = mixture(x, {"Z": classes}, ladder=LADDER, draws=30)
+    for one, other in ((whole.input, parts.input), (whole.labels["Z"], parts.labels["Z"])):
+        torch.testing.assert_close(one.value, other.value, rtol=0, atol=1e-6)
+        torch.testing.assert_close(one.std_error, other.std_error, rtol=0, atol=1e-6)
 
 
 def test_the_same_draws_make_differences_far_more_exact_than_values():
@@ -239,9 +268,6 @@ def test_the_same_draws_make_differences_far_more_exact_than_values():
 
 
 def test_every_row_is_drawn_equally_often():
-    from grokplane.mi.mixture import drawn
-    from grokplane.random import generator
-
     by = torch.tensor([0] * 5 + [1] * 2)
     counts = sum(
         (torch.bincount(drawn(7, 1, by, 10, generator(seed, "mixture")).rows, minlength=7) for seed in range(2000)),
@@ -262,10 +288,9 @@ def test_a_constant_layer_and_one_row_tell_nothing():
 def test_huge_and_tiny_values_are_reckoned_with():
     x = rows(0, 100, 8)
     plain = mixture(x.float(), ladder=LADDER, draws=20).input.value
-    for scale in (1e-25, 1e25):
-        torch.testing.assert_close(
-            mixture((scale * x).float(), ladder=LADDER, draws=20).input.value, plain, atol=1e-5, rtol=0
-        )
+    for scale, dtype in ((1e-25, torch.float32), (1e25, torch.float32), (1e-200, torch.float64)):
+        scaled = mixture((scale * x).to(dtype), ladder=LADDER, draws=20).input.value
+        torch.testing.assert_close(scaled, plain, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ CASES = [
     (("optimizer.lr=???",), "optimizer.lr=???: ", "given a value"),
     (("seed=${foo}",), "seed=${foo}: ", "a key that exists"),
     (("hydra.run.dri=x",), "hydra.run.dri=x: ", "unknown key"),
-    (("mi=off", "mi.noise=0.2"), "mi.noise=0.2: ", "no key of this choice of mi"),
+    (("mi=off", "mi.draws=20"), "mi.draws=20: ", "no key of this choice of mi"),
     (("record.figure_format=[png,jpg]",), "record.figure_format=[png,jpg]: ", "png, pdf, svg"),
     (("record.figure_format=[]",), "record.figure_format=[]: ", "one at least; allowed: png, pdf, svg"),
     (("record.figure_format=pdf",), "record.figure_format=pdf: ", "must be a list"),

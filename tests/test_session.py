@@ -161,7 +161,8 @@ def test_a_resume_with_other_rules_or_another_order_is_refused(tmp_path: Path, t
 def test_a_stop_while_the_code_of_images_is_fitted_leaves_a_run_that_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    typed = ["train.steps=3", "train.threads=1", "mi.code_steps=20", f"mi.cache={tmp_path}/codes", "log.dense_steps=1"]
+    typed = ["train.steps=3", "train.threads=1", "mi=compressed", "mi.code_steps=20", "log.dense_steps=1"]
+    typed.append(f"mi.cache={tmp_path}/codes")
     images = ["data=digits", "data.train_points=60", "data.test_points=40", "train.batch_size=20", *typed]
     quiet = ["record.wandb=disabled", "record.figures=false"]
     with monkeypatch.context() as patched:

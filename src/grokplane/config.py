@@ -184,7 +184,7 @@ def member(config: DictConfig) -> Member:
     Raises:
         ConfigError: values that do not go together.
     """
-    values: dict[str, Any] = {key: _made(config[key]) for key in MEMBER_KEYS if key != "seed"}
+    values: dict[str, Any] = {key: _made(key, config[key]) for key in MEMBER_KEYS if key != "seed"}
     for group in LISTS:
         for name, choice in values[group].items():
             if not is_dataclass(choice):
@@ -193,12 +193,15 @@ def member(config: DictConfig) -> Member:
     return Member(seed=config.seed, **values)
 
 
-def _made(node: DictConfig) -> Any:
+def _made(key: str, node: DictConfig) -> Any:
     try:
         return instantiate(node, _convert_="all")
     except InstantiationException as error:
         if isinstance(error.__cause__, ConfigError):
             raise error.__cause__ from None
+        if isinstance(error.__cause__, TypeError):  # a stored config; what is typed has been checked against the schema
+            allowed = f"written by another version, with other keys ({error.__cause__}); begin the run anew"
+            raise ConfigError(key, node.get("_target_"), allowed) from None
         raise
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grokplane.record import Recorder, overrides
+from grokplane.record.options import FORMATS
 from grokplane.record.rows import METRICS, read_rows
 from grokplane.strict_json import flatten
 from grokplane.train import GrokMarks, Point, Stack
@@ -92,9 +93,10 @@ class MemberWriter:
         except Exception:
             log.warning("figures/ could not be drawn", exc_info=True)
             return
+        formats = config.get("record.figure_format", FORMATS[:1])  # runs begun by an earlier version have no such key
         for picture in plot.pictures(rows):
             try:
-                paths = picture.write(rows, about, folder / "figures", config["record.figure_format"])
+                paths = picture.write(rows, about, folder / "figures", formats)
             except Exception:
                 log.warning("figures/%s could not be drawn", picture.name, exc_info=True)
             else:

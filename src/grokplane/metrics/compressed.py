@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from grokplane.metrics.codes import CODES, Encoder, encoder
+from grokplane.metrics.codes import CODES, FEW, Encoder, encoder
 from grokplane.metrics.gauge import Asked, Gauge, Inputs, Progress, Values
 from grokplane.metrics.measured import REFUSED, Measured, Sample, measured, sample
 from grokplane.metrics.observation import LayerOutput
@@ -60,19 +60,20 @@ class Compressed:
             ConfigError: for tokens.
         """
         if inputs.discrete:
-            name = type(self.input).__name__
-            raise ConfigError(
-                "mi.input", name, "estimates are for numbers, tokens are measured exactly; use mi=default"
-            )
+            allowed = "as infoplane and mutinfo for images and vectors alone: tokens are measured exactly; use default"
+            raise ConfigError("mi", "compressed", allowed)
         return Gauge(_Compressing(self, inputs), inputs)
 
-    def unread(self, discrete: bool, own_noise: bool) -> dict[str, str]:  # noqa: ARG002 (tokens are refused)
+    def unread(self, length: int | None, numbers: bool, own_noise: bool) -> dict[str, str]:
         """See `InformationChoice`."""
-        untrained = {} if self.code == "autoencoder" else dict.fromkeys(("code_steps", "cache"), self._untrained())
-        return untrained | ({"noise": "the model has noise of its own"} if own_noise else {})
-
-    def _untrained(self) -> str:
-        return f"mi.code={self.code} is not trained"
+        trained = ("code_steps", "cache")
+        found = {} if self.code == "autoencoder" else dict.fromkeys(trained, f"mi.code={self.code} is not trained")
+        if length is not None:
+            found |= dict.fromkeys(("code", *trained), "inputs are vectors")
+        if length is not None and length <= FEW:
+            found["code_dim"] = f"inputs of at most {FEW} numbers are taken as they are"
+        found |= {"labels": "answers are numbers"} if numbers else {}
+        return found | ({"noise": "the model has noise of its own"} if own_noise else {})
 
 
 @dataclass(frozen=True, eq=False)

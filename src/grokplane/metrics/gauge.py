@@ -181,7 +181,7 @@ class Gauge:
         """Begin to measure these members, all layers, both subsets."""
         device = seen.learning_rate.device
         given = seen.noiseless() if self._way.noiseless else {name: one.layers for name, one in seen.subsets.items()}
-        subsets = {name: _kept(layers) for name, layers in given.items()}
+        subsets = {name: _kept(layers, self._way.noiseless) for name, layers in given.items()}
         outputs = [output for layers in subsets.values() for output in layers.values()]
         if self._pool is None and device.type == "cpu" and self._way.workers > 0:
             self._start(len(outputs) * len(members) * self._inputs.log_points)
@@ -229,12 +229,13 @@ class Gauge:
         return self._asked[key]
 
 
-def _kept(layers: Mapping[str, LayerOutput]) -> dict[str, LayerOutput]:
+def _kept(layers: Mapping[str, LayerOutput], noiseless: bool) -> dict[str, LayerOutput]:
     """Of every layer what is measured; what is not need not be kept until then."""
-    return {
-        name: LayerOutput(one.activations, one.activations, one.exact_zeros, one.noisy, one.sigma)
-        for name, one in layers.items()
-    }
+    found = {}
+    for name, one in layers.items():
+        noise = () if noiseless else (one.noisy, one.sigma)
+        found[name] = LayerOutput(one.activations, one.activations, one.exact_zeros, *noise)
+    return found
 
 
 def _size(output: LayerOutput) -> int:

@@ -26,8 +26,14 @@ class InformationChoice(Protocol):
         """
         ...
 
-    def unread(self, discrete: bool, own_noise: bool) -> dict[str, str]:
-        """The keys of the choice that mean nothing for such a stack, and why."""
+    def unread(self, length: int | None, numbers: bool, own_noise: bool) -> dict[str, str]:
+        """The keys of the choice that mean nothing for a stack, and why.
+
+        Args:
+            length: of its inputs, if they are vectors; None: images or tokens.
+            numbers: whether its answers are numbers.
+            own_noise: whether its layers have noise of their own at log points.
+        """
         ...
 
 
@@ -41,12 +47,20 @@ class Information:
     """
 
     ladder: list[float] = option(
-        [0.1, 0.2, 0.3, 0.5, 0.8], "resolutions at which layers are measured", at_least=1e-3, at_most=1e3
+        [0.1, 0.2, 0.3, 0.5, 0.8],
+        "resolutions at which layers are measured, besides mi.resolution",
+        at_least=1e-3,
+        at_most=1e3,
     )
     resolution: float = option(
-        0.2, "the one of the information plane, whose values have plain names", at_least=1e-3, at_most=1e3
+        0.2,
+        "resolution of the information plane, measured too; its values have plain names",
+        at_least=1e-3,
+        at_most=1e3,
     )
-    draws: int = option(200, "rows drawn for every value, even; four times as many halve the errors", at_least=4)
+    draws: int = option(
+        200, "rows drawn for every value, even; four times as many halve the errors", at_least=4, at_most=1_000_000
+    )
     workers: int = option(
         1,
         "threads, in long runs processes, that measure while training goes on; 0, and on a GPU: training waits",
@@ -55,15 +69,24 @@ class Information:
     )
 
     def __post_init__(self) -> None:
+        if len({f"{level:g}" for level in self.levels}) < len(self.levels):
+            raise ConfigError(
+                "mi.ladder", self.ladder, "must differ from each other, and from mi.resolution, in six digits"
+            )
         if self.draws % 2:
             raise ConfigError("mi.draws", self.draws, "must be even: rows are drawn in pairs")
 
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """All resolutions, ascending."""
+        return tuple(sorted({*self.ladder, self.resolution}))
+
     def gauge(self, inputs: Inputs) -> Gauge:
         """See `InformationChoice`."""
-        levels = Levels(tuple(sorted({*self.ladder, self.resolution})), self.resolution, self.draws)
+        levels = Levels(self.levels, self.resolution, self.draws)
         return Gauge(Exact(levels, self.workers, inputs.seen), inputs)
 
-    def unread(self, discrete: bool, own_noise: bool) -> dict[str, str]:  # noqa: ARG002 (the signature of a choice)
+    def unread(self, length: int | None, numbers: bool, own_noise: bool) -> dict[str, str]:  # noqa: ARG002 (a choice's)
         """None: all are read."""
         return {}
 
@@ -81,7 +104,7 @@ class Off:
         """See `InformationChoice`."""
         return None
 
-    def unread(self, discrete: bool, own_noise: bool) -> dict[str, str]:  # noqa: ARG002 (the signature of a choice)
+    def unread(self, length: int | None, numbers: bool, own_noise: bool) -> dict[str, str]:  # noqa: ARG002 (a choice's)
         """None: it has none."""
         return {}
 

@@ -20,12 +20,10 @@ class Measured:
     """A layer of one member on one subset; float64 where its variance is a number.
 
     Attributes:
-        centres: its values without its own noise [n, d].
-        noisy: with it [n, d].
+        noisy: its values with noise [n, d].
         variance: of that noise; NaN where the values are not finite, or too large to reckon with.
     """
 
-    centres: Tensor
     noisy: Tensor
     variance: float
 
@@ -64,10 +62,10 @@ def measured(of: Sample, noise: float) -> Measured:
     values, noisy = of.values, of.values if of.noisy is None else of.noisy
     sigma = of.sigma or noise * float(values.double().std(correction=0))
     if not (math.isfinite(sigma) and bool(torch.isfinite(noisy).all())):
-        return Measured(values, noisy, math.nan)
+        return Measured(noisy, math.nan)
     centres = values.double()
     if of.noisy is not None:
-        return Measured(centres, noisy.double(), sigma**2)
+        return Measured(noisy.double(), sigma**2)
     seed, name, step = of.stream
     drawn = torch.randn(centres.shape, generator=generator(seed, f"mi/{name}", step))
-    return Measured(centres, torch.add(centres, drawn.to(centres), alpha=sigma), sigma**2)
+    return Measured(torch.add(centres, drawn.to(centres), alpha=sigma), sigma**2)

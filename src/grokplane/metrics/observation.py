@@ -89,10 +89,11 @@ class Observation:
         all_parameters: every parameter of the model by its full name, [E, ...].
         compute_gradients: gives the gradient of `Loss/train` over the whole training subset, before any
             filter, in the same form as `parameters`; called at most once.
-        compute_noiseless: gives the layers of both subsets, by name, as they are without the model's own noise.
         seconds_per_step: wall time of a step since the last log point; None at the first one.
         unseen: which held-out points are questions without a mirror in training [E, n], bool, padding included; none of
             a member whose task has no mirrored questions. None: no member's has.
+        compute_noiseless: gives the layers of both subsets, by name, as they are without the model's own noise; None:
+            there is no such noise.
     """
 
     step: int
@@ -102,9 +103,9 @@ class Observation:
     parameters: Mapping[str, Mapping[str, Tensor]]
     all_parameters: Mapping[str, Tensor]
     compute_gradients: Callable[[], Mapping[str, Mapping[str, Tensor]]]
-    compute_noiseless: Callable[[], Mapping[str, Mapping[str, LayerOutput]]]
     seconds_per_step: float | None = None
     unseen: Tensor | None = None
+    compute_noiseless: Callable[[], Mapping[str, Mapping[str, LayerOutput]]] | None = None
 
     @cached_property
     def gradients(self) -> Mapping[str, Mapping[str, Tensor]]:
@@ -113,6 +114,8 @@ class Observation:
 
     def noiseless(self) -> Mapping[str, Mapping[str, LayerOutput]]:
         """Layers by subset, as in `subsets`, without noise of the model's own; before the coming update alone."""
+        if self.compute_noiseless is None:
+            return {name: subset.layers for name, subset in self.subsets.items()}
         return self.compute_noiseless()
 
     @property

@@ -24,7 +24,7 @@ from torch import Tensor
 from grokplane.mi.base import Estimate, labels, samples
 from grokplane.mi.discrete import label_entropy
 from grokplane.mi.memory import Memory
-from grokplane.mi.mixture_sums import Classes, Products, classes, log_sums, products
+from grokplane.mi.mixture_sums import Classes, LogSums, classes, log_sums
 from grokplane.random import generator
 
 LEAST = 1e-3  # resolution; of a finer one the distances would lose too many digits
@@ -77,7 +77,7 @@ def mixture(
 
     Args:
         centres: noiseless rows [n, d]; all the inputs that there are.
-        labellings: labels [n] of the inputs by name; the rows are drawn evenly over the classes of the first.
+        labellings: labels [n] of the inputs by name; rows are drawn from the classes of the first in proportion.
         ladder: resolutions r, each at least 0.001: the noise of a coordinate as a share of the root mean square
             distance of the rows from their mean.
         draws: how many rows are drawn, even and at least 4; each is looked at with noise and with the noise negated.
@@ -90,12 +90,14 @@ def mixture(
     rows = samples(centres, "centres", least=1) if centres.dtype != torch.float32 else _checked(centres)
     named = {name: _labels(name, values, len(rows)) for name, values in (labellings or {}).items()}
     _check(ladder, draws)
+    known = {name: _KNOWN.recall(labels, "classes", lambda y=labels: _grouped(y)) for name, labels in named.items()}
     of_rows = drawn(len(rows), rows.shape[1], next(iter(named.values()), None), draws, generator(seed, stream))
-    of = products(rows, of_rows.rows.to(rows.device), of_rows.noise.to(rows.device), min(ladder))
-    if of.power == 0:  # all rows are equal: the layer tells nothing
+    theirs = of_rows.rows.to(rows.device), of_rows.noise.to(rows.device)
+    sums = log_sums(rows, *theirs, [groups for groups, _ in known.values()], ladder)
+    if sums is None:  # the layer tells nothing
         nothing = Estimate(*rows.new_zeros(2, len(ladder), dtype=torch.float64))
         return MixtureInformation(nothing, dict.fromkeys(named, nothing), dict.fromkeys(named, nothing))
-    return _information(of, named, ladder)
+    return _information(sums, {name: entropy for name, (_, entropy) in known.items()}, math.log(len(rows)))
 
 
 def _checked(centres: Tensor) -> Tensor:
@@ -136,16 +138,14 @@ def drawn(count: int, width: int, by: Tensor | None, draws: int, numbers: torch.
     return Draws(rows, torch.randn(draws, width, generator=numbers, dtype=torch.float64))
 
 
-def _information(of: Products, named: Mapping[str, Tensor], ladder: Sequence[float]) -> MixtureInformation:
-    """From the logarithms of the sums over all components and over those of each class.
+def _information(sums: LogSums, entropies: Mapping[str, float], highest: float) -> MixtureInformation:
+    """From the logarithms of the sums over all components and over those of each class, for ln n and every H(Z).
 
     The mean of ln(n / n_z) over all inputs is H(Z), so it is not left to the draws: then no I(T;Z) exceeds H(Z).
     """
-    known = [_KNOWN.recall(values, "classes", lambda y=values: _grouped(y)) for values in named.values()]
-    sums, highest = log_sums(of, [groups for groups, _ in known], ladder), math.log(of.pairs.shape[2])
     told = {}
     given = {}
-    for name, (_, entropy), own in zip(named, known, sums.of_class, strict=True):
+    for (name, entropy), own in zip(entropies.items(), sums.of_class, strict=True):
         told[name] = _mean(own - sums.total, entropy)
         given[name] = _mean(-own, highest - entropy)
     return MixtureInformation(_mean(-sums.total, highest), told, given)

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Numbers of a tile of rows, and exponents that are reckoned with together: what stays in a core's cache; more on a GPU.
+# Numbers of a tile of rows, pairs of drawn rows and rows that are kept, and exponents that are reckoned with together:
+# what stays in a core's cache and within 64 MiB; more on a GPU.
 TILE = {"cpu": 2**20, "cuda": 2**26}
+PAIRS = {"cpu": 2**23, "cuda": 2**27}
 EXPONENTS = {"cpu": 2**18, "cuda": 2**26}
-# Products in float32 are exact to 1e-6 nats in wide layers alone, whose errors average out.
-WIDE, COARSE = 512, 0.1
 # exp(-80) is 2e-35. Below -87 results would be denormal numbers, which take a core twenty times as long.
 FLOOR = -80.0
 
@@ -29,58 +29,11 @@ class Products(NamedTuple):
 
     Attributes:
         pairs: |f_k - f_j|^2 and z_k . (f_k - f_j) in units that `power` is in too [2, D, n] float32.
-        rows: which row each drawn one is [D].
         power: mean of |f_j - mean f|^2; 0 where all rows are equal.
     """
 
     pairs: Tensor
-    rows: Tensor
     power: float
-
-
-class LogSums(NamedTuple):
-    """Logarithms of the sums over components, the row's own being 1; the mean of both signs of the noise. float64.
-
-    Attributes:
-        total: over all components [levels, D].
-        of_class: over those of the row's class [levels, D], one for each labelling.
-    """
-
-    total: Tensor
-    of_class: list[Tensor]
-
-
-def products(x: Tensor, rows: Tensor, noise: Tensor, finest: float) -> Products:
-    """The two numbers of every pair of a drawn row and a row, from one matrix product.
-
-    Distances come from products of rows about their mean. They lose no digits that count: a component that weighs lies
-    within some multiples of r sqrt(P), and rows are sqrt(P) long in the mean, so that 1e-16 / r^2 of a square is lost.
-
-    Args:
-        x: rows [n, d].
-        rows: the drawn ones [D].
-        noise: theirs [D, d] float64.
-        finest: smallest resolution that will be asked for.
-    """
-    exact = x.dtype == torch.float64 or x.shape[1] < WIDE or finest < COARSE
-    dtype = torch.float64 if exact else torch.float32
-    mean = x.mean(0, dtype=torch.float64)
-    own = x[rows].double() - mean
-    unit = float(own.square().sum(1).mean()) ** -0.5 if bool(own.any()) else 1.0
-    own *= unit
-    both, about = torch.cat([-2 * own, -noise]).to(dtype), mean.to(dtype)
-    of_row = torch.cat([own.square().sum(1), (own * noise).sum(1)])[:, None].to(dtype)
-    pairs = torch.empty(2, len(rows), len(x), dtype=torch.float32, device=x.device)
-    power, start = 0.0, 0
-    for tile in x.split(max(1, TILE[x.device.type] // x.shape[1])):
-        centred = (tile.to(dtype) - about).mul_(unit)
-        lengths = centred.square().sum(1, dtype=torch.float64)
-        crossed = torch.addmm(of_row, both, centred.T).view(2, len(rows), len(tile))
-        crossed[0] += lengths
-        pairs[:, :, start : start + len(tile)] = crossed
-        power, start = power + float(lengths.sum()), start + len(tile)
-    pairs.scatter_(2, rows[:, None].expand(2, -1, 1), 0.0)
-    return Products(pairs, rows, power / len(x))
 
 
 class Classes(NamedTuple):
@@ -97,24 +50,84 @@ class Classes(NamedTuple):
     number: Tensor
 
 
-def log_sums(of: Products, labellings: Sequence[Classes], ladder: Sequence[float]) -> LogSums:
-    """See `LogSums`.
+class LogSums(NamedTuple):
+    """Logarithms of the sums over components, the row's own being 1; the mean of both signs of the noise. float64.
 
-    Exponents and exponentials are float32: a component that weighs has a small exponent, of which float32 keeps 1e-7.
+    Attributes:
+        total: over all components [levels, D].
+        of_class: over those of the row's class [levels, D], one for each labelling.
+    """
+
+    total: Tensor
+    of_class: list[Tensor]
+
+
+def log_sums(
+    x: Tensor, rows: Tensor, noise: Tensor, labellings: Sequence[Classes], ladder: Sequence[float]
+) -> LogSums | None:
+    """See `LogSums`; None where all rows are equal.
+
+    Products are float64. Exponents and exponentials are float32: a component that weighs has a small exponent, of which
+    float32 keeps 1e-7.
 
     Args:
-        of: what `products` gives, with a power above 0.
+        x: rows [n, d].
+        rows: the drawn ones [D].
+        noise: theirs [D, d] float64.
         labellings: of the rows.
         ladder: resolutions.
     """
+    together = max(1, PAIRS[x.device.type] // len(x))
+    parts: list[list[Tensor]] = []
+    for some, theirs in zip(rows.split(together), noise.split(together), strict=True):
+        of = products(x, some, theirs)
+        if of.power == 0:
+            return None
+        weights = _weights(ladder, of)
+        parts.append([_log_sum(of.pairs, weights)])
+        for columns, real, number in labellings:
+            own = number[some]
+            parts[-1].append(_log_sum(of.pairs.gather(2, columns[own].expand(2, -1, -1)), weights, real[own]))
+    total, *of_class = (torch.cat(part, 1) for part in zip(*parts, strict=True))
+    return LogSums(total, of_class)
+
+
+def products(x: Tensor, rows: Tensor, noise: Tensor) -> Products:
+    """The two numbers of every pair of a drawn row and a row, from one matrix product.
+
+    Distances come from products of rows about their mean. They lose no digits that count: a component that weighs lies
+    within some multiples of r sqrt(P), and rows are sqrt(P) long in the mean, so that 1e-16 / r^2 of a square is lost.
+    """
+    mean = x.mean(0, dtype=torch.float64)
+    own = x[rows].double() - mean
+    unit = _unit(own)
+    own *= unit
+    both = torch.cat([-2 * own, -noise])
+    of_row = torch.cat([own.square().sum(1), (own * noise).sum(1)])[:, None]
+    pairs = torch.empty(2, len(rows), len(x), dtype=torch.float32, device=x.device)
+    power, start = 0.0, 0
+    for tile in x.split(max(1, TILE[x.device.type] // x.shape[1])):
+        centred = (tile.double() - mean).mul_(unit)
+        lengths = centred.square().sum(1)
+        crossed = torch.addmm(of_row, both, centred.T).view(2, len(rows), len(tile))
+        crossed[0] += lengths
+        pairs[:, :, start : start + len(tile)] = crossed
+        power, start = power + float(lengths.sum()), start + len(tile)
+    pairs.scatter_(2, rows[:, None].expand(2, -1, 1), 0.0)
+    return Products(pairs, power / len(x))
+
+
+def _unit(own: Tensor) -> float:
+    """What makes rows about one long, so that float32 holds their squares."""
+    largest = float(own.abs().amax())
+    return float((own / largest).square().sum(1).mean()) ** -0.5 / largest if largest > 0 else 1.0
+
+
+def _weights(ladder: Sequence[float], of: Products) -> Tensor:
+    """What a pair's two numbers are multiplied with in an exponent [2 levels, 2]: for the noise, then negated."""
     noise = torch.tensor(ladder, dtype=torch.float64, device=of.pairs.device) * of.power**0.5
     square, slope = -0.5 / noise.square(), 1 / noise
-    weights = torch.stack([torch.cat([square, square]), torch.cat([slope, -slope])], 1).float()
-    of_class = []
-    for columns, real, number in labellings:
-        own = number[of.rows]
-        of_class.append(_log_sum(of.pairs.gather(2, columns[own].expand(2, -1, -1)), weights, real[own]))
-    return LogSums(_log_sum(of.pairs, weights), of_class)
+    return torch.stack([torch.cat([square, square]), torch.cat([slope, -slope])], 1).float()
 
 
 def _log_sum(pairs: Tensor, weights: Tensor, real: Tensor | None = None) -> Tensor:

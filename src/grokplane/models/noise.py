@@ -47,11 +47,6 @@ class NoiseOptions:
         """Whether layers have noise at log points."""
         return self.noise_sigma > 0 and self.noise_in != "train"
 
-    @property
-    def noise_flows(self) -> bool:
-        """Whether noise goes through the network at log points."""
-        return self.noise_measured and self.noise_flow == "propagated"
-
 
 class Noise(Noisy):
     """N(0, sigma^2) added to every value of a layer [E, B, ...]; a function of (seed, name, step, index).

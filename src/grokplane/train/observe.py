@@ -40,8 +40,8 @@ def observe(stack: Stack, seconds_per_step: float | None) -> Observation:
     }
     parameters = {name: value.detach() for name, value in stack.parameters.items()}
     unseen = stack.examples.unseen if any(stack.examples.mirrored) else None
-    known = layers, parameters, gradients, noiseless
-    return Observation(stack.step, _detached(train), held_out, rates, *known, seconds_per_step, unseen)
+    known = layers, parameters, gradients, seconds_per_step, unseen, noiseless
+    return Observation(stack.step, _detached(train), held_out, rates, *known)
 
 
 def measure(stack: Stack, seen: Observation) -> list[Record]:

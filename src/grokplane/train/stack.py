@@ -84,7 +84,10 @@ class Stack:
     def unread(self) -> dict[str, str]:
         """Config keys that mean nothing for these members, and why."""
         own_noise = all(getattr(member.model, "noise_measured", False) for member in self.members)
-        found = self.members[0].mi.unread(self.examples.vocabulary is not None, own_noise)
+        examples = self.examples
+        vectors = examples.vocabulary is None and len(examples.shape) == 1
+        length = examples.shape.numel() if vectors else None
+        found = self.members[0].mi.unread(length, examples.tolerance is not None, own_noise)
         return {f"mi.{key}": why for key, why in found.items()}
 
     @property

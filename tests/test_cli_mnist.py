@@ -82,8 +82,6 @@ def test_digits_need_no_file(tmp_path: Path) -> None:
         "information_map.png",
         "information_plane.gif",
         "information_plane.png",
-        "information_plane_eval.png",
-        "information_plane_train.png",
         "weight_norms.png",
     }
 

@@ -15,8 +15,6 @@ from grokplane.record import load, overrides
 STILLS = [
     "curves",
     "information_plane",
-    "information_plane_train",
-    "information_plane_eval",
     "information_map",
     "information_accuracy",
     "weight_norms",
@@ -65,7 +63,7 @@ def test_the_film_is_a_gif_whatever_is_asked_for(tmp_path):
 def test_pictures_of_values_that_are_all_null_are_left_out():
     rows = information_rows()
     held_out = {name: None for name in rows if str(name).startswith("MI(") and "_eval/" in str(name)}
-    assert drawn(rows.assign(**held_out)) == ["curves", "information_plane", "information_plane_train", "weight_norms"]
+    assert drawn(rows.assign(**held_out)) == ["curves", "information_plane", "weight_norms"]
     null = {name: None for name in rows if str(name).startswith("MI(")}
     assert drawn(rows.assign(**null)) == ["curves", "weight_norms"]
 

@@ -102,16 +102,17 @@ def products(x: Tensor, rows: Tensor, noise: Tensor) -> Products:
     own = x[rows].double() - mean
     unit = _unit(own)
     own *= unit
-    both = torch.cat([-2 * own, -noise])
-    of_row = torch.cat([own.square().sum(1), (own * noise).sum(1)])[:, None]
+    # |f_k - f_j|^2 = |f_k|^2 + |f_j|^2 - 2 f_k . f_j as one product of longer rows, and z_k . (f_k - f_j) below it.
+    lengths, along = own.square().sum(1, keepdim=True), (own * noise).sum(1, keepdim=True)
+    squares = torch.cat([-2 * own, lengths, torch.ones_like(lengths)], 1)
+    left = torch.cat([squares, torch.cat([-noise, along, torch.zeros_like(along)], 1)])
     pairs = torch.empty(2, len(rows), len(x), dtype=torch.float32, device=x.device)
     power, start = 0.0, 0
     for tile in x.split(max(1, TILE[x.device.type] // x.shape[1])):
         centred = (tile.double() - mean).mul_(unit)
-        lengths = centred.square().sum(1)
-        crossed = torch.addmm(of_row, both, centred.T).view(2, len(rows), len(tile))
-        crossed[0] += lengths
-        pairs[:, :, start : start + len(tile)] = crossed
+        lengths = centred.square().sum(1, keepdim=True)
+        right = torch.cat([centred, torch.ones_like(lengths), lengths], 1)
+        pairs[:, :, start : start + len(tile)] = (left @ right.T).view(2, len(rows), len(tile))
         power, start = power + float(lengths.sum()), start + len(tile)
     pairs.scatter_(2, rows[:, None].expand(2, -1, 1), 0.0)
     return Products(pairs, power / len(x))

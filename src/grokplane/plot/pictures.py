@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from grokplane.plot.curves import curves
 from grokplane.plot.information import INPUT, LABEL, has_information
 from grokplane.plot.map import has_map, information_map
 from grokplane.plot.norms import weight_norms
-from grokplane.plot.plane import information_plane, information_planes
+from grokplane.plot.plane import information_planes
 from grokplane.plot.save import save_all
 from grokplane.plot.titles import About
 
@@ -57,10 +56,6 @@ def _planes(rows: pd.DataFrame, facts: About) -> Figure:
     return information_planes(rows, title=facts.title)
 
 
-def _plane(subset: str, rows: pd.DataFrame, facts: About) -> Figure:
-    return information_plane(rows, subset, title=facts.title)
-
-
 def _map(rows: pd.DataFrame, facts: About) -> Figure:
     return information_map(rows, marks=facts.marks, title=facts.title)
 
@@ -91,8 +86,6 @@ INFORMATION = ("MI(", "H(X)_", "H(Y)_", "ln n_")
 PICTURES = (
     _still("curves", ("Acc/", "Loss/", "WN/"), _any("Acc/"), _curves),
     _still("information_plane", INFORMATION, _known("train", "eval"), _planes),
-    _still("information_plane_train", INFORMATION, _known("train"), partial(_plane, "train")),
-    _still("information_plane_eval", INFORMATION, _known("eval"), partial(_plane, "eval")),
     _still("information_map", (*INFORMATION, "H(a)_"), has_map, _map),
     _still("information_accuracy", (*INFORMATION, "Acc/"), _known("eval", quantities=(INPUT,)), _accuracy),
     _still("weight_norms", ("WN/",), _any("WN/"), _norms),

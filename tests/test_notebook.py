@@ -110,7 +110,7 @@ def test_a_run_without_information_is_met_with_a_sentence(place: Path, monkeypat
     assert pictures(notebook) == {"curves": 1, "norms": 1, "seeds": 2, "sweep": 1}
     told = said(notebook)
     assert {told[name] for name in ("plane", "planes", "film", "accuracy")} == {
-        "no I(X;L) and I(L;Y) in this run (was it trained with mi=off?): nothing to draw here\n"
+        "this run has no I(X;L), or no labels as answers and so no I(L;Y) (or mi=off): nothing to draw here\n"
     }
     assert told["map"] == "no ladder of resolutions in this run (mi=default records one): nothing to draw here\n"
 

@@ -142,7 +142,7 @@ def _recorded(
 
 def _frame(blocks: int, columns: int, quantities: int, head: Sequence[str]) -> Grid:
     width = min(WIDE, max(NARROW, (WIDTH - 0.12 * (columns - 1)) / columns))
-    margins = Margins(0.95, 1.75, 0.6 + legend_height(4, 2), 0.34, 0.12, 0.14 if blocks == 1 else 0.8)
+    margins = Margins(0.95, 1.75, 0.6 + legend_height(4, 2), 0.34, 0.26, 0.14 if blocks == 1 else 0.8)
     return grid(blocks * quantities, columns, (width, HEIGHT), margins, head, least_width=7.0, share_x=True)
 
 

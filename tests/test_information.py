@@ -15,12 +15,14 @@ import torch
 from builders import NEVER, member, task, trained, training, weights
 from command import assert_same_state
 from looking import looked_at, own_points, records
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from grokplane import config
 from grokplane.data import Digits, TeacherStudent
 from grokplane.losses import MSE
 from grokplane.metrics import Information, Job, Off, Pending, exact
-from grokplane.mi import label_entropy, mixture
+from grokplane.mi import Estimate, label_entropy, mixture
 from grokplane.models.conv import Conv
 from grokplane.models.mlp import MLP
 from grokplane.optim import AdamW
@@ -35,7 +37,8 @@ LEVELS = (0.1, 0.2, 0.5)
 
 
 def information(**keys: Any) -> Information:
-    return Information(**({"draws": 20, "workers": 0} | keys))
+    options: dict[str, Any] = {"draws": 20, "workers": 0}
+    return Information(**(options | keys))
 
 
 def pair(**parts: Any) -> list[Member]:
@@ -44,7 +47,7 @@ def pair(**parts: Any) -> list[Member]:
     return [first, replace(first, seed=1, data=task(train_fraction=0.4, operation="x2_plus_y2"))]
 
 
-def expected(stack: Stack, subset: str, number: int, layer: str, values: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+def expected(stack: Stack, subset: str, number: int, layer: str, values: Tensor) -> dict[str, Estimate]:
     """What `mixture` finds in a layer's rows: by quantity its values and errors at every level."""
     inputs, targets = own_points(stack, subset, number)
     labels = {"Y": targets, "a": inputs[:, 0], "b": inputs[:, 1]}
@@ -72,10 +75,10 @@ def test_values_are_those_of_the_mixture_at_every_level_for_every_labelling(subs
 
 
 def test_what_a_network_can_tell_apart_has_the_entropy_of_its_mirrored_pairs_once() -> None:
-    one = member(data=task(), mi=information(), model=MLP(hidden=[8], embedding="sum", embedding_dim=6))
-    (found,), (side,) = (
-        looked_at(Stack([replace(one, model=replace(one.model, embedding=how))])) for how in ("sum", "concat")
-    )
+    summed = MLP(hidden=[8], embedding="sum", embedding_dim=6)
+    one = member(data=task(), mi=information(), model=summed)
+    side_by_side = replace(one, model=replace(summed, embedding="concat"))
+    (found,), (side,) = (looked_at(Stack([which])) for which in (one, side_by_side))
     for subset in ("train", "eval"):
         inputs, _ = own_points(Stack([one]), subset, 0)
         there = {tuple(pair) for pair in inputs.tolist()}
@@ -272,3 +275,11 @@ def test_training_goes_on_while_a_checkpoint_waits(monkeypatch: pytest.MonkeyPat
         late += [(point.state(0)["step"], point.step)] * point.checkpoint
     assert late[0][0] == 1
     assert late[0][1] >= 20
+
+
+def test_a_stored_config_of_another_version_is_refused_by_its_key() -> None:
+    stored = OmegaConf.to_container(config.compose(["mi=default"]))
+    assert isinstance(stored, dict)
+    older = DictConfig(stored | {"mi": {"_target_": "grokplane.metrics.information.Information", "token_rows": 500}})
+    with pytest.raises(ConfigError, match=r"^mi=grokplane\.metrics.*another version.*token_rows.*begin the run anew"):
+        config.member(older)

@@ -66,8 +66,9 @@ class Compressed:
 
     def unread(self, length: int | None, numbers: bool, own_noise: bool) -> dict[str, str]:
         """See `InformationChoice`."""
-        trained = ("code_steps", "cache")
-        found = {} if self.code == "autoencoder" else dict.fromkeys(trained, f"mi.code={self.code} is not trained")
+        trained, found = ("code_steps", "cache"), dict[str, str]()
+        if self.code != "autoencoder":
+            found |= dict.fromkeys(trained, f"mi.code={self.code} is not trained")
         if length is not None:
             found |= dict.fromkeys(("code", *trained), "inputs are vectors")
         if length is not None and length <= FEW:

@@ -231,11 +231,12 @@ class Gauge:
 
 def _kept(layers: Mapping[str, LayerOutput], noiseless: bool) -> dict[str, LayerOutput]:
     """Of every layer what is measured; what is not need not be kept until then."""
-    found = {}
-    for name, one in layers.items():
-        noise = () if noiseless else (one.noisy, one.sigma)
-        found[name] = LayerOutput(one.activations, one.activations, one.exact_zeros, *noise)
-    return found
+
+    def kept(one: LayerOutput) -> LayerOutput:
+        noisy, sigma = (one.activations, None) if noiseless else (one.noisy, one.sigma)
+        return LayerOutput(one.activations, one.activations, one.exact_zeros, noisy, sigma)
+
+    return {name: kept(one) for name, one in layers.items()}
 
 
 def _size(output: LayerOutput) -> int:

@@ -105,7 +105,7 @@ def begun(count: int = 1) -> Processes:
     processes = Processes(count, os.getpid, calls=9, patience=0)
     for _ in range(2):
         processes.call(abs, -1)
-    assert processes._starting
+    assert processes._starter is not None
     return processes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from grokplane.files import atomic_file
 
@@ -28,8 +28,9 @@ def save(figure: Figure, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = path.suffix.removeprefix(".")
+    settings: dict[str, Any] = {"pil_kwargs": QUICKLY} if kind == "png" else {}
     with atomic_file(path) as file:
-        figure.savefig(file, format=kind, dpi=DPI, **({"pil_kwargs": QUICKLY} if kind == "png" else {}))
+        figure.savefig(file, format=kind, dpi=DPI, **settings)
 
 
 def save_all(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:

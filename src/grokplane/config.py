@@ -199,7 +199,8 @@ def _made(key: str, node: DictConfig) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, ConfigError):
             raise error.__cause__ from None
-        if isinstance(error.__cause__, TypeError):  # a stored config; what is typed has been checked against the schema
+        # A stored config: what is typed has been checked against the schema.
+        if isinstance(error.__cause__, TypeError) and "unexpected keyword" in str(error.__cause__):
             allowed = f"written by another version, with other keys ({error.__cause__}); begin the run anew"
             raise ConfigError(key, node.get("_target_"), allowed) from None
         raise

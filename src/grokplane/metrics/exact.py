@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -89,23 +89,19 @@ def exact_information(of: Rows, questions: Questions) -> tuple[Values, list[str]
     the latter case. A pure function: it may be called in another process.
     """
     levels, labels = questions.levels, questions.labels
-    refused: list[str] = []
-    found: Sequence[tuple[str, Estimate]] = []
+    beyond = ["MI(X;L|Y)"] if "Y" in labels else []
+    names = ["MI(X;L)", *(f"MI(L;{name})" for name in labels), *beyond]
+    unknown = Estimate(*torch.full((2, len(levels.ladder)), math.nan, dtype=torch.float64))
+    found, refused = [unknown] * len(names), list[str]()
     if bool(torch.isfinite(of.values).all()):
         try:
             settings = {"ladder": levels.ladder, "draws": levels.draws, "seed": of.seed, "stream": of.stream}
             got = mixture(of.values, labels, **settings)
-            beyond = {"MI(X;L|Y)": got.given["Y"]} if "Y" in labels else {}
-            told = {f"MI(L;{name})": one for name, one in got.labels.items()}
-            found = [("MI(X;L)", got.input), *told.items(), *beyond.items()]
+            found = [got.input, *got.labels.values(), *([got.given["Y"]] if beyond else [])]
         except ValueError as error:
             refused.append(str(error))
-    if not found:
-        unknown = Estimate(*torch.full((2, len(levels.ladder)), math.nan, dtype=torch.float64))
-        beyond = ["MI(X;L|Y)"] if "Y" in labels else []
-        found = [(name, unknown) for name in ["MI(X;L)", *(f"MI(L;{name})" for name in labels), *beyond]]
     values: Values = {}
-    for quantity, estimate in found:
+    for quantity, estimate in zip(names, found, strict=True):
         numbers = zip(levels.ladder, estimate.value.tolist(), estimate.std_error.tolist(), strict=True)
         for level, value, error in numbers:
             name = levels.name(quantity, level)

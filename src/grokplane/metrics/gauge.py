@@ -53,14 +53,13 @@ class Asked:
     """One member's subset, without padding, on the device where it is measured.
 
     Attributes:
-        member: its place in the stack; `subset`: train or eval.
+        member: its place in the stack.
         inputs: [n, ...].
         targets: answers, labels [n] or numbers [n, C].
         operands: the operands' labels [n] by name, a and b; empty where the task has not two.
     """
 
     member: int
-    subset: str
     inputs: Tensor
     targets: Tensor
     operands: Mapping[str, Tensor]
@@ -223,7 +222,7 @@ class Gauge:
             real = subset.mask[member]
             x = self._inputs.subsets[name]()[member][real]
             operands = {operand: x[:, place] for operand, place in zip("ab", self._inputs.operands, strict=False)}
-            asked = Asked(member, name, x, subset.targets[member][real], operands)
+            asked = Asked(member, x, subset.targets[member][real], operands)
             scalars = {f"{quantity}_{name}": value for quantity, value in self._way.scalars(asked).items()}
             self._asked[key] = _Subset(real, self._way.questions(asked), scalars)
         return self._asked[key]

@@ -63,9 +63,8 @@ def measured(of: Sample, noise: float) -> Measured:
     sigma = of.sigma or noise * float(values.double().std(correction=0))
     if not (math.isfinite(sigma) and bool(torch.isfinite(noisy).all())):
         return Measured(noisy, math.nan)
-    centres = values.double()
     if of.noisy is not None:
         return Measured(noisy.double(), sigma**2)
-    seed, name, step = of.stream
+    centres, (seed, name, step) = values.double(), of.stream
     drawn = torch.randn(centres.shape, generator=generator(seed, f"mi/{name}", step))
     return Measured(torch.add(centres, drawn.to(centres), alpha=sigma), sigma**2)

@@ -159,7 +159,6 @@ class Gauge:
         self._asked: dict[tuple[str, int], _Subset] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._processes: Processes | None = None
-        self._threads = 0
 
     def __enter__(self) -> Gauge:
         return self
@@ -186,11 +185,7 @@ class Gauge:
         for (name, member), asked in other._asked.items():
             if member in kept:
                 self._asked[name, kept.index(member)] = asked
-        if other._threads == torch.get_num_threads():
-            self._pool, self._processes, self._threads = other._pool, other._processes, other._threads
-            other._pool = other._processes = None
-        else:
-            other.close()
+        self._pool, self._processes, other._pool, other._processes = other._pool, other._processes, None, None
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Do what may take long before training, of which `progress` is told; a code of images may take a minute."""
@@ -218,9 +213,8 @@ class Gauge:
 
     def _start(self, calls: int) -> None:
         workers = self._way.workers
-        self._threads = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(workers, "information")
-        self._processes = Processes(workers, partial(_prepared, self._threads), calls)
+        self._processes = Processes(workers, partial(_prepared, torch.get_num_threads()), calls)
 
     def _layer(
         self, of: _Subset, real: Tensor, layer: str, output: LayerOutput, member: int, step: int, patient: bool = False

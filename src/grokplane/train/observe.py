@@ -22,7 +22,8 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
     """Activations, outputs and losses of every row's member on its whole subsets, before the update of a step.
 
     That is the stack's step, or one before at which a member was lost. It draws nothing from the streams of training
-    (there is no dropout; noise at log points has numbers of its own, given by the step) and leaves parameters, their `.grad` and the optimizer as they are.
+    (there is no dropout; noise at log points has numbers of its own, given by the step) and leaves parameters, their
+    `.grad` and the optimizer as they are.
     """
     stack.network.eval()
     now = stack.step if step is None else step

@@ -51,6 +51,9 @@ class Stack:
         self.device = find_device(options.device)
         self.marks = [GrokMarks() for _ in members]
         self._over: dict[int, dict[str, Any]] = {}
+        # Threads that wait for a core which estimates are at can be many times slower than fewer threads.
+        free = max(1, cores() - members[0].mi.workers)
+        torch.set_num_threads(options.threads or min(len(members), 4, free))
         keep_freed_memory()
         if self.device.type == "cuda":  # convolutions as exact as all else, and the same in every run
             torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
@@ -61,9 +64,6 @@ class Stack:
         """Make everything that has the member axis, with initial weights."""
         members = self.present
         options = members[0].train
-        # Threads that wait for a core which estimates are at can be many times slower than fewer threads.
-        free = max(1, cores() - members[0].mi.workers)
-        torch.set_num_threads(options.threads or min(len(members), 4, free))
         self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
         if self.examples.train.targets.is_floating_point():
             _refuse_labels(members[0])

@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from grokplane.models.base import Signature
 from grokplane.models.functional import StackedModule, seeded
-from grokplane.options import ConfigError, one_of, option
+from grokplane.options import ConfigError, checked, one_of, option
 from grokplane.random import generator
 
 TARGET = "model.module._target_"
@@ -26,6 +26,7 @@ POINTS = 3  # of the batch with which a module is tried
 
 
 @dataclass(frozen=True)
+@checked
 class Module:
     """A torch.nn.Module of one's own: [B, L] tokens or [B, ...] features -> [B, C], stacked by torch.func."""
 

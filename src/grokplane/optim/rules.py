@@ -1,7 +1,8 @@
 """What the config group `rules` adds to the plain update: perturbed weights, filtered gradients, noise, constraints.
 
-In each step the loop asks every rule of the stack, in the order of the config: `around` wraps the backward pass,
-`before` may change gradients and weights ahead of the optimizer, `after` the weights behind it.
+In each step the loop asks every rule of the stack, in the order of the config: `around` wraps the backward pass (the
+first rule is outermost, and begins), `before` may change gradients and weights ahead of the optimizer, `after` the
+weights behind it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from grokplane.options import option
+from grokplane.options import checked, option
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -43,6 +43,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+@checked
 class CrossEntropy:
     """Cross-entropy of logits against labels, in nats."""
 

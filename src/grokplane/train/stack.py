@@ -16,6 +16,7 @@ from grokplane.models import Signature, StackedModel
 from grokplane.optim import Context, Factor, Kept
 from grokplane.options import ConfigError
 from grokplane.resources import cores, keep_freed_memory
+from grokplane.train.begun import begun, go_on
 from grokplane.train.grok import GrokMarks
 from grokplane.train.member import Member, check_stackable
 
@@ -169,6 +170,7 @@ class Stack:
         row = self.rows.index(member)
         return {
             "step": self.step,
+            **begun(),
             "model": {name: value[row].cpu().clone() for name, value in self.network.state_dict().items()},
             "optimizer": self.optimizer.state(row),
             "rules": {name: rule.state(row) for name, rule in self.rules.items()},
@@ -192,7 +194,9 @@ class Stack:
 
         Raises:
             ValueError: the states are of different steps.
+            ConfigError: see `go_on`.
         """
+        go_on(states, self.members[0].seed)
         self.step = max(state["step"] for state in states)
         over = {number: dict(s) for number, s in enumerate(states) if s["step"] < self.step and not s["alive"]}
         steps = {state["step"] for number, state in enumerate(states) if number not in over}

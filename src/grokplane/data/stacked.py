@@ -43,11 +43,15 @@ class StackedSubset:
     def _rows(self) -> Tensor:
         return self.index + self.offset
 
-    def inputs(self) -> Tensor:
-        """The whole subset [E, n, ...], gathered anew; an expanded view where all members have the same points."""
+    def inputs(self, part: slice = slice(None)) -> Tensor:
+        """The subset [E, n, ...], or those of its points, gathered anew.
+
+        An expanded view where all members have the same points.
+        """
+        rows = self._rows[:, part]
         if self._same_points:
-            return _gather(self.values, self._rows[:1]).expand(len(self.index), *[-1] * self.values.ndim)
-        return _gather(self.values, self._rows)
+            return _gather(self.values, rows[:1]).expand(len(rows), *[-1] * self.values.ndim)
+        return _gather(self.values, rows)
 
     def batch(self, positions: Tensor, buffer: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Questions [E, B, ...] and answers [E, B, ...] at positions [E, B], each below its member's count.

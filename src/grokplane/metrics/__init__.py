@@ -17,6 +17,7 @@ from grokplane.metrics.reduce import masked_fraction
 from grokplane.metrics.softmax_collapse import SoftmaxCollapse
 from grokplane.metrics.sparsity import Sparsity
 from grokplane.metrics.step_time import StepTime
+from grokplane.metrics.subset import Look, parts, right
 from grokplane.metrics.weight_norms import WeightNorms
 from grokplane.metrics.within_class import WithinClass
 
@@ -34,6 +35,7 @@ __all__ = [
     "LayerOutput",
     "LearningRate",
     "LogitScale",
+    "Look",
     "Loss",
     "Metric",
     "Observation",
@@ -48,4 +50,6 @@ __all__ = [
     "WithinClass",
     "collected",
     "masked_fraction",
+    "parts",
+    "right",
 ]

@@ -1,6 +1,7 @@
 """Mean and variance of each layer's values before and after its activation function."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -11,6 +12,8 @@ from grokplane.metrics.reduce import masked_mean_and_variance
 @dataclass(frozen=True)
 class Activations:
     """`{logits,activations}_{mean,var}_{train,eval}/<layer>`: before and after the activation, all points and units."""
+
+    needs_layers: ClassVar[bool] = True
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Means and population variances [E] by subset and layer."""

@@ -1,6 +1,7 @@
 """Units that are never active."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from grokplane.metrics.reduce import flat
 @dataclass(frozen=True)
 class DeadNeurons:
     """`num_dead_nrns_{train,eval}/<layer>`: units (last axis) that are exactly 0 on every point of the subset."""
+
+    needs_layers: ClassVar[bool] = True
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Number of dead units [E] by subset and layer, only for layers whose activation can be exactly zero."""

@@ -1,6 +1,7 @@
 """Statistics of each parameter's gradient."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from grokplane.metrics.reduce import flat
 @dataclass(frozen=True)
 class Gradients:
     """`grad_{mean,var,norm,cos}_<role>/<layer>`: of the unfiltered gradient of `Loss/train` on the whole subset."""
+
+    needs_gradients: ClassVar[bool] = True
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Mean, population variance, L2 norm and cosine to the weights, each [E], by role and layer."""

@@ -1,6 +1,7 @@
 """Size of the model's outputs."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ class LogitScale:
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Mean norm [E] by subset."""
         return {
-            f"logit_scale_{name}": subset.mean(torch.linalg.vector_norm(subset.outputs, dim=2))
+            f"logit_scale_{name}": subset.mean(subset.points(partial(torch.linalg.vector_norm, dim=2)))
             for name, subset in seen.subsets.items()
         }
 

@@ -3,78 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True)
-class LayerOutput:
-    """One named layer's values on a subset, all [E, n, ..., F].
-
-    Attributes:
-        logits: before the activation function.
-        activations: after it; the same tensor where the layer has none.
-        exact_zeros: whether the activation function can return exactly zero on a whole interval (ReLU).
-        noisy: the activations with the layer's noise; by default, and where there is no noise, the activations.
-        sigma: standard deviation [E] of that noise; None where there is none.
-    """
-
-    logits: Tensor
-    activations: Tensor
-    exact_zeros: bool
-    noisy: Tensor = None  # type: ignore[assignment]
-    sigma: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        if self.noisy is None:
-            object.__setattr__(self, "noisy", self.activations)
-
-
-@dataclass(frozen=True)
-class Subset:
-    """The whole training or held-out subset of every member, padded to the largest member's n.
-
-    Attributes:
-        outputs: the model's outputs [E, n, C].
-        targets: class labels [E, n], or for regression numbers [E, n, C].
-        losses: the training loss of each point [E, n], padding included (mask it).
-        mask: which points are real [E, n], bool.
-        layers: outputs of each named layer, "layer 1" first.
-        tolerance: regression: squared error (mean over outputs) below which a point is right; None: class labels.
-    """
-
-    outputs: Tensor
-    targets: Tensor
-    losses: Tensor
-    mask: Tensor
-    layers: Mapping[str, LayerOutput]
-    tolerance: float | None = None
-
-    @cached_property
-    def correct(self) -> Tensor:
-        """Which points [E, n] are right, bool, padding included (mask it).
-
-        Of equal outputs the first is the predicted class. A NaN among the outputs is no answer, though torch calls it
-        the largest.
-        """
-        if self.tolerance is not None:
-            return (self.outputs - self.targets).square().mean(-1) < self.tolerance
-        largest, predicted = self.outputs.max(-1)
-        return (predicted == self.targets) & ~largest.isnan()
-
-    @cached_property
-    def weights(self) -> Tensor:
-        """Weight of each point in a member's mean [E, n]: 1/count where real, 0 where padding."""
-        mask = self.mask.to(self.losses.dtype)
-        return mask / mask.sum(1, keepdim=True)
-
-    def mean(self, values: Tensor) -> Tensor:
-        """Each member's mean [E] over its real points of values [E, n]; padding is left out even if it is NaN."""
-        return (torch.where(self.mask, values, 0) * self.weights).sum(1)
+from grokplane.metrics.subset import LayerOutput, Subset
 
 
 @dataclass
@@ -133,13 +68,15 @@ class Observation:
         """`splits`, and where there are mirrored questions `unseen`: the held-out ones without a mirror in training."""
         if self.unseen is None:
             return self.splits
-        return self.splits | {"unseen": replace(self.eval, mask=self.eval.mask & self.unseen)}
+        return self.splits | {"unseen": self.eval.among(self.unseen)}
 
 
 class Metric(Protocol):
     """A metric: a frozen dataclass whose call turns an observation into named values, one per member.
 
-    One that is for class labels alone says so: `needs_labels: ClassVar[bool] = True`.
+    What it needs it says in class variables of value True: `needs_labels`, answers that are class labels;
+    `needs_gradients`, which are then had at less cost; `needs_layers`, so that a task is refused whose layers do not
+    fit into memory.
     """
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:

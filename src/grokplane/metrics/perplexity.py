@@ -23,8 +23,12 @@ class Perplexity:
 
 def _cross_entropy(subset: Subset) -> Tensor:
     """Mean cross-entropy [E] in nats, in float64."""
-    points = F.cross_entropy(subset.outputs.double().flatten(0, 1), labels(subset).flatten(), reduction="none")
-    return subset.mean(points.view_as(subset.mask))
+    return subset.mean(subset.points(_of_points, labels(subset)))
+
+
+def _of_points(outputs: Tensor, wanted: Tensor) -> Tensor:
+    points = F.cross_entropy(outputs.double().flatten(0, 1), wanted.flatten(), reduction="none")
+    return points.view_as(wanted)
 
 
 GROUP = "metrics"

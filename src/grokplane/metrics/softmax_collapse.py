@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from grokplane.metrics.observation import Observation, Subset
+from grokplane.metrics.observation import Observation
 from grokplane.metrics.reduce import labels, masked_fraction
 
 
@@ -21,15 +21,15 @@ class SoftmaxCollapse:
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Share [E] in 0..1 by subset."""
         return {
-            f"softmax_collapse_{name}": masked_fraction(_collapsed(subset), subset)
+            f"softmax_collapse_{name}": masked_fraction(subset.points(_collapsed, labels(subset)), subset)
             for name, subset in seen.subsets.items()
         }
 
 
-def _collapsed(subset: Subset) -> Tensor:
-    """Which points [E, n] have sum_j exp(z_j - z_y) == 1 in the dtype of the outputs z; never so where z holds NaN."""
-    label_output = subset.outputs.gather(2, labels(subset).unsqueeze(2))
-    return (subset.outputs - label_output).exp().sum(2) == 1
+def _collapsed(outputs: Tensor, wanted: Tensor) -> Tensor:
+    """Which points [E, b] have sum_j exp(z_j - z_y) == 1 in the dtype of the outputs z; never so where z holds NaN."""
+    label_output = outputs.gather(2, wanted.unsqueeze(2))
+    return (outputs - label_output).exp().sum(2) == 1
 
 
 GROUP = "metrics"

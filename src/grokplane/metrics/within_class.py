@@ -6,8 +6,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from grokplane.metrics.observation import Observation, Subset
+from grokplane.metrics.observation import Observation
 from grokplane.metrics.reduce import labels
+from grokplane.metrics.subset import Subset, parts
 
 
 @dataclass(frozen=True)
@@ -20,28 +21,35 @@ class WithinClass:
     """
 
     needs_labels: ClassVar[bool] = True
+    needs_layers: ClassVar[bool] = True
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Ratios [E] in float64 by subset and layer; null (NaN or infinite) where the class means coincide."""
         found = {}
         for name, subset in seen.subsets.items():
-            weights = _class_weights(subset)
             for layer, output in subset.layers.items():
-                found[f"NC1_{name}/{layer}"] = _ratio(output.activations.flatten(2), subset, weights)
+                found[f"NC1_{name}/{layer}"] = _ratio(output.activations.flatten(2), subset)
         return found
 
 
-def _class_weights(subset: Subset) -> Tensor:
-    """Weight of each point in the mean of each class [E, n, C]; padding has none."""
-    member = torch.zeros_like(subset.outputs).scatter_(2, labels(subset)[..., None], 1) * subset.mask[..., None]
-    return member / member.sum(1, keepdim=True).clamp_min(1)
+def _class_means(values: Tensor, subset: Subset) -> Tensor:
+    """Means [E, C, F] of values [E, n, F] over the real points of each class; zero where it has none."""
+    real, wanted = subset.mask.to(values.dtype), labels(subset)
+    members, points, classes = *wanted.shape, subset.classes
+    count = values.new_zeros(members, classes).scatter_add_(1, wanted, real).clamp_min_(1)
+    means = values.new_zeros(members, classes, values.shape[-1])
+    for part in parts(points, members * classes * values.element_size()):
+        member = values.new_zeros(members, wanted[:, part].shape[1], classes)
+        member.scatter_(2, wanted[:, part, None], real[:, part, None])
+        means.baddbmm_((member / count[:, None]).mT, values[:, part])
+    return means
 
 
-def _ratio(values: Tensor, subset: Subset, weights: Tensor) -> Tensor:
+def _ratio(values: Tensor, subset: Subset) -> Tensor:
     """tr(S_W) / tr(S_B) [E] of values [E, n, F], from differences to the means: squares of large means cancel."""
     values = torch.where(subset.mask[..., None], values, 0)
     values = values - (values * subset.weights[..., None].to(values.dtype)).sum(1, keepdim=True)
-    means = weights.mT @ values
+    means = _class_means(values, subset)
     own = means.gather(1, labels(subset)[..., None].expand(-1, -1, values.shape[-1]))
     within = torch.linalg.vector_norm(values - own, dim=2).double().square()
     between = torch.linalg.vector_norm(own, dim=2).double().square()

@@ -13,6 +13,7 @@ import torch
 from grokplane.metrics import Observation, masked_fraction
 from grokplane.train.capture import CapturedSteps
 from grokplane.train.member import Member
+from grokplane.train.memory import check_memory
 from grokplane.train.observe import Record, measure, observe
 from grokplane.train.record_queue import Ready, RecordQueue
 from grokplane.train.stack import Stack
@@ -66,6 +67,7 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
     """
     member = stack.members[0]
     steps = member.train.steps
+    check_memory(stack)
     steps_of = _Steps(stack, capture)
     reported = [False] * len(stack.rows)
     timer, queue, stopping = _Timer(), RecordQueue(), False

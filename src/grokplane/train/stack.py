@@ -19,6 +19,7 @@ from grokplane.resources import cores, keep_freed_memory
 from grokplane.train.begun import begun, go_on
 from grokplane.train.grok import GrokMarks
 from grokplane.train.member import Member, check_stackable
+from grokplane.train.memory import point_bytes
 
 
 class Stack:
@@ -29,6 +30,7 @@ class Stack:
         rows: which of the members the rows [E] of all tensors belong to, in ascending order.
         step: number of updates done.
         network, optimizer, examples: networks, optimizer and data of these rows, each with the member axis.
+        point: what one point of all rows takes.
         batch_buffer: where minibatches are gathered [E, B, ...]; None on a GPU and for full batches.
         buffers: what the network's forward pass changes in training and a checkpoint holds, [E, ...].
         rules: what is added to the plain update, by name, in the order of the config.
@@ -73,6 +75,7 @@ class Stack:
         self.batch_buffer = _buffer(self.examples.train.values, len(members), options.batch_size)
         choices, seeds = [member.model for member in members], [member.seed for member in members]
         self.network = models.build(choices, _signature(self.examples), seeds, self.dtype).to(self.device)
+        self.point = point_bytes(self.network, self.examples.train.inputs(slice(0, 1)))
         self.network.pad(self.examples.train.mask if self.batches is None else None, training=True)
         self.parameters = dict(self.network.named_parameters())
         optimizers = [member.optimizer for member in members]

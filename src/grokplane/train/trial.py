@@ -9,6 +9,7 @@ import torch
 from grokplane.data import StackedSubset
 from grokplane.metrics import collected
 from grokplane.options import ConfigError
+from grokplane.train.memory import check_memory
 from grokplane.train.observe import observe
 from grokplane.train.stack import Stack
 
@@ -19,8 +20,9 @@ def try_metrics(stack: Stack) -> None:
     """Look once at a stack that is then thrown away: it is left with its first few points alone.
 
     Raises:
-        ConfigError: a metric that fails, or that gives what `collected` refuses.
+        ConfigError: what does not fit into memory; a metric that fails, or that gives what `collected` refuses.
     """
+    check_memory(stack)
     examples = stack.examples
     unseen = examples.unseen[:, :POINTS]
     stack.examples = replace(examples, train=_first(examples.train), test=_first(examples.test), unseen=unseen)

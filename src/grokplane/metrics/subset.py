@@ -1,0 +1,155 @@
+"""A whole subset as metrics see it: outputs, losses and layers of all its points, however many these are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor
+
+# Outputs of so many bytes are made, or turned into other numbers, at a time.
+PART_BYTES = 2**27
+
+
+@dataclass(frozen=True)
+class LayerOutput:
+    """One named layer's values on a subset, all [E, n, ..., F].
+
+    Attributes:
+        logits: before the activation function.
+        activations: after it; the same tensor where the layer has none.
+        exact_zeros: whether the activation function can return exactly zero on a whole interval (ReLU).
+        noisy: the activations with the layer's noise; by default, and where there is no noise, the activations.
+        sigma: standard deviation [E] of that noise; None where there is none.
+    """
+
+    logits: Tensor
+    activations: Tensor
+    exact_zeros: bool
+    noisy: Tensor = None  # type: ignore[assignment]
+    sigma: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.noisy is None:
+            object.__setattr__(self, "noisy", self.activations)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Outputs and layers that are not kept, but made again for whoever asks: of subsets that are too large.
+
+    Attributes:
+        classes: number of outputs.
+        outputs: gives those of some points [E, b, C].
+        layers: gives all layers.
+    """
+
+    classes: int
+    outputs: Callable[[slice], Tensor]
+    layers: Callable[[], Mapping[str, LayerOutput]]
+
+
+class Subset:
+    """The whole training or held-out subset of every member, padded to the largest member's n.
+
+    Args:
+        outputs: the model's outputs [E, n, C], or what makes them.
+        targets: class labels [E, n], or for regression numbers [E, n, C].
+        losses: the training loss of each point [E, n], padding included (mask it).
+        mask: which points are real [E, n], bool.
+        layers: outputs of each named layer, "layer 1" first; not read if outputs are made.
+        tolerance: regression: squared error (mean over outputs) below which a point is right; None: class labels.
+        correct: which points are right, where that is known already.
+    """
+
+    def __init__(
+        self,
+        outputs: Tensor | Look,
+        targets: Tensor,
+        losses: Tensor,
+        mask: Tensor,
+        layers: Mapping[str, LayerOutput],
+        tolerance: float | None = None,
+        correct: Tensor | None = None,
+    ) -> None:
+        self._outputs, self._layers = outputs, layers
+        self.targets, self.losses, self.mask, self.tolerance = targets, losses, mask, tolerance
+        self._correct = correct
+
+    @cached_property
+    def outputs(self) -> Tensor:
+        """The model's outputs [E, n, C]; `points` needs less memory."""
+        if isinstance(self._outputs, Tensor):
+            return self._outputs
+        return torch.cat([outputs for _, outputs in self.parts()], 1)
+
+    @cached_property
+    def layers(self) -> Mapping[str, LayerOutput]:
+        """Outputs of each named layer, "layer 1" first."""
+        return self._layers if isinstance(self._outputs, Tensor) else self._outputs.layers()
+
+    @property
+    def classes(self) -> int:
+        """Number of outputs."""
+        return self._outputs.shape[-1] if isinstance(self._outputs, Tensor) else self._outputs.classes
+
+    @cached_property
+    def correct(self) -> Tensor:
+        """Which points [E, n] are right, bool, padding included (mask it); see `right`."""
+        if self._correct is not None:
+            return self._correct
+        return self.points(partial(right, tolerance=self.tolerance), self.targets)
+
+    def points(self, function: Callable[..., Tensor], *others: Tensor) -> Tensor:
+        """What a function makes of every point's outputs [E, n], in bounded memory however many points there are.
+
+        Args:
+            function: of outputs [E, b, C] and the others' part [E, b, ...]; gives [E, b].
+            others: something of every point [E, n, ...], such as the targets.
+        """
+        return torch.cat([function(outputs, *(one[:, part] for one in others)) for part, outputs in self.parts()], 1)
+
+    def parts(self) -> Iterator[tuple[slice, Tensor]]:
+        """Some points after the other: which they are, and their outputs [E, b, C]."""
+        members, points = self.mask.shape
+        for part in parts(points, members * self.classes * self.losses.element_size()):
+            made = self._outputs
+            yield part, made[:, part] if isinstance(made, Tensor) else made.outputs(part)
+
+    def among(self, mask: Tensor) -> Subset:
+        """The same with those of its points alone that a mask [E, n] names."""
+        shared = self._layers, self.tolerance, self.correct
+        return Subset(self._outputs, self.targets, self.losses, self.mask & mask, *shared)
+
+    @cached_property
+    def weights(self) -> Tensor:
+        """Weight of each point in a member's mean [E, n]: 1/count where real, 0 where padding."""
+        mask = self.mask.to(self.losses.dtype)
+        return mask / mask.sum(1, keepdim=True)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Each member's mean [E] over its real points of values [E, n]; padding is left out even if it is NaN."""
+        return (torch.where(self.mask, values, 0) * self.weights).sum(1)
+
+
+def right(outputs: Tensor, targets: Tensor, tolerance: float | None) -> Tensor:
+    """Which points [E, b] are answered by outputs [E, b, C], bool.
+
+    Of equal outputs the first is the predicted class. A NaN among the outputs is no answer, though torch calls it the
+    largest.
+
+    Args:
+        outputs, targets, tolerance: see `Subset`.
+    """
+    if tolerance is not None:
+        return (outputs - targets).square().mean(-1) < tolerance
+    largest, predicted = outputs.max(-1)
+    return (predicted == targets) & ~largest.isnan()
+
+
+def parts(points: int, point_bytes: int) -> Iterator[slice]:
+    """Consecutive parts of so many points, none larger than PART_BYTES but for single points."""
+    size = max(1, PART_BYTES // point_bytes)
+    yield from (slice(start, min(start + size, points)) for start in range(0, points, size))

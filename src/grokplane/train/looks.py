@@ -1,0 +1,160 @@
+"""Looks at whole subsets: all points at once, or of a large subset one part after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
+
+import torch
+from torch import Tensor
+
+from grokplane.data import StackedSubset
+from grokplane.metrics import LayerOutput, Look, Subset, parts, right
+from grokplane.models import Tap
+from grokplane.train.stack import Stack
+
+Layers = Mapping[str, Mapping[str, Tensor]]
+
+# Outputs and layers of subsets up to so many bytes are kept from one look, for all metrics. A constant and no share of
+# the free memory: parts have other round-off than the whole.
+WHOLE_BYTES = 2**31
+
+
+class Looks:
+    """Looks at the subsets of a stack as its network is at a step, before the update.
+
+    Args:
+        stack: whose network.
+        step: whose numbers noise at log points has.
+    """
+
+    def __init__(self, stack: Stack, step: int) -> None:
+        self._stack, self._step = stack, step
+
+    @cached_property
+    def _large(self) -> bool:
+        """Whether outputs and layers are not kept. Noise is numbered by the points of a batch, which stay together."""
+        points = self._stack.examples.train.mask.shape[1] + self._stack.examples.test.mask.shape[1]
+        return points * self._stack.point.both > WHOLE_BYTES and not self._stack.network.noisy
+
+    def at(self, subset: StackedSubset, graph: bool = False) -> tuple[Subset, Tensor | None]:
+        """A subset as metrics see it, and if asked for and not too large its losses [E, n] with their graph."""
+        if self._large:
+            return self._in_parts(subset), None
+        layers: dict[str, LayerOutput] = {}
+        with torch.set_grad_enabled(graph):
+            outputs = self._outputs(subset, slice(None), layers)
+            losses = self._stack.members[0].loss(outputs, subset.targets)
+        known = losses.detach(), subset.mask, layers, self._stack.examples.tolerance
+        return Subset(outputs.detach(), subset.targets, *known), losses if graph else None
+
+    def gradients(self, train: Subset, losses: Tensor | None) -> Layers:
+        """Gradients of every member's mean loss over its training points, by layer and role.
+
+        Args:
+            train: the training subset, as it was seen.
+            losses: its losses with their graph; None: they are made anew.
+        """
+        subset, layers = self._stack.examples.train, self._stack.network.layers()
+        names = [(layer, role) for layer, roles in layers.items() for role in roles]
+        parameters = [layers[layer][role] for layer, role in names]
+        totals = [torch.zeros_like(parameter) for parameter in parameters]
+        for part in [slice(None)] if losses is not None else self._parts(subset):
+            with torch.enable_grad():
+                own = self._losses(subset, part) if losses is None else losses
+                total = (torch.where(train.mask[:, part], own, 0) * train.weights[:, part]).sum()
+            # The loss may not reach all.
+            found = torch.autograd.grad(total, parameters, materialize_grads=True)
+            totals = [one + more for one, more in zip(totals, found, strict=True)]
+        by_layer: dict[str, dict[str, Tensor]] = {layer: {} for layer in layers}
+        for (layer, role), value in zip(names, totals, strict=True):
+            by_layer[layer][role] = value
+        return by_layer
+
+    def noiseless(self, kept: Mapping[str, Subset]) -> Mapping[str, Mapping[str, LayerOutput]]:
+        """The layers of both subsets without the model's own noise: another look where it goes through the network."""
+        with self._looking():
+            flows = self._stack.network.noise_flows
+        if not flows:
+            return {name: subset.layers for name, subset in kept.items()}
+        examples = self._stack.examples
+        with self._stack.network.quiet():
+            return {"train": self._layers(examples.train), "eval": self._layers(examples.test)}
+
+    def _in_parts(self, subset: StackedSubset) -> Subset:
+        """Losses and right answers, without outputs and layers."""
+        tolerance, found = self._stack.examples.tolerance, []
+        for part in self._parts(subset):
+            outputs, targets = self._made(subset, part), subset.targets[:, part]
+            found.append((self._stack.members[0].loss(outputs, targets), right(outputs, targets, tolerance)))
+        losses, correct = (torch.cat(values, 1) for values in zip(*found, strict=True))
+        look = Look(self._stack.examples.outputs, partial(self._made, subset), partial(self._layers, subset))
+        return Subset(look, subset.targets, losses, subset.mask, {}, tolerance, correct)
+
+    @torch.no_grad()
+    def _made(self, subset: StackedSubset, part: slice) -> Tensor:
+        return self._outputs(subset, part)
+
+    @torch.no_grad()
+    def _layers(self, subset: StackedSubset) -> Mapping[str, LayerOutput]:
+        """All layers, put together from parts."""
+        found: list[dict[str, LayerOutput]] = []
+        for part in self._parts(subset):
+            found.append({})
+            self._outputs(subset, part, found[-1])
+        return {name: _joined([layers[name] for layers in found]) for name in found[0]}
+
+    def _losses(self, subset: StackedSubset, part: slice) -> Tensor:
+        return self._stack.members[0].loss(self._outputs(subset, part), subset.targets[:, part])
+
+    def _parts(self, subset: StackedSubset) -> Iterator[slice]:
+        points = subset.mask.shape[1]
+        return parts(points, self._stack.point.both) if self._large else iter([slice(0, points)])
+
+    def _outputs(self, subset: StackedSubset, part: slice, layers: dict[str, LayerOutput] | None = None) -> Tensor:
+        """Outputs of some points [E, b, C]; their layers are put into `layers`."""
+        network = self._stack.network
+        with self._looking():
+            network.pad(subset.mask[:, part], training=False)
+            outputs = network(network.encode(subset.inputs(part)), None if layers is None else _tap(layers))
+            network.pad(None, training=False)
+        return outputs
+
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """In this block the network is as metrics see it."""
+        self._stack.network.eval()
+        self._stack.at(self._step)
+        try:
+            yield
+        finally:
+            self._stack.network.train()
+
+
+def _tap(layers: dict[str, LayerOutput]) -> Tap:
+    """A tap that keeps what it sees."""
+
+    def tap(
+        name: str,
+        logits: Tensor,
+        activations: Tensor,
+        exact_zeros: bool,
+        noisy: Tensor | None = None,
+        sigma: Tensor | None = None,
+        /,
+    ) -> None:
+        before = logits.detach()
+        after = before if activations is logits else activations.detach()
+        seen = after if noisy is None or noisy is activations else noisy.detach()
+        layers[name] = LayerOutput(before, after, exact_zeros, seen, sigma)
+
+    return tap
+
+
+def _joined(of_parts: Sequence[LayerOutput]) -> LayerOutput:
+    """A layer's values of all points. It has no noise: a network with noise is looked at as a whole."""
+    logits = torch.cat([one.logits for one in of_parts], 1)
+    same = of_parts[0].activations is of_parts[0].logits
+    activations = logits if same else torch.cat([one.activations for one in of_parts], 1)
+    return LayerOutput(logits, activations, of_parts[0].exact_zeros)

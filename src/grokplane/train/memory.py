@@ -1,0 +1,77 @@
+"""What training and looking take of the memory, found from one point; what cannot fit is refused with its bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from grokplane.models import StackedModel
+from grokplane.options import ConfigError
+from grokplane.resources import available_bytes, human
+
+if TYPE_CHECKING:
+    from grokplane.train.stack import Stack
+
+# An update holds of every value its gradient too, and what the loss makes of the outputs.
+COPIES = 3
+
+
+class PointBytes(NamedTuple):
+    """What one point of every row's member takes: its outputs, and the values of all its layers."""
+
+    outputs: int
+    layers: int
+
+    @property
+    def both(self) -> int:
+        """All of it."""
+        return self.outputs + self.layers
+
+
+def point_bytes(network: StackedModel, point: Tensor) -> PointBytes:
+    """Sizes found by sending one point [E, 1, ...] through the network."""
+    seen: dict[int, Tensor] = {}
+
+    def tap(name: str, *values: Tensor | bool | None) -> None:  # noqa: ARG001 (a tap's arguments)
+        seen.update((id(value), value) for value in values if isinstance(value, Tensor))
+
+    training = network.training
+    network.eval()
+    network.at(0)
+    with torch.no_grad():
+        outputs = network(network.encode(point), tap)
+    network.train(training)
+    return PointBytes(outputs.nbytes, sum(value.nbytes for value in seen.values()))
+
+
+def check_memory(stack: Stack) -> None:
+    """Refuse a full batch, and looks at whole subsets, that would take more than half of the free memory.
+
+    Raises:
+        ConfigError: with the bytes that it would take.
+    """
+    point, one, half = stack.point, stack.members[0], free_bytes(stack.device) // 2
+    train, held_out = (subset.mask.shape[1] for subset in (stack.examples.train, stack.examples.test))
+    room = f"more than half of the {human(2 * half)} available"
+    step, look = COPIES * point.both, point.both * (train + held_out)
+    if stack.batches is None and train * step > half:
+        allowed = f"an update on {train:,} points would take {human(train * step)}, {room}; must be a number"
+        raise ConfigError("train.batch_size", "full", f"{allowed}, at most {max(1, half // step)}")
+    if look <= half:
+        return
+    takes = f"layers and outputs of all {train + held_out:,} points would take {human(look)}, {room}"
+    readers = [name for name, metric in one.metrics.items() if getattr(metric, "needs_layers", False)]
+    if stack.gauge is not None:
+        raise ConfigError("mi", type(one.mi).__name__.lower(), f"{takes}; use off, or a smaller task")
+    if readers:
+        rest = ",".join(name for name in one.metrics if name not in readers)
+        raise ConfigError("metrics", f"[{','.join(readers)}]", f"{takes}; write metrics=[{rest}]")
+    if stack.network.noisy:
+        raise ConfigError("model", type(one.model).__name__.lower(), f"{takes}, and noise needs all; use no noise")
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that can still be had on a device."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_bytes()

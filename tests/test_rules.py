@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from builders import finish, member, task, trained, training, weights
+from builders import diverged, finish, member, task, trained, training, weights
 from torch import Tensor
 
 from grokplane import optim
@@ -382,13 +382,15 @@ def same(one: Any, other: Any) -> bool:
     return torch.equal(one, other)
 
 
-def test_a_diverging_member_changes_no_bit_of_the_other() -> None:
+def test_a_diverging_member_changes_no_bit_of_the_others() -> None:
     well = pair(*without("grokfast_ema", "constant_norm"), train=training(steps=20))
     wild = replace(well[1], optimizer=AdamW(lr=1e200))
-    ill = trained(well[0], wild)
-    assert ill.diverged[0] == -1
-    assert ill.diverged[1] > 0
-    assert torch.equal(weights(ill), weights(trained(*well)))
+    ill, healthy = trained(well[0], wild, well[1]), trained(*well)
+    assert diverged(ill)[1] > 0
+    assert ill.rows == [0, 2]  # it was taken out on the way
+    for number, other in ((0, 0), (2, 1)):
+        assert ill.state(number)["diverged"] == -1
+        assert torch.equal(weights(ill, number), weights(healthy, other))
 
 
 @EVERY

@@ -109,8 +109,11 @@ def gradients(parameters: Parameters) -> dict[str, Tensor]:
 
 
 def member_norms(tensors: Sequence[Tensor]) -> Tensor:
-    """Each member's L2 norm [E] over all the tensors [E, ...]."""
-    return torch.stack([tensor.flatten(1).norm(dim=1) for tensor in tensors]).norm(dim=0)
+    """Each member's L2 norm [E] over all the tensors [E, ...].
+
+    Sums go along rows: torch adds a single column in another order than several, to other bits.
+    """
+    return torch.stack([tensor.flatten(1).norm(dim=1) for tensor in tensors], 1).norm(dim=1)
 
 
 class Kept:

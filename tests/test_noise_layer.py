@@ -17,6 +17,7 @@ from grokplane.models import Conv, Signature, StackedModel, build
 from grokplane.models.mlp import MLP
 from grokplane.models.noise import Noise
 from grokplane.options import ConfigError
+from grokplane.random import Counters, generator
 from grokplane.train import LogOptions, Member, Stack, run
 from grokplane.train.observe import measure, observe
 
@@ -134,6 +135,19 @@ def test_a_points_noise_does_not_depend_on_how_many_points_there_are(way: str, u
     assert float(many.mean(1).abs().max()) < 5 / 20_000**0.5
     assert float((many.square().mean(1) - 1).abs().max()) < 5 * (2 / 20_000) ** 0.5
     assert float((torch.corrcoef(many) - torch.eye(3)).abs().max()) < 5 / 20_000**0.5
+
+
+def test_a_layers_noise_is_that_of_torchs_generator_on_a_cpu_and_of_the_hash_elsewhere() -> None:
+    noise = Noise(MLP(noise_sigma=1.0))
+    noise.attach("x", SEEDS, SIGMAS)
+    noise.at(7)
+    added, _, sigma = noise(torch.zeros(3, 4, 4), measured=False)
+    assert sigma is not None
+    for number, seed in enumerate(SEEDS):
+        drawn = torch.empty(16).normal_(generator=generator(seed, "x", 7))
+        torch.testing.assert_close(added[number].flatten(), SIGMAS[number] * drawn)
+    hashed = noise._streams[True]._hashed(7, 16, torch.empty(0))
+    assert torch.equal(hashed, Counters(SEEDS, "x").normal(7, [16]))
 
 
 def test_relative_noise_has_the_size_of_the_layers_own_spread() -> None:

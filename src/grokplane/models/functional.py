@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from grokplane.derivatives import transformed
 from grokplane.models.base import StackedModel, Tap
 from grokplane.options import ConfigError
 from grokplane.random import generator
@@ -68,12 +69,12 @@ class StackedModule(StackedModel):
         return self._held[0]
 
     def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
-        """Outputs [E, B, C]; buffers change in training alone."""
+        """Outputs [E, B, C]; buffers change in training alone, and not under torch.func, which wants pure functions."""
         buffers = {name: value.clone() for name, value in self.weights.named_buffers()}
         watch = _Watch(encoded.shape[1])
         with nullcontext() if tap is None else watch.on(self._plain), self._randomness(encoded.device):
             outputs, layers, after = self._call(buffers, encoded, watch)
-        if self.training:
+        if self.training and not transformed():
             with torch.no_grad():
                 for name, value in self.weights.named_buffers():
                     value.copy_(after[name])

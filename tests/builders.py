@@ -16,7 +16,7 @@ from grokplane.models.mlp import MLP
 from grokplane.optim import AdamW, Constant
 from grokplane.train import LogOptions, Member, Point, Stack, TrainOptions, run
 
-NEVER = LogOptions(dense_steps=0, every=10**9)
+NEVER, ALWAYS = LogOptions(dense_steps=0, every=10**9), LogOptions(dense_steps=0, every=1)
 METRICS: dict[str, Metric] = {choice.__name__: choice() for group, _, choice in config.choices() if group == "metrics"}
 OPTIMIZERS: dict[str, tuple[type[optim.TorchOptimizer], dict[str, Any]]] = {
     "adamw": (optim.AdamW, {"betas": [0.9, 0.98]}),

@@ -157,7 +157,7 @@ def net(kind: type[nn.Module] = Net, steps: int = 100, **parts: Any) -> Member:
 def made(one: Member, make: Callable[[], nn.Module]) -> nn.Module:
     """The module that a member of a float64 run begins with, as its user would make it."""
     with torch.random.fork_rng():
-        torch.manual_seed(generator(one.seed, "weights").initial_seed())
+        torch.set_rng_state(generator(one.seed, "weights").get_state())
         torch.set_default_dtype(torch.float64)
         module = make()
         torch.set_default_dtype(torch.float32)
@@ -396,7 +396,7 @@ def test_features_come_in_the_tasks_shape() -> None:
     network = build([choice(Images)] * 2, Signature(6, None, 3, shape=(2, 3)), [0, 1], torch.float32)
     images = torch.arange(48.0).view(2, 4, 2, 3)
     with torch.random.fork_rng():
-        torch.manual_seed(generator(1, "weights").initial_seed())
+        torch.set_rng_state(generator(1, "weights").get_state())
         expected = Images(3)(images[1])
     torch.testing.assert_close(network(network.encode(images))[1], expected, rtol=1e-5, atol=1e-5)
 

@@ -167,7 +167,7 @@ def test_torch_initialisation_is_what_torch_itself_draws(keys: dict[str, Any]) -
     network, choice = stacked(torch.float32, **keys)
     for number in range(MEMBERS):
         with torch.random.fork_rng():
-            torch.manual_seed(generator(number, "weights").initial_seed())
+            torch.set_rng_state(generator(number, "weights").get_state())
             drawn = list(Twin(VOCABULARY, CLASSES, choice).parameters())
         for ours, theirs in zip(network.parameters(), drawn, strict=True):
             torch.testing.assert_close(ours[number], theirs, rtol=1e-6, atol=0)

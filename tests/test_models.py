@@ -165,7 +165,7 @@ def test_torch_initialisation_is_what_torch_itself_draws(form: str) -> None:
     network = stacked(Signature(LENGTH, 9, CLASSES), torch.float32, embedding=form, init="torch")
     for member in range(MEMBERS):
         with torch.random.fork_rng():
-            torch.manual_seed(generator(member, "weights").initial_seed())
+            torch.set_rng_state(generator(member, "weights").get_state())
             drawn = list(torch_default(form))
         for ours, theirs in zip(network.parameters(), drawn, strict=True):
             torch.testing.assert_close(ours[member], theirs, rtol=1e-6, atol=0)

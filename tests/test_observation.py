@@ -10,18 +10,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from builders import METRICS, NEVER, finish, member, task, trained, training, weights
+from builders import ALWAYS, METRICS, NEVER, finish, member, task, trained, training, weights
 
 from grokplane.losses import MSE
 from grokplane.metrics import LearningRate
 from grokplane.models import lookup
 from grokplane.models.mlp import MLP
 from grokplane.optim import SGD, AdamW, Cosine
-from grokplane.train import LogOptions, Member, Stack, run
+from grokplane.train import Member, Stack, run
 from grokplane.train.observe import measure, observe
 
 SPLITS = ("train", "test", "unseen")
-ALWAYS = LogOptions(dense_steps=0, every=1)
 # The last number of each: from how many columns a token on rows are gathered; 0 is always, 56 not for these.
 SETTINGS: dict[str, tuple[dict[str, Any], int]] = {
     "full": ({"train": training(steps=40, dtype="float32")}, 56),

@@ -30,7 +30,7 @@ from grokplane.prune import main
 P7 = ("data.p=7", "data.train_fraction=0.5", "seed=3")
 PERCEPTRON = (*P7, "model.hidden=[12,8]", "model.embedding_dim=8")
 RUNS = {
-    "noise": (*PERCEPTRON, "data.label_noise=4", "train.steps=200"),
+    "noise": (*PERCEPTRON, "data.label_noise=4", "train.steps=600"),
     "transformer": (
         *P7,
         "model=transformer",
@@ -165,7 +165,7 @@ def test_the_command_writes_what_it_prints(runs: Path, capsys: pytest.CaptureFix
     done = subprocess.run(call, cwd=runs, capture_output=True, text=True, timeout=120, check=True)
     assert done.stderr == ""
     title, _, head, *lines, _, verdict, where = done.stdout.splitlines()
-    assert title == "noise: finished at step 200; 304 weights can be pruned, 27 other parameters are kept"
+    assert title == "noise: finished at step 600; 304 weights can be pruned, 27 other parameters are kept"
     assert re.split(r"\s{2,}", head) == ["sparsity", "weights left", "Acc/train", "Acc/test"]
     with open(runs / "noise" / "prune.csv") as file:
         rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
@@ -178,7 +178,7 @@ def test_the_command_writes_what_it_prints(runs: Path, capsys: pytest.CaptureFix
     assert main([str(runs / "noise"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["levels"] == rows
-    assert (found["run"], found["step"], found["weights"]) == (str(runs / "noise"), 200, 304)
+    assert (found["run"], found["step"], found["weights"]) == (str(runs / "noise"), 600, 304)
     assert verdict.split(": ")[1].startswith(f"{found['largest_sparsity']:.4f}")
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
 from scipy import stats
 from torch import Tensor
 
-from grokplane.random import Counters, numpy_generator
+from grokplane.random import TWISTER, Counters, generator, numpy_generator
 
 COUNT = 200_001
+# Blocks of seed 0 whose keys agreed in the 32 bits that `manual_seed` reads, where it was given the key.
+COLLISIONS = [("noises.1", 13071, 25148), ("batches", 6095, 9106), ("module", 20917, 35620)]
 
 
 def one(step: int = 0, seed: int = 0, stream: str = "here") -> Tensor:
@@ -60,3 +64,32 @@ def test_a_numpy_generator_is_a_function_of_seed_and_stream() -> None:
     assert numpy_generator(3, "a").integers(1 << 30) == numpy_generator(3, "a").integers(1 << 30)
     drawn = {int(numpy_generator(seed, name).integers(1 << 60)) for seed in (0, 1) for name in ("a", "b")}
     assert len(drawn) == 4
+
+
+@pytest.mark.parametrize(("stream", "one", "other"), COLLISIONS)
+def test_blocks_whose_keys_agree_in_32_bits_have_numbers_of_their_own(stream: str, one: int, other: int) -> None:
+    drawn = [torch.randn(1000, generator=generator(0, stream, block)) for block in (one, other)]
+    assert abs(float(torch.corrcoef(torch.stack(drawn))[0, 1])) < 5 / 1000**0.5
+
+
+def test_a_cpu_generator_is_numpys_twister_with_every_word_of_its_key() -> None:
+    random = generator(3, "here", 7)
+    words = random.get_state().numpy().view(np.uint64)[3 : 3 + TWISTER].astype(np.uint32)
+    twin = np.random.MT19937()
+    twin.state = {"bit_generator": "MT19937", "state": {"key": words, "pos": TWISTER}}
+    drawn = torch.empty(5000, dtype=torch.int32).random_(generator=random)  # of each word 31 bits
+    assert drawn.tolist() == (twin.random_raw(5000) % 2**31).tolist()
+
+
+def test_every_word_of_the_state_and_all_of_the_initial_seed_depend_on_seed_stream_and_block() -> None:
+    keys = [(3, "a", 7), (4, "a", 7), (3, "b", 7), (3, "a", 8)]
+    states = [generator(*key).get_state().view(torch.int64) for key in keys]
+    words = torch.stack(states)[:, [0, *range(3, 3 + TWISTER)]]
+    for other in words[1:]:
+        assert int((words[0] == other).sum()) == 0
+    assert all(generator(seed, "a").initial_seed() >> 32 > 0 for seed in range(3))
+
+
+def test_seeds_of_more_than_32_bits_are_read_to_the_end() -> None:
+    drawn = {int(torch.randint(1 << 60, (), generator=generator(seed, "a"))) for seed in (5, 5 + 2**32, 5 + 2**64)}
+    assert len(drawn) == 3

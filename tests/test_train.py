@@ -197,6 +197,24 @@ def test_states_of_different_steps_are_refused() -> None:
         Stack([member(), member(seed=1)]).load([early.state(0), late.state(0)])
 
 
+def test_a_run_goes_on_with_the_threads_it_was_begun_with_wherever_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def there(cores: int, *seeds: int) -> Stack:
+        monkeypatch.setattr("grokplane.train.stack.cores", lambda: cores)
+        return Stack([member(seed=seed, train=training(threads=None)) for seed in seeds])
+
+    state = saved(there(2, 0, 1).state(1))
+    again = there(1, 1)
+    assert torch.get_num_threads() == 1
+    again.load([state])
+    assert torch.get_num_threads() == 2
+
+
+def test_a_checkpoint_of_a_version_with_other_streams_is_refused() -> None:
+    old = {key: value for key, value in Stack([member(seed=3)]).state(0).items() if key != "streams"}
+    with pytest.raises(ConfigError, match="seed=3: stands for another split and other batches in this version"):
+        Stack([member(seed=3)]).load([old])
+
+
 def test_loading_the_first_state_starts_anew() -> None:
     other = Stack([member(seed=4)])
     other.load([Stack([member()]).state(0)])

@@ -6,44 +6,60 @@ asks and whenever. That is what makes members independent of their stack, and a 
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+# How streams are keyed, in every checkpoint: under another number a seed means other splits, batches and noise.
+STREAMS = 2
+# A CPU generator of torch is a Mersenne Twister, whose state are so many 32-bit words.
+TWISTER = 624
+
 
 def generator(seed: int, stream: str, counter: int = 0) -> torch.Generator:
     """A CPU generator for one purpose of one member.
+
+    Every word of its state is keyed, as in numpy's `MT19937(SeedSequence)`: `manual_seed` reads 32 bits of a seed and
+    drops the rest, and among the blocks of one long run two would be the same.
 
     Args:
         seed: the member's seed, at least 0.
         stream: what the numbers are for: "weights", "split", "batches", ...
         counter: which block of the stream, for example the epoch.
     """
-    words = _words(seed, stream, counter, 2)
-    return torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
+    words = _words(seed, stream, counter, TWISTER + 2)
+    # manual_seed leaves a state in which all words are to be mixed before the first number is drawn.
+    random = torch.Generator().manual_seed(0)
+    state = random.get_state()
+    fields = state.numpy().view(np.uint64)
+    fields[0] = words[-2:].view(np.uint64)[0]  # what `initial_seed` tells, and off the CPU the whole key
+    fields[_BEGIN : _BEGIN + TWISTER] = words[:TWISTER]
+    random.set_state(state)
+    return random
+
+
+_BEGIN = 3  # of the twister's words in torch's state, each in 64 bits
 
 
 def numpy_generator(seed: int, stream: str) -> np.random.Generator:
     """The same for numpy."""
-    return np.random.Generator(np.random.PCG64(_sequence(seed, stream, 0)))
-
-
-def _sequence(seed: int, stream: str, counter: int) -> np.random.SeedSequence:
-    return np.random.SeedSequence([seed, zlib.crc32(stream.encode()), counter])
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(_words(seed, stream, 0, 8).tolist())))
 
 
 def _words(seed: int, stream: str, counter: int, count: int) -> np.ndarray:
-    return _sequence(seed, stream, counter).generate_state(count, np.uint32)
+    """The key of a block, as many 32-bit words as are asked for: SHAKE-128 (FIPS 202) of all that it depends on."""
+    key = hashlib.shake_128(f"{stream}/{seed}/{counter}".encode()).digest(4 * count)
+    return np.frombuffer(key, np.uint32)
 
 
 class Counters:
     """Random numbers inside the step: each is a hash of (seed, stream, step, index), for all members at once.
 
     A generator would have to be asked member by member, on the host. The hash is two rounds of Wellons' lowbias32 (a
-    32-bit integer mixer, 2018) with a key of its own before each, keys from numpy's SeedSequence.
+    32-bit integer mixer, 2018) with a key of its own before each, keys from SHAKE-128.
 
     Args:
         seeds: one a member.

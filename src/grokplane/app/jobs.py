@@ -19,7 +19,7 @@ from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
-from grokplane.train import Stack
+from grokplane.train import Stack, try_metrics
 
 LONGEST_NAME = 255  # bytes, on every usual file system
 MOST_JOBS = 100_000  # a multirun composes and checks all of them before the first one starts
@@ -187,7 +187,9 @@ def check_trainable(one: DictConfig, elsewhere: bool = False) -> dict[str, str]:
     """
     member = config.member(one)
     try:
-        return Stack([replace(member, train=replace(member.train, device="cpu")) if elsewhere else member]).unread
+        stack = Stack([replace(member, train=replace(member.train, device="cpu")) if elsewhere else member])
+        try_metrics(stack)
+        return stack.unread
     except (RuntimeError, OverflowError, MemoryError) as error:  # torch's allocator says so in its message alone
         line = str(error).partition("\n")[0]
         if isinstance(error, RuntimeError) and not re.search("memory|overflow", line):

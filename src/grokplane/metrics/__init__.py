@@ -2,6 +2,7 @@
 
 from grokplane.metrics.accuracy import Accuracy
 from grokplane.metrics.activations import Activations
+from grokplane.metrics.collected import collected
 from grokplane.metrics.compressed import Compressed
 from grokplane.metrics.dead_neurons import DeadNeurons
 from grokplane.metrics.gauge import Gauge, Inputs, Job, Pending
@@ -44,4 +45,5 @@ __all__ = [
     "Subset",
     "WeightNorms",
     "WithinClass",
+    "collected",
 ]

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 from grokplane.models.base import Signature
 from grokplane.models.functional import StackedModule, seeded
 from grokplane.options import ConfigError, one_of, option
+from grokplane.random import generator
 
 TARGET = "model.module._target_"
 POINTS = 3  # of the batch with which a module is tried
@@ -55,16 +56,16 @@ class Module:
 
 
 class _Factory:
-    """Builds the module: (seed of its initial weights, dtype of its parameters) -> module."""
+    """Builds the module: (generator of its initial weights, dtype of its parameters) -> module."""
 
     def __init__(self, target: str, given: dict[str, Any], signature: Signature) -> None:
         self.target, self.kind = target, _module_class(target)
         self.arguments = _arguments(target, self.kind, given, signature)
 
-    def __call__(self, seed: int, dtype: torch.dtype) -> nn.Module:
+    def __call__(self, random: torch.Generator, dtype: torch.dtype) -> nn.Module:
         before = torch.get_default_dtype()
         try:
-            with seeded(seed):
+            with seeded(random):
                 torch.set_default_dtype(dtype)
                 return self.kind(**copy.deepcopy(self.arguments))
         except Exception as error:
@@ -117,14 +118,14 @@ def _arguments(target: str, kind: type, given: dict[str, Any], signature: Signat
 
 def _check_alone(factory: _Factory, signature: Signature) -> None:
     """Refuse a module that has nothing to train, or whose forward pass fails or gives something else than outputs."""
-    module, inputs = factory(0, torch.get_default_dtype()).train(), _example(signature)
+    module, inputs = factory(generator(0, "trial"), torch.get_default_dtype()).train(), _example(signature)
     parameters = {name: value for name, value in module.named_parameters() if value.requires_grad}
     if any(isinstance(value, UninitializedParameter) for value in parameters.values()):
         raise factory.refusal("has lazy parameters, whose shapes it must be told")
     if not parameters:
         raise factory.refusal("has no parameter to train")
     try:
-        with seeded(0):
+        with seeded(generator(0, "trial")):
             outputs = module(inputs)
     except Exception as error:
         raise factory.refusal(f"fails on a batch {list(inputs.shape)}: {factory.told(error)}") from error

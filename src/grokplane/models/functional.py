@@ -23,10 +23,11 @@ Layers = dict[str, tuple[Tensor, ...]]
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """A block in which torch's global generators start from this seed; afterwards they are what they were before."""
+def seeded(random: torch.Generator, device: torch.device | None = None) -> Iterator[None]:
+    """A block in which torch's global generators start as this one is; afterwards they are what they were before."""
     with torch.random.fork_rng([device] if device is not None and device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        torch.manual_seed(random.initial_seed())  # off the CPU, where all of its 64 bits are read
+        torch.set_rng_state(random.get_state())
         yield
 
 
@@ -39,14 +40,14 @@ class StackedModule(StackedModel):
 
     Args:
         members: E.
-        make: builds one module from the seed of its initial weights and the dtype of its parameters.
+        make: builds one module from the generator of its initial weights and the dtype of its parameters.
     """
 
-    def __init__(self, members: int, make: Callable[[int, torch.dtype], nn.Module]) -> None:
+    def __init__(self, members: int, make: Callable[[torch.Generator, torch.dtype], nn.Module]) -> None:
         super().__init__()
         self._members, self._make = members, make
         self._seeds, self._step = [0] * members, 0
-        self._use(make(0, torch.get_default_dtype()))
+        self._use(make(generator(0, "trial"), torch.get_default_dtype()))
         self.weights = nn.Module()
         trained, others = _split(self._plain)
         saved = self._plain.state_dict()
@@ -105,7 +106,7 @@ class StackedModule(StackedModel):
     def _randomness(self, device: torch.device) -> Any:
         if self._members > 1:  # vmap refuses whatever is random
             return nullcontext()
-        return seeded(generator(self._seeds[0], "module", self._step).initial_seed(), device)
+        return seeded(generator(self._seeds[0], "module", self._step), device)
 
     def pad(self, real: Tensor | None, training: bool) -> None:
         """Refuse padding beside batch statistics, which a module would take over padding too.
@@ -150,7 +151,7 @@ class StackedModule(StackedModel):
     def reset(self, member: int, init: str, generator: torch.Generator) -> None:  # noqa: ARG002 (modules draw their own)
         """Give one member the weights and buffers of a module that was built from its own seed."""
         self._seeds[member] = generator.initial_seed()
-        module = self._make(self._seeds[member], next(self.parameters()).dtype)
+        module = self._make(generator, next(self.parameters()).dtype)
         if member == 0:
             self._use(module)  # what it holds besides parameters and buffers is of the right dtype too
         trained, others = _split(module)

@@ -6,6 +6,7 @@ from grokplane.train.loop import Point, run, train
 from grokplane.train.member import Member, check_stackable
 from grokplane.train.options import TrainOptions
 from grokplane.train.stack import Stack
+from grokplane.train.trial import try_metrics
 
 __all__ = [
     "GrokMarks",
@@ -18,4 +19,5 @@ __all__ = [
     "check_stackable",
     "run",
     "train",
+    "try_metrics",
 ]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from grokplane.data import StackedSubset
-from grokplane.metrics import Accuracy, LayerOutput, Loss, Observation, Subset
+from grokplane.metrics import LayerOutput, Observation, Subset, collected
 from grokplane.train.stack import Stack
 
 Record = dict[str, Any]
@@ -49,11 +49,8 @@ def measure(stack: Stack, seen: Observation) -> list[Record]:
 
     Losses and accuracies are always among them: grok marks and divergence are read off them.
     """
-    values: dict[str, Tensor] = Accuracy()(seen) | Loss()(seen)
     with torch.no_grad():
-        for metric in stack.members[0].metrics.values():
-            if not isinstance(metric, Accuracy | Loss):
-                values |= metric(seen)
+        values = collected(stack.members[0].metrics, seen)
     rows = torch.stack([value.to(torch.float64) for value in values.values()], 1).tolist()
     return [{"step": stack.step_of(number)} | _own(stack, number, values, row) for number, row in enumerate(rows)]
 

@@ -18,7 +18,10 @@ class TrainOptions:
     device: str = option("cpu", "cpu, cuda, cuda:1")
     dtype: str = option("float32", "precision of parameters and activations", choices=DTYPES)
     threads: int | None = option(
-        None, "CPU threads; null: one a member, up to 4 and to the cores that estimates leave", at_least=1, at_most=1024
+        None,
+        "CPU threads; null: one a member, up to 4 and to the cores that estimates leave, a resumed run as before",
+        at_least=1,
+        at_most=1024,
     )
     checkpoint_every: int = option(1_000, "steps between checkpoints (powers of two come besides)", at_least=1)
     keep_checkpoints: int = option(2, "how many of the regular checkpoints are kept", at_least=1)

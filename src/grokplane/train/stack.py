@@ -16,6 +16,7 @@ from grokplane.models import Signature, StackedModel
 from grokplane.optim import Context, Factor, Kept
 from grokplane.options import ConfigError
 from grokplane.resources import cores, keep_freed_memory
+from grokplane.train.begun import begun, go_on
 from grokplane.train.grok import GrokMarks
 from grokplane.train.member import Member, check_stackable
 
@@ -130,6 +131,7 @@ class Stack:
         """A copy of all that one member needs to go on from here: plain dicts of CPU tensors and numbers."""
         return {
             "step": self.step,
+            **begun(),
             "model": {name: value[member].cpu().clone() for name, value in self.network.state_dict().items()},
             "optimizer": self.optimizer.state(member),
             "rules": {name: rule.state(member) for name, rule in self.rules.items()},
@@ -153,7 +155,9 @@ class Stack:
 
         Raises:
             ValueError: the states are of different steps.
+            ConfigError: see `go_on`.
         """
+        go_on(states, self.members[0].seed)
         steps = {state["step"] for state in states}
         if len(steps) != 1:
             raise ValueError(f"the members' states must be of one step, but are of steps {sorted(steps)}")

@@ -254,3 +254,14 @@ def test_a_module_of_ones_own_under_torch_func(kind: type[nn.Module], members: i
     found = torch.func.grad(value)({name: leaf.detach() for name, leaf in parameters.items()})
     alike(list(network.buffers()), before)
     alike(list(found.values()), list(torch.autograd.grad(value(parameters), list(parameters.values()))))
+
+
+@pytest.mark.parametrize("scale", ["absolute", "relative"])
+def test_noise_is_the_same_under_torch_func(scale: str) -> None:
+    choice, signature = MLP(hidden=[6], embedding_dim=4, noise_sigma=0.3, noise_scale=scale), Signature(2, 9, 7)
+    network = build([choice] * 2, signature, range(2), torch.float64)
+    network.at(3)
+    value = of_loss(of_stack(network, network.encode(tokens(2, POINTS, 2, kinds=9))), CrossEntropy())
+    parameters: Tensors = dict(network.named_parameters())
+    found = torch.func.grad(value)({name: leaf.detach() for name, leaf in parameters.items()})
+    alike(list(found.values()), list(torch.autograd.grad(value(parameters), list(parameters.values()))))

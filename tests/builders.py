@@ -67,6 +67,11 @@ def assert_same_stacks(one: Stack, other: Stack) -> None:
         assert_same_state(one.state(number), other.state(number))
 
 
+def diverged(stack: Stack) -> list[int]:
+    """At which step each member was lost, also one that was taken out; -1: not at all."""
+    return [stack.state(number)["diverged"] for number in range(len(stack.members))]
+
+
 def finish(stack: Stack) -> list[Point]:
     """Train to the end; every pause on the way."""
     return list(run(stack))
@@ -74,4 +79,5 @@ def finish(stack: Stack) -> list[Point]:
 
 def weights(stack: Stack, number: int = 0) -> Tensor:
     """All parameters of one member in one row."""
-    return torch.cat([value[number].detach().flatten() for value in stack.parameters.values()])
+    model = stack.state(number)["model"]
+    return torch.cat([model[name].flatten() for name in stack.parameters])

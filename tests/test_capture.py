@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from builders import OPTIMIZERS, assert_same_stacks, finish, member, task, trained, training, weights
+from builders import OPTIMIZERS, assert_same_stacks, diverged, finish, member, task, trained, training, weights
 
 from grokplane.losses import MSE
 from grokplane.models.mlp import MLP
@@ -88,13 +88,16 @@ def doomed(steps: int = 40) -> list[Member]:
 
 def test_a_member_that_is_lost_on_the_way_ends_at_its_step_and_others_go_on(recorder: Recorder) -> None:
     repeated, single = trained(*doomed()), trained(*doomed(), capture=False)
-    step = int(single.diverged[1])
+    step = diverged(single)[1]
     assert step > 4
     assert step not in (7, 8, 14, 16, 21, 28, 32, 35)  # lost within a stretch, not at a pause
-    assert repeated.diverged.tolist() == single.diverged.tolist() == [-1, step, -1]
+    for stack in (repeated, single):
+        assert stack.rows == [0, 2]
+        assert diverged(stack) == [-1, step, -1]
     assert_same_stacks(repeated, single)
-    assert recorder.recorded == 1
-    assert recorder.repeated >= 36  # the stretch with the loss was repeated before it was done again
+    assert recorder.recorded == 2  # anew once it was taken out
+    # The stretch with the loss was repeated before it was done again; a new capture has its own first steps.
+    assert recorder.repeated >= 31
 
 
 def test_a_grids_optimizer_and_what_a_rule_remembers_are_put_back_too(
@@ -108,10 +111,10 @@ def test_a_grids_optimizer_and_what_a_rule_remembers_are_put_back_too(
     monkeypatch.setattr(SGD, "stacked", staticmethod(directions))
     stackable = [replace(one, rules={"grokfast_ema": GrokfastEMA(lamb=0.1)}) for one in doomed()]
     repeated, single = trained(*stackable), trained(*stackable, capture=False)
-    assert int(single.diverged[1]) > 4
+    assert diverged(single)[1] > 4
     assert isinstance(single.optimizer, Directions)
     assert_same_stacks(repeated, single)
-    assert recorder.repeated >= 36
+    assert recorder.repeated >= 31
 
 
 def test_a_solo_member_that_is_lost_ends_the_run(recorder: Recorder) -> None:
@@ -125,11 +128,13 @@ def test_members_that_stopped_stay_as_they_were(recorder: Recorder) -> None:
     for stack, capture in zip(stacks, (True, False), strict=True):
         seen = []
         for point in run(stack, capture=capture):
-            stack.alive[1] = point.step < 7
+            if 1 in stack.rows:
+                stack.alive[1] = point.step < 7
             seen += [weights(stack, 1)] * (point.step >= 7)
         assert all(torch.equal(one, seen[0]) for one in seen)
+        assert stack.rows == [0, 2]
     assert_same_stacks(*stacks)
-    assert recorder.repeated == 16
+    assert recorder.repeated == 10
 
 
 def test_a_request_to_stop_ends_a_stretch(recorder: Recorder) -> None:

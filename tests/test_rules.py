@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from builders import finish, member, task, trained, training, weights
+from builders import diverged, finish, member, task, trained, training, weights
 from torch import Tensor
 
 from grokplane import optim
@@ -181,6 +181,61 @@ def test_100_steps_end_where_a_plain_loop_ends(names: tuple[str, ...]) -> None:
         assert bool(changed > 1e-4) == bool(names)
 
 
+@pytest.mark.parametrize("names", [("sam", "weight_noise"), ("weight_noise", "sam")], ids=str)
+def test_both_passes_of_sam_have_the_steps_one_noise_in_either_order(names: tuple[str, ...]) -> None:
+    """g2 = g(w + n + rho g1 / |g1|) with g1 = g(w + n), whichever of the two is outermost."""
+    (one,) = pair(*names, train=training(steps=1))[:1]
+    one = replace(one, schedule=optim.Constant(), optimizer=optim.SGD(lr=1.0))
+    it, noise, rise = Plain(one), one.rules["weight_noise"], one.rules["sam"]
+    assert isinstance(noise, optim.WeightNoise)
+    assert isinstance(rise, optim.SAM)
+    noisy = {n: w.detach() + noise.sigma * it.noise("weight noise", n, w) for n, w in it.params.items()}
+    first = it.slopes(noisy)
+    norm = math.sqrt(sum(float((g * g).sum()) for g in first.values()))
+    slopes = it.slopes({n: w + rise.rho * first[n] / norm for n, w in noisy.items()})
+    stack = trained(one)
+    for n, w in it.params.items():
+        torch.testing.assert_close(stack.parameters[n][0].detach(), w.detach() - slopes[n], rtol=0, atol=1e-12)
+
+
+class Telling(optim.Rule):
+    """A rule that notes when its way around the backward pass begins and ends."""
+
+    heard: list[str]
+
+    def __init__(self, context: Context, name: str) -> None:
+        super().__init__(context)
+        self.name = name
+
+    def around(self, step: int, backward: Callable[[], Tensor]) -> Callable[[], Tensor]:  # noqa: ARG002
+        def told() -> Tensor:
+            self.heard.append(self.name)
+            losses = backward()
+            self.heard.append(f"/{self.name}")
+            return losses
+
+        return told
+
+
+@dataclass(frozen=True)
+class Tells:
+    """A choice of the group."""
+
+    name: str
+
+    @classmethod
+    def stacked(cls, choices: Sequence[Tells], context: Context) -> optim.Rule:
+        """One that notes."""
+        return Telling(context, choices[0].name)
+
+
+def test_the_first_rule_of_the_list_is_outermost(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+    monkeypatch.setattr(Telling, "heard", heard, raising=False)
+    trained(member(rules={"one": Tells("one"), "two": Tells("two")}, train=training(steps=1)))
+    assert heard == ["one", "two", "/two", "/one"]
+
+
 # Muon -----------------------------------------------------------------------------------------------------------------
 
 
@@ -327,13 +382,15 @@ def same(one: Any, other: Any) -> bool:
     return torch.equal(one, other)
 
 
-def test_a_diverging_member_changes_no_bit_of_the_other() -> None:
+def test_a_diverging_member_changes_no_bit_of_the_others() -> None:
     well = pair(*without("grokfast_ema", "constant_norm"), train=training(steps=20))
     wild = replace(well[1], optimizer=AdamW(lr=1e200))
-    ill = trained(well[0], wild)
-    assert ill.diverged[0] == -1
-    assert ill.diverged[1] > 0
-    assert torch.equal(weights(ill), weights(trained(*well)))
+    ill, healthy = trained(well[0], wild, well[1]), trained(*well)
+    assert diverged(ill)[1] > 0
+    assert ill.rows == [0, 2]  # it was taken out on the way
+    for number, other in ((0, 0), (2, 1)):
+        assert ill.state(number)["diverged"] == -1
+        assert torch.equal(weights(ill, number), weights(healthy, other))
 
 
 @EVERY

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from builders import NEVER, finish, member, task, trained, training, weights
+from builders import NEVER, diverged, finish, member, task, trained, training, weights
 
 from grokplane.data import OrderedSplit
 from grokplane.losses import MSE
@@ -114,13 +114,13 @@ def test_stop_after_freezes_a_member_some_steps_after_it_generalised() -> None:
     assert stopped.marks == free.marks
     assert stopped.step == max(ends) < 400
     for number, end in enumerate(ends):
-        assert torch.equal(
-            weights(stopped, number), weights(trained(grokker(0, None, end), grokker(1, None, end)), number)
-        )
+        # The last one's round-off changes when it is alone in the stack, by 1e-16 at first.
+        unstopped = weights(trained(grokker(0, None, end), grokker(1, None, end)), number)
+        torch.testing.assert_close(weights(stopped, number), unstopped, rtol=0, atol=1e-9)
         finished = [point.step for point in points if point.records and point.finished[number]]
         assert finished[0] == end
     assert not stopped.alive.any()
-    assert stopped.diverged.tolist() == [-1, -1]
+    assert diverged(stopped) == [-1, -1]
 
 
 def counting(limit: int) -> Callable[[], bool]:
@@ -171,7 +171,7 @@ def test_a_run_stopped_anywhere_goes_on_bit_identically(setting: str, monkeypatc
         assert 0 < part.step < steps
         rest.load([saved(part.state(number)) for number in range(3)])
         finish(rest)
-        assert rest.diverged.tolist() == whole.diverged.tolist() == [-1, 0, -1]
+        assert diverged(rest) == diverged(whole) == [-1, 0, -1]
         assert rest.marks == whole.marks
         for number in range(3):
             assert torch.equal(weights(rest, number), weights(whole, number))

@@ -21,7 +21,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import data, losses, metrics, mi, models, optim, record, train
-from grokplane.options import ConfigError, check_options, one_of, option
+from grokplane.options import LISTS, ConfigError, check_options, one_of, option
 from grokplane.strict_json import flatten
 from grokplane.train import Member
 
@@ -29,8 +29,6 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 ROOMS = (data, losses, metrics, mi, models, optim, record, train)
 # The parts of a config that make a member; the others say how it is recorded.
 MEMBER_KEYS = tuple(spec.name for spec in fields(Member))
-# Groups of which any number of choices are taken: `metrics=[loss,accuracy]`.
-LISTS = ("rules", "metrics")
 
 
 def choices() -> Iterator[tuple[str, str, type]]:

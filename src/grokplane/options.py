@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, field, fields
-from typing import Any
+from functools import cache
+from numbers import Integral, Real
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+# Config groups of which any number of choices are taken: `metrics=[loss,accuracy]`.
+LISTS = ("rules", "metrics")
+
+_Choice = TypeVar("_Choice")
 
 
 class ConfigError(ValueError):
@@ -36,7 +45,7 @@ def shown(value: object) -> str:
         return "null"
     if isinstance(value, list | tuple):
         return f"[{','.join(map(shown, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    return str(value).lower() if isinstance(value, bool) else " ".join(str(value).splitlines())
 
 
 def option(
@@ -83,18 +92,50 @@ _HOLDS = {
 _WORDS = {"above": "above", "below": "below", "at_least": "at least", "at_most": "at most"}
 
 
+def checked(choice: type[_Choice]) -> type[_Choice]:
+    """A class, to be made a dataclass of, whose objects refuse what the command line refuses, in the same line.
+
+    Stands below `@dataclass(frozen=True)`; a `__post_init__` of its own comes after the check.
+    """
+    after = getattr(choice, "__post_init__", None)
+
+    def check(self: Any) -> None:
+        check_options(self, _prefix(type(self)))
+        if after is not None:
+            after(self)
+
+    setattr(choice, "__post_init__", check)  # noqa: B010 (a type checker knows no such attribute)
+    return choice
+
+
+@cache
+def _prefix(kind: type) -> str:
+    """What the command line writes ahead of a choice's keys: `optimizer.`, `rules.sam.`; "" for what is no choice."""
+    for base in kind.__mro__:
+        module = sys.modules[base.__module__]
+        for name, choice in getattr(module, "CHOICES", {}).items():
+            if choice is base:
+                group = module.GROUP.replace("/", ".")
+                return f"{group}.{name}." if group in LISTS else f"{group}."
+    return ""
+
+
 def check_options(choice: Any, prefix: str = "") -> None:
-    """Check every key of a dataclass (instance or typed config node) against the bounds it declares.
+    """Check every key of a dataclass (instance or typed config node) against its type and the bounds it declares.
 
     Raises:
-        ConfigError: for the first key whose value is not finite, out of bounds or not among the choices.
+        ConfigError: for the first key whose value is of another type, not finite, out of bounds or not among the
+            choices.
     """
+    types = _types(type(choice))
     for spec in fields(choice):
         metadata = spec.metadata
         if "bounds" not in metadata:
             continue
         value = getattr(choice, spec.name)
         key = f"{prefix}{spec.name}"
+        if spec.name in types:
+            _check_type(key, value, types[spec.name])
         if metadata["length"] is not None and len(value) != metadata["length"]:
             raise ConfigError(key, value, f"must be a list of {metadata['length']}")
         for number in value if _is_list(value) else [value]:
@@ -103,6 +144,54 @@ def check_options(choice: Any, prefix: str = "") -> None:
             _check_number(key, value, number, metadata["bounds"])
         if metadata["choices"] is not None:
             _check_names(key, value, metadata["choices"])
+
+
+@cache
+def _types(kind: type) -> dict[str, Any]:
+    """The fields' types; a config node has none here, as OmegaConf has seen to them."""
+    return get_type_hints(kind)
+
+
+_KINDS: dict[Any, tuple[type, str]] = {
+    bool: (bool, "true or false"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "a word"),
+    list: (Sequence, "a list such as [32,32]"),
+    dict: (Mapping, "a mapping"),
+}
+
+
+def _check_type(key: str, value: object, hint: Any) -> None:
+    """Refuse what OmegaConf would: a bool is no number, a text no list; a whole number is a number, a tuple a list."""
+    allowed = list(_alternatives(hint))
+    if value is None and NoneType not in allowed and Any not in allowed:
+        raise ConfigError(key, value, "must not be null")
+    known = [kind for kind in allowed if (get_origin(kind) or kind) in _KINDS]
+    if value is None or not known:
+        return
+    fitting = [kind for kind in known if _is_a(value, get_origin(kind) or kind)]
+    if not fitting:
+        words = " or ".join(_KINDS[get_origin(kind) or kind][1] for kind in known)
+        raise ConfigError(key, value, f"must be {words}")
+    inner = get_args(fitting[0])
+    if isinstance(value, Sequence) and inner:
+        for one in value:
+            if not _is_list(one) and not _is_a(one, inner[0]):
+                raise ConfigError(key, value, f"must be {_KINDS[list][1]}, and each must be {_KINDS[inner[0]][1]}")
+
+
+def _alternatives(hint: Any) -> Iterator[Any]:
+    if get_origin(hint) in (None, list, dict):
+        yield hint
+    else:
+        yield from get_args(hint)
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    if kind is not bool and isinstance(value, bool):
+        return False
+    return isinstance(value, _KINDS[kind][0]) and not (kind is list and isinstance(value, str))
 
 
 def _check_names(key: str, value: Any, names: Sequence[str]) -> None:

@@ -54,27 +54,26 @@ class MemberWriter:
         finished = bool(point.finished) and point.finished[self._number]
         if point.checkpoint or point.interrupted or finished:
             state = point.state(self._number)
-            # A diverged member's last step is not that of its stack.
-            step = self._stack.step_of(self._number) if finished else state["step"]
+            step = _steps(state) if finished else state["step"]
             grok = grok_summary(self._stack, self._number, GrokMarks(**state["grok"]))
             state = {**state, "step": step, "config": self._config}
             self._recorder.checkpoint(step, state, regular=not finished, grok=grok)
         if finished:
             self._draw()
         if finished or point.interrupted:
-            self._finish("interrupted" if point.interrupted else "finished")
+            self._finish("interrupted" if point.interrupted else "finished", point.state(self._number))
 
     def close(self) -> dict[str, Any]:
         """The summary as it was written; a member that did not get to its end is interrupted."""
         if not self._done:
-            self._finish("interrupted")
+            self._finish("interrupted", self._stack.state(self._number))
         return self._recorder.finish("interrupted")
 
-    def _finish(self, status: str) -> None:
-        diverged = int(self._stack.diverged[self._number])
+    def _finish(self, status: str, state: Mapping[str, Any]) -> None:
+        diverged = state["diverged"]
         self._recorder.finish(
             "diverged" if diverged >= 0 else status,
-            step=self._stack.step_of(self._number),
+            step=_steps(state),
             grok=grok_summary(self._stack, self._number),
             diverged=diverged if diverged >= 0 else None,
         )
@@ -102,6 +101,11 @@ class MemberWriter:
             else:
                 for path in paths:
                     self._recorder.image(path)
+
+
+def _steps(state: Mapping[str, Any]) -> int:
+    """Updates done: a diverged member's last one is not that of its stack."""
+    return state["diverged"] if state["diverged"] >= 0 else state["step"]
 
 
 def _drawn(folder: Path, prefixes: tuple[str, ...], config: Mapping[str, Any]) -> DataFrame:

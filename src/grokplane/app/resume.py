@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.exit_codes import DIVERGED, FINISHED
-from grokplane.options import ConfigError, shown
+from grokplane.options import LISTS, ConfigError, shown
 from grokplane.record import Checkpoints, NoCheckpoint, Saved
 from grokplane.record.load import stored_config
 from grokplane.record.summary import read_summary
@@ -100,7 +100,7 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
 def _other_lists(asked: DictConfig, stored: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[str]:
     """Groups such as `rules=[...]` that were typed with other choices than the run's, or in another order."""
     typed = {override.key_or_group for override in config.parse(overrides)}
-    for group in config.LISTS:
+    for group in LISTS:
         ours, theirs = list(asked[group]), list(stored.get(group, {}))
         if group in typed and ours != theirs:
             yield f"{group}=[{','.join(map(str, ours))}] (the run: [{','.join(theirs)}])"

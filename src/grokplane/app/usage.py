@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
-from grokplane.options import shown
+from grokplane.options import LISTS, shown
 
 _HEAD = """python {program} [key=value ...] [group=choice ...]
 
@@ -54,7 +54,7 @@ def _choices(group: str) -> list[str]:
         return []
     if group in ("experiment", "debug"):
         return [f"  {f'{group}={file.stem}':<44} {_first_comment(file.read_text())}" for file in files]
-    if group in config.LISTS:
+    if group in LISTS:
         return [f"  {group}=[NAME,...] of {', '.join(names)}"]
     path = group.replace(".", "/")
     return [f"  {path}={' | '.join(names)}"]

@@ -13,7 +13,7 @@ import torch
 from grokplane.data import questions
 from grokplane.data.noise import with_label_noise
 from grokplane.data.table import Examples, Table
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 from grokplane.random import numpy_generator
 
 GROUP = "data"
@@ -33,6 +33,7 @@ class Images(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
+@checked
 class ImageTask:
     """What the sets of images have in common: which images train, which are held out, what becomes of pixels."""
 

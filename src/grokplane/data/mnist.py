@@ -12,12 +12,13 @@ import torch
 
 from grokplane.data import idx
 from grokplane.data.images import CLASSES, Images, ImageTask
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 
 GROUP = "data"
 
 
 @dataclass(frozen=True)
+@checked
 class MNIST(ImageTask):
     """Handwritten digits of 28 x 28 pixels (LeCun et al. 1998): 60,000 that may train, 10,000 held out."""
 

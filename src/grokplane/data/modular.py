@@ -13,12 +13,13 @@ from grokplane.data.mirrors import mirror_classes
 from grokplane.data.operations import OPERATIONS, is_prime
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 
 GROUP = "data"
 
 
 @dataclass(frozen=True)
+@checked
 class Modular(SplitTask):
     """All pairs of residues modulo p under one operation; the classes are the tokens of the layout."""
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from grokplane.data import draws, questions
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 from grokplane.random import generator, numpy_generator
 from grokplane.resources import check_fits
 
@@ -23,6 +23,7 @@ NUMBERED = 62
 
 
 @dataclass(frozen=True)
+@checked
 class Parity(SplitTask):
     """Random points of {-1, 1}^bits; class 1 where an odd number of the relevant bits is -1, else class 0."""
 

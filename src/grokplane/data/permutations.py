@@ -13,7 +13,7 @@ from grokplane.data import questions
 from grokplane.data.layouts import LAYOUTS
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
-from grokplane.options import option
+from grokplane.options import checked, option
 
 GROUP = "data"
 ELEMENTS, ORDER = 5, 120
@@ -49,6 +49,7 @@ PRODUCTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 @dataclass(frozen=True)
+@checked
 class Permutations(SplitTask):
     """All pairs of the 120 permutations of 5 elements under a∘b, a∘b∘a^-1 or a∘b∘a.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from grokplane.data.table import Table
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 from grokplane.random import generator
 
 GROUP = "data/split"
@@ -70,6 +70,7 @@ class OrderedSplit:
 
 
 @dataclass(frozen=True)
+@checked
 class LabelHoldout:
     """Questions with a held-out answer are never trained on and make up the whole test subset."""
 

@@ -12,7 +12,7 @@ from grokplane.data.layouts import LAYOUTS
 from grokplane.data.mirrors import mirror_classes
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 from grokplane.random import numpy_generator
 from grokplane.resources import check_fits
 
@@ -21,6 +21,7 @@ MAKING = 4  # memory that the table takes while it is made, measured, in its own
 
 
 @dataclass(frozen=True)
+@checked
 class Sums(SplitTask):
     """Sums of `operands` residues modulo p, all p^K or some of them; the classes are the tokens of the layout."""
 

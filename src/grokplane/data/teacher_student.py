@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from grokplane.data import questions
 from grokplane.data.table import Examples, Table
-from grokplane.options import option
+from grokplane.options import checked, option
 from grokplane.random import generator
 from grokplane.resources import check_fits
 
@@ -19,6 +19,7 @@ MAKING = 3  # memory that points and teacher take while they are made, in their 
 
 
 @dataclass(frozen=True)
+@checked
 class TeacherStudent:
     """Standard normal points, answered by a perceptron with torch's initial weights; all drawn by the seed."""
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from grokplane.derivatives import beyond_the_first, of_twin, transformed
-from grokplane.options import option
+from grokplane.options import checked, option
 
 
 class _CrossEntropy(torch.autograd.Function):
@@ -55,6 +55,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
+@checked
 class CrossEntropy:
     """Cross-entropy of logits against labels, in nats."""
 

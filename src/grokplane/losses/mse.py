@@ -6,10 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from grokplane.derivatives import transformed
-from grokplane.options import option
+from grokplane.options import checked, option
 
 
 @dataclass(frozen=True)
+@checked
 class MSE:
     """Mean squared error of the outputs against one-hot labels, or in regression against the targets themselves."""
 

@@ -6,10 +6,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from grokplane.options import option
+from grokplane.options import checked, option
 
 
 @dataclass(frozen=True)
+@checked
 class StableMax:
     """Cross-entropy with s(z) = z + 1 (z >= 0), 1/(1 - z) (z < 0) in softmax's place of exp, in nats."""
 

@@ -13,6 +13,7 @@ from grokplane.metrics.logit_scale import LogitScale
 from grokplane.metrics.loss import Loss
 from grokplane.metrics.observation import LayerOutput, Metric, Observation, Subset
 from grokplane.metrics.perplexity import Perplexity
+from grokplane.metrics.reduce import masked_fraction
 from grokplane.metrics.softmax_collapse import SoftmaxCollapse
 from grokplane.metrics.sparsity import Sparsity
 from grokplane.metrics.step_time import StepTime
@@ -46,4 +47,5 @@ __all__ = [
     "WeightNorms",
     "WithinClass",
     "collected",
+    "masked_fraction",
 ]

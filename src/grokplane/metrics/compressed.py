@@ -16,7 +16,7 @@ from grokplane.metrics.gauge import Asked, Gauge, Inputs, Progress, Values
 from grokplane.metrics.measured import REFUSED, Measured, Sample, measured, sample
 from grokplane.metrics.observation import LayerOutput
 from grokplane.mi import PCA, Estimate, Estimator, label_entropy, standardised
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 
 Pair = tuple[float, float]  # an estimate and its standard error
 UNKNOWN: Pair = (math.nan, math.nan)
@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+@checked
 class Compressed:
     """I(X;L) and I(L;Y) of every layer L on both subsets by estimators from samples, for continuous input.
 

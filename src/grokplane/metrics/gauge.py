@@ -142,15 +142,14 @@ class Pending:
 
 @dataclass(frozen=True, eq=False)
 class _Subset:
-    """What a member is asked on a subset: which padded points are real, the way's questions, values that stay."""
+    """What a member is asked on a subset: the way's questions, and values that stay."""
 
-    real: Tensor
     questions: Any
     scalars: Values
 
 
 class Gauge:
-    """Measures one stack; use it in a `with` block, which ends its threads and processes, and forgets.
+    """Measures one stack; use it in a `with` block, or `close` it.
 
     What does not change while a network trains (labels, codes of the input, entropies) is computed once.
     """
@@ -165,12 +164,28 @@ class Gauge:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End its threads and processes, and forget."""
         if self._pool is not None and self._processes is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._processes.close()
             self._pool.shutdown()
         self._pool = self._processes = None
         forget()
+
+    def succeed(self, other: Gauge, kept: Sequence[int]) -> None:
+        """Go on in place of a gauge that is waited for no more, with what it knows, its threads and processes.
+
+        Args:
+            other: the gauge of the stack as it was; it cannot be used after that.
+            kept: which of that stack's members those of this one were.
+        """
+        for (name, member), asked in other._asked.items():
+            if member in kept:
+                self._asked[name, kept.index(member)] = asked
+        self._pool, self._processes, other._pool, other._processes = other._pool, other._processes, None, None
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Do what may take long before training, of which `progress` is told; a code of images may take a minute."""
@@ -186,10 +201,10 @@ class Gauge:
             self._start(len(outputs) * len(members) * self._inputs.log_points)
         jobs: list[Job] = []
         for member, (name, layers) in product(members, subsets.items()):
-            subset = self._subset(name, member, seen)
+            subset, real = self._subset(name, member, seen), seen.subsets[name].mask[member]
             jobs.append(_known(member, subset.scalars))
             for layer, output in layers.items():
-                task = partial(self._layer, subset, name, layer, output, member, seen.step)
+                task = partial(self._layer, subset, real, f"{name}/{layer}", output, member, seen.step)
                 if self._pool is None:
                     jobs.append(_known(member, task()))
                 else:
@@ -202,17 +217,17 @@ class Gauge:
         self._processes = Processes(workers, partial(_prepared, torch.get_num_threads()), calls)
 
     def _layer(
-        self, of: _Subset, subset: str, layer: str, output: LayerOutput, member: int, step: int, patient: bool = False
+        self, of: _Subset, real: Tensor, layer: str, output: LayerOutput, member: int, step: int, patient: bool = False
     ) -> Values:
-        stream = self._inputs.seeds[member], f"{subset}/{layer}", step
-        sample = self._way.sample(output, member, of.real, stream)
+        stream = self._inputs.seeds[member], layer, step
+        sample = self._way.sample(output, member, real, stream)
         if self._processes is None:
             found, refused = self._way.measure(sample, of.questions)
         else:
             found, refused = self._processes.call(self._way.measure, sample, of.questions, patient=patient)
         for reason in refused:
             _warn(reason)
-        return {f"{name}_{subset}/{layer}": value for name, value in found.items()}
+        return {f"{name}_{layer}": value for name, value in found.items()}
 
     def _subset(self, name: str, member: int, seen: Observation) -> _Subset:
         """A member's subset as it is asked; the same at every log point, so made once."""
@@ -224,7 +239,7 @@ class Gauge:
             operands = {operand: x[:, place] for operand, place in zip("ab", self._inputs.operands, strict=False)}
             asked = Asked(member, x, subset.targets[member][real], operands)
             scalars = {f"{quantity}_{name}": value for quantity, value in self._way.scalars(asked).items()}
-            self._asked[key] = _Subset(real, self._way.questions(asked), scalars)
+            self._asked[key] = _Subset(self._way.questions(asked), scalars)
         return self._asked[key]
 
 

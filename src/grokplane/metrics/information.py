@@ -7,7 +7,7 @@ from typing import Protocol
 
 from grokplane.metrics.exact import Exact, Levels
 from grokplane.metrics.gauge import Gauge, Inputs
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 
 
 class InformationChoice(Protocol):
@@ -38,6 +38,7 @@ class InformationChoice(Protocol):
 
 
 @dataclass(frozen=True)
+@checked
 class Information:
     """I(X;L), I(L;Y), I(X;L|Y) of every layer L on both subsets, and I(L;a), I(L;b) for tasks of two operands.
 

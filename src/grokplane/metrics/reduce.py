@@ -16,9 +16,12 @@ def flat(values: Tensor) -> Tensor:
 
 
 def l2_norm(tensors: Iterable[Tensor]) -> Tensor:
-    """Each member's L2 norm [E], in float64, of all the tensors [E, ...] together."""
+    """Each member's L2 norm [E], in float64, of all the tensors [E, ...] together.
+
+    Sums go along rows: torch adds a single column in another order than several, to other bits.
+    """
     norms = [torch.linalg.vector_norm(flat(tensor), dim=1).double() for tensor in tensors]
-    return torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    return torch.linalg.vector_norm(torch.stack(norms, 1), dim=1)
 
 
 def masked_mean_and_variance(values: Tensor, subset: Subset) -> tuple[Tensor, Tensor]:

@@ -8,10 +8,11 @@ from torch import Tensor
 
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.reduce import flat
-from grokplane.options import option
+from grokplane.options import checked, option
 
 
 @dataclass(frozen=True)
+@checked
 class Sparsity:
     """`sparsity/<layer>`: share of weights and biases below a threshold; `active_weights/<layer>`: number of others."""
 

@@ -9,10 +9,11 @@ from grokplane.models.base import Signature
 from grokplane.models.functional import StackedModule
 from grokplane.models.module_factory import Factory
 from grokplane.models.module_trial import check_alone, check_stacked, example
-from grokplane.options import option
+from grokplane.options import checked, option
 
 
 @dataclass(frozen=True)
+@checked
 class Module:
     """A torch.nn.Module of one's own: [B, L] tokens or [B, ...] features -> [B, C], stacked by torch.func."""
 

@@ -14,13 +14,14 @@ from grokplane.models.base import Signature, StackedModel, Tap
 from grokplane.models.init import INITIALISATIONS
 from grokplane.models.layers import ACTIVATIONS, Linear
 from grokplane.models.noise import Noise, NoiseOptions
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 
 # Points that go through convolution and pooling together: what is not pooled yet takes four times the memory.
 CHUNK = 1024
 
 
 @dataclass(frozen=True)
+@checked
 class Conv(NoiseOptions):
     """Blocks of convolution, 2 x 2 max-pooling and activation, then linear layers.
 

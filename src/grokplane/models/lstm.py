@@ -13,10 +13,11 @@ from grokplane.models.init import INITIALISATIONS
 from grokplane.models.layers import Embedding, Linear, affine
 from grokplane.models.lookup import Lookup
 from grokplane.models.recurrence import Workspace, recurrence
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 
 
 @dataclass(frozen=True)
+@checked
 class LSTM:
     """LSTM layers over the tokens of a question; a linear layer reads the last hidden state."""
 

@@ -13,10 +13,11 @@ from grokplane.models.inputs import INPUTS, Features
 from grokplane.models.layers import ACTIVATIONS, Linear
 from grokplane.models.noise import Noise, NoiseOptions
 from grokplane.models.perceptron import perceptron
-from grokplane.options import option
+from grokplane.options import checked, option
 
 
 @dataclass(frozen=True)
+@checked
 class MLP(NoiseOptions):
     """Embedding (for tokens), hidden layers with an activation function, a linear output layer."""
 

@@ -14,13 +14,14 @@ from grokplane.models.dropout import Dropout
 from grokplane.models.init import INITIALISATIONS
 from grokplane.models.layers import ACTIVATIONS, Embedding, LayerNorm, Linear
 from grokplane.models.positions import POSITIONS
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 
 NORMS = ("pre", "post", "none")
 READS = ("last", "mean")
 
 
 @dataclass(frozen=True)
+@checked
 class Transformer:
     """Embedding, blocks of attention and MLP, a linear read-out (Vaswani et al. 2017; pre-norm: Xiong et al. 2020)."""
 

@@ -11,10 +11,11 @@ from grokplane.optim.muon import Muon
 from grokplane.optim.noise import UpdateNoise, WeightNoise
 from grokplane.optim.orthograd import OrthoGrad
 from grokplane.optim.rmsprop import RMSprop
-from grokplane.optim.rules import Context, Kept, Rule, RuleChoice, check_together
+from grokplane.optim.rules import Context, Kept, Rule, RuleChoice
 from grokplane.optim.sam import SAM
 from grokplane.optim.schedules import Constant, Cosine, LinearWarmup, Schedule
 from grokplane.optim.sgd import SGD
+from grokplane.optim.together import check_together
 from grokplane.optim.torch_groups import TorchGroups
 from grokplane.optim.torch_optimizer import TorchOptimizer
 

@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 import torch
 
 from grokplane.optim.torch_optimizer import TorchOptimizer
-from grokplane.options import option
+from grokplane.options import checked, option
 
 
 @dataclass(frozen=True)
+@checked
 class AdamW(TorchOptimizer):
     """torch.optim.AdamW for each member."""
 

@@ -9,10 +9,11 @@ import torch
 
 from grokplane.optim.base import broadcast_members
 from grokplane.optim.rules import Context, Rule, member_norms
-from grokplane.options import option
+from grokplane.options import checked, option
 
 
 @dataclass(frozen=True)
+@checked
 class ConstantNorm:
     """After every update, scales all parameters so that their global L2 norm is alpha times the initial one."""
 

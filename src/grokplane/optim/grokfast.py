@@ -10,11 +10,12 @@ from torch import Tensor
 
 from grokplane.optim.base import Factor, per_member
 from grokplane.optim.rules import Context, Rule, gradients
-from grokplane.options import option
+from grokplane.options import checked, option
 from grokplane.resources import check_fits
 
 
 @dataclass(frozen=True)
+@checked
 class GrokfastEMA:
     """Adds an exponential mean of past gradients, times lamb, to the gradient (algorithm 2)."""
 
@@ -28,6 +29,7 @@ class GrokfastEMA:
 
 
 @dataclass(frozen=True)
+@checked
 class GrokfastMA:
     """Adds the mean of the last gradients, times lamb, once there are `window` of them (algorithm 1).
 

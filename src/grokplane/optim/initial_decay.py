@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from grokplane.optim.base import Factor, per_member
 from grokplane.optim.rules import Context, Rule
-from grokplane.options import option
+from grokplane.options import checked, option
 
 
 @dataclass(frozen=True)
+@checked
 class InitialDecay:
     """Pulls every parameter toward its initial value: w <- w - lr strength (w - w_0), ahead of the optimizer."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from grokplane.optim.adamw import AdamW
 from grokplane.optim.base import Factor, MemberState, Parameters, StackedOptimizer, per_member
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 
 # The quintic iteration of the source: it takes singular values to about 1, quickly and not exactly.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -18,6 +18,7 @@ TINY = 1e-7
 
 
 @dataclass(frozen=True)
+@checked
 class Muon:
     """Orthogonalised momentum on the hidden matrices; AdamW on embeddings, first and last layers, and vectors."""
 

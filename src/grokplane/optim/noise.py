@@ -9,11 +9,12 @@ import torch
 
 from grokplane.optim.base import per_member
 from grokplane.optim.rules import Backward, Context, Rule, restored
-from grokplane.options import option
+from grokplane.options import checked, option
 from grokplane.random import Counters
 
 
 @dataclass(frozen=True)
+@checked
 class WeightNoise:
     """Takes loss and gradient at noisy weights, then updates the clean ones (Graves 2011, "synaptic noise")."""
 
@@ -26,6 +27,7 @@ class WeightNoise:
 
 
 @dataclass(frozen=True)
+@checked
 class UpdateNoise:
     """Adds noise to every parameter after every update, as Langevin dynamics does."""
 

@@ -36,7 +36,8 @@ class _OrthoGrad(Rule):
         """Filter every gradient."""
         for name, gradient in gradients(self.parameters).items():
             g, w = gradient.flatten(1), self.parameters[name].detach().flatten(1)
-            share = torch.linalg.vecdot(w, g, dim=1) / (torch.linalg.vecdot(w, w, dim=1) + TINY)
+            # Not vecdot: its bits depend on the number of members.
+            share = (w * g).sum(1) / (w.square().sum(1) + TINY)
             rest = g - share[:, None] * w
             length, left = g.norm(dim=1), rest.norm(dim=1)
             # What is left of a gradient along the weights is round-off, which must not be blown up to its length.

@@ -6,10 +6,11 @@ from typing import ClassVar
 import torch
 
 from grokplane.optim.torch_optimizer import TorchOptimizer
-from grokplane.options import option
+from grokplane.options import checked, option
 
 
 @dataclass(frozen=True)
+@checked
 class RMSprop(TorchOptimizer):
     """torch.optim.RMSprop for each member; weight decay is added to the gradient."""
 

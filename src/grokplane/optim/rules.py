@@ -1,7 +1,8 @@
 """What the config group `rules` adds to the plain update: perturbed weights, filtered gradients, noise, constraints.
 
-In each step the loop asks every rule of the stack, in the order of the config: `around` wraps the backward pass,
-`before` may change gradients and weights ahead of the optimizer, `after` the weights behind it.
+In each step the loop asks every rule of the stack, in the order of the config: `around` wraps the backward pass (the
+first rule is outermost, and begins), `before` may change gradients and weights ahead of the optimizer, `after` the
+weights behind it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import torch
 from torch import Tensor
 
 from grokplane.optim.base import Factor, MemberState, Parameters, broadcast_members
-from grokplane.options import ConfigError
 
 Backward = Callable[[], Tensor]
 """Forward and backward pass on the parameters as they are: sets every `.grad`, returns the members' losses [E]."""
@@ -109,8 +109,11 @@ def gradients(parameters: Parameters) -> dict[str, Tensor]:
 
 
 def member_norms(tensors: Sequence[Tensor]) -> Tensor:
-    """Each member's L2 norm [E] over all the tensors [E, ...]."""
-    return torch.stack([tensor.flatten(1).norm(dim=1) for tensor in tensors]).norm(dim=0)
+    """Each member's L2 norm [E] over all the tensors [E, ...].
+
+    Sums go along rows: torch adds a single column in another order than several, to other bits.
+    """
+    return torch.stack([tensor.flatten(1).norm(dim=1) for tensor in tensors], 1).norm(dim=1)
 
 
 class Kept:
@@ -133,15 +136,3 @@ class Kept:
         """All members are what they were."""
         for tensor, old, _ in self._kept:
             tensor.copy_(old)
-
-
-def check_together(rules: Mapping[str, object]) -> None:
-    """Raise ConfigError for rules that make no sense side by side."""
-    names = list(rules)
-    typed = f"[{','.join(names)}]"
-    grokfast = [name for name in names if name.startswith("grokfast")]
-    if len(grokfast) > 1:
-        raise ConfigError("rules", typed, f"one Grokfast filter, not {' and '.join(grokfast)}")
-    noise_behind = "update_noise" in names[names.index("constant_norm") :] if "constant_norm" in names else False
-    if noise_behind:
-        raise ConfigError("rules", typed, "constant_norm must stand behind update_noise, or the norm is not constant")

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from grokplane.optim.base import broadcast_members
 from grokplane.optim.rules import Backward, Context, Rule, gradients, member_norms, restored
-from grokplane.options import option
+from grokplane.options import checked, option
 
 TINY = 1e-12
 
 
 @dataclass(frozen=True)
+@checked
 class SAM:
     """Takes the gradient at w + rho g / |g|, the worst point nearby, where g is that at w; two passes a step."""
 

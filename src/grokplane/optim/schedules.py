@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 
 
 class Schedule(Protocol):
@@ -33,6 +33,7 @@ class Constant(Schedule):
 
 
 @dataclass(frozen=True)
+@checked
 class LinearWarmup(Schedule):
     """Rises to the full rate over the first updates, then stays."""
 
@@ -44,6 +45,7 @@ class LinearWarmup(Schedule):
 
 
 @dataclass(frozen=True)
+@checked
 class Cosine(Schedule):
     """Warm-up, then half a cosine down to a fraction of the rate (Loshchilov and Hutter 2017, without restarts)."""
 

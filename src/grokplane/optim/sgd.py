@@ -6,10 +6,11 @@ from typing import Any, ClassVar
 import torch
 
 from grokplane.optim.torch_optimizer import TorchOptimizer
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 
 
 @dataclass(frozen=True)
+@checked
 class SGD(TorchOptimizer):
     """torch.optim.SGD for each member; weight decay is added to the gradient."""
 

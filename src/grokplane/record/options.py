@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from grokplane.options import option
+from grokplane.options import checked, option
 
 MODES = ("auto", "offline", "online", "disabled")
 FORMATS = ("png", "pdf", "svg")
 
 
 @dataclass(frozen=True)
+@checked
 class Record:
     """What is recorded beside the run's own folder."""
 

@@ -8,13 +8,14 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from grokplane import config
-from grokplane.options import option, shown
+from grokplane.options import checked, option, shown
 from grokplane.sweep.executors import EXECUTORS, executor_class
 
 NAME = "stacked"
 
 
 @dataclass(frozen=True)
+@checked
 class StackOptions:
     """What decides how jobs become stacks, and where these are trained."""
 

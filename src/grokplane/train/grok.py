@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 
 QUESTIONS = ("test", "unseen")
 
 
 @dataclass(frozen=True)
+@checked
 class GrokOptions:
     """The config group `grok`."""
 

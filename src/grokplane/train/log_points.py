@@ -3,10 +3,11 @@
 import math
 from dataclasses import dataclass
 
-from grokplane.options import option
+from grokplane.options import checked, option
 
 
 @dataclass(frozen=True)
+@checked
 class LogOptions:
     """The config group `log`: at which steps everything is measured."""
 

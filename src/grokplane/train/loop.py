@@ -1,22 +1,24 @@
-"""The loop. Read from top to bottom: run -> advance -> `update` in step.py, or its replay in capture.py."""
+"""The loop. Read from top to bottom: run -> _Steps.advance -> `update` in step.py, or its replay in capture.py."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+from grokplane.metrics import Observation, masked_fraction
 from grokplane.train.capture import CapturedSteps
 from grokplane.train.member import Member
 from grokplane.train.observe import Record, measure, observe
 from grokplane.train.record_queue import Ready, RecordQueue
 from grokplane.train.stack import Stack
-from grokplane.train.step import Batch, gather, update, whole
+from grokplane.train.step import gather, update, whole
+
+T = TypeVar("T")
 
 # Steps whose batch indices are drawn and moved to the device together, and the longest stretch without a sign of life.
 CHUNK = 100
@@ -54,6 +56,9 @@ def train(members: Sequence[Member]) -> Iterator[Point]:
 def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = True) -> Iterator[Point]:
     """Train a stack from its step to `train.steps`, pausing at log points, at checkpoints and every CHUNK steps.
 
+    Members that are over leave its tensors at checkpoints and at multiples of CHUNK: steps that neither logging nor
+    an interruption moves, so that the others' round-off is the same however the run is watched and resumed.
+
     Args:
         stack: what to train; its state at a pause is that of the point's step.
         stop: asked after every step; when it says yes the loop pauses once more and ends.
@@ -61,29 +66,35 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
     """
     member = stack.members[0]
     steps = member.train.steps
-    batch = None if stack.batches is not None else whole(stack)
-    captured = CapturedSteps(stack, batch) if capture and stack.capturable else None
-    reported = [False] * len(stack.members)
-    timer, stopping = _Timer(), False
-    with stack.gauge or nullcontext():
-        queue = RecordQueue()
+    steps_of = _Steps(stack, capture)
+    reported = [False] * len(stack.rows)
+    timer, queue, stopping = _Timer(), RecordQueue(), False
+    try:
         while True:
             last = stack.step == steps or not bool(stack.alive.any())
             _log(stack, reported, timer, last, queue)
             last = last or not bool(stack.alive.any())
             before, reported = reported, [last or not alive for alive in stack.alive.tolist()]
-            yield from _pause(stack, queue, last or _checkpoint_due(stack), reported, ends=last or reported != before)
+            checkpoint, leaving = _checkpoint_due(stack), any(reported) and not last and _may_narrow(stack)
+            ends = last or leaving or reported != before
+            yield from _pause(stack, queue, last or checkpoint, reported, ends)
             if last:
                 return
             if stopping:
                 yield from _late(stack, queue.take(before=math.inf))
                 yield Point(stack.step, stack.state, interrupted=True)
                 return
-            until = min(steps, member.log.next_after(stack.step), _next_checkpoint(stack), stack.step + CHUNK)
+            if leaving:
+                stack.narrow()
+                steps_of, reported = _Steps(stack, capture), [False] * len(stack.rows)
+            until = min(steps, member.log.next_after(stack.step), _next_checkpoint(stack), _next_chunk(stack))
             with timer:
-                timer.steps += _advance(stack, until, batch, captured, stop)
+                timer.steps += steps_of.advance(until, stop)
                 bool(stack.alive.any())  # a device may still be at it: wait, so that the time is that of the steps
             stopping = stop()
+    finally:
+        if stack.gauge is not None:
+            stack.gauge.close()
 
 
 def _pause(stack: Stack, queue: RecordQueue, checkpoint: bool, reported: Sequence[bool], ends: bool) -> Iterator[Point]:
@@ -93,67 +104,93 @@ def _pause(stack: Stack, queue: RecordQueue, checkpoint: bool, reported: Sequenc
     checkpoint again, so the record of that step may come later.
     """
     if checkpoint and not ends and queue.keeps_back(stack.step, stack.state_bytes):
-        queue.put_states(stack.step, [stack.state(number) for number in range(len(reported))], stack.state_bytes)
+        queue.put_states(stack.step, [stack.state(number) for number in range(len(stack.members))], stack.state_bytes)
         checkpoint = False
     complete = queue.take(before=math.inf if ends else stack.step * checkpoint)
     records = complete.pop().records if complete and not complete[-1].states else ()
     yield from _late(stack, complete)
-    yield Point(stack.step, stack.state, records, checkpoint, reported)
+    finished = _by_member(stack, reported, over=True)
+    yield Point(stack.step, stack.state, _by_member(stack, records, over={}), checkpoint, finished)
 
 
 def _late(stack: Stack, complete: Sequence[Ready]) -> Iterator[Point]:
     """What had to wait, at the present step."""
     for one in complete:
         state = one.states.__getitem__ if one.states else stack.state
-        yield Point(stack.step, state, one.records, checkpoint=bool(one.states))
+        yield Point(stack.step, state, _by_member(stack, one.records, over={}), checkpoint=bool(one.states))
+
+
+def _by_member(stack: Stack, of_rows: Sequence[T], over: T) -> list[T]:
+    """What belongs to rows as what belongs to members, with what those have that are not in the stack any more."""
+    if not of_rows:
+        return []
+    rows = dict(zip(stack.rows, of_rows, strict=True))
+    return [rows.get(number, over) for number in range(len(stack.members))]
 
 
 def _log(stack: Stack, reported: Sequence[bool], timer: _Timer, last: bool, queue: RecordQueue) -> None:
-    """Measure what this pause tells of each member: all at a log point, else those that diverged since the last one."""
+    """Measure what this pause tells of each row's member: at a log point, and where one was lost since the last one."""
     log = stack.members[0].log
     due = last or log.due(stack.step)
-    lost = [not done and step >= 0 for done, step in zip(reported, stack.diverged.tolist(), strict=True)]
-    if not (due or any(lost)):
-        return
-    seen = observe(stack, timer.seconds_per_step())
-    records = measure(stack, seen)
+    looks: dict[int, list[int]] = {}  # by step, the rows that have a record of it
+    steps = stack.steps()
+    for row in (row for row, done in enumerate(reported) if not done):
+        lost = steps[row] < stack.step or bool(stack.diverged[row] >= 0)
+        # The step at which a member was lost has its row already if it was a log point.
+        if not log.due(steps[row]) if lost else due:
+            looks.setdefault(steps[row], []).append(row)
+    seconds = timer.seconds_per_step() if looks else None
+    for step in sorted(looks.keys() | ({stack.step} if due else set())):
+        seen = observe(stack, seconds, step)
+        records = measure(stack, seen)
+        if step == stack.step and due:
+            _mark(stack, seen, last)
+        rows = looks.get(step, [])
+        estimates = None if stack.gauge is None else stack.gauge.estimate(seen, rows)
+        queue.put(step, [record if row in rows else {} for row, record in enumerate(records)], estimates)
+
+
+def _mark(stack: Stack, seen: Observation, last: bool) -> None:
+    """Note what a log point says of the living: that they fitted, generalised, are to stop; at the end, are lost."""
+    held_out = seen.scored[stack.members[0].grok.questions]
+    scores = [masked_fraction(subset.correct, subset) for subset in (seen.train, held_out)]
+    fitted, generalised = torch.stack(scores).tolist()
     if last:
-        stack.mark_diverged(torch.tensor([not math.isfinite(record["Loss/train"]) for record in records]))
-    _note_grokking(stack, records)
-    # The step at which a member was lost has its row already if it was a log point.
-    wanted = [
-        not done and (not log.due(record["step"]) if gone else due)
-        for done, gone, record in zip(reported, lost, records, strict=True)
-    ]
-    numbers = [number for number, want in enumerate(wanted) if want]
-    estimates = None if stack.gauge is None else stack.gauge.estimate(seen, numbers)
-    queue.put(stack.step, [record if want else {} for record, want in zip(records, wanted, strict=True)], estimates)
+        stack.mark_diverged(~torch.isfinite(seen.train.mean(seen.train.losses)))
+    for row in torch.nonzero(stack.alive).flatten().tolist():
+        marks, options = stack.marks[stack.rows[row]], stack.present[row].grok
+        marks.see(stack.step, fitted[row], generalised[row], options)
+        if marks.says_stop(stack.step, options):
+            stack.alive[row] = False
 
 
-def _advance(
-    stack: Stack, until: int, batch: Batch | None, captured: CapturedSteps | None, stop: Callable[[], bool]
-) -> int:
-    """Do the updates up to step `until`, or fewer if asked to stop or if no member is left; the number done."""
-    start, positions = stack.step, stack.positions(stack.step, until)
-    if captured is not None and captured.advance(positions, until, stop):
+class _Steps:
+    """The updates of a stack, with what they need as long as its members stay the same.
+
+    Args:
+        stack: what is trained.
+        capture: capture the step as a CUDA graph where that can be done.
+    """
+
+    def __init__(self, stack: Stack, capture: bool) -> None:
+        self._stack = stack
+        self._batch = None if stack.batches is not None else whole(stack)
+        self._captured = CapturedSteps(stack, self._batch) if capture and stack.capturable else None
+
+    def advance(self, until: int, stop: Callable[[], bool]) -> int:
+        """Do the updates up to step `until`, or fewer if asked to stop or if no member is left; the number done."""
+        stack, batch = self._stack, self._batch
+        start, positions = stack.step, stack.positions(stack.step, until)
+        if self._captured is not None and self._captured.advance(positions, until, stop):
+            return stack.step - start
+        for number in range(until - start):
+            update(stack, gather(stack, positions[number]) if batch is None and positions is not None else batch)
+            if stack.device.type == "cpu" and not stack.alive.any():
+                break
+            stack.step += 1
+            if stop():
+                break
         return stack.step - start
-    for number in range(until - start):
-        update(stack, gather(stack, positions[number]) if batch is None and positions is not None else batch)
-        if stack.device.type == "cpu" and not stack.alive.any():
-            break
-        stack.step += 1
-        if stop():
-            break
-    return stack.step - start
-
-
-def _note_grokking(stack: Stack, records: Sequence[Record]) -> None:
-    """Note the accuracies of the living; freeze the members that were to stop some steps after generalising."""
-    for number in torch.nonzero(stack.alive).flatten().tolist():
-        member, marks, record = stack.members[number], stack.marks[number], records[number]
-        marks.see(stack.step, record["Acc/train"], record[f"Acc/{member.grok.questions}"], member.grok)
-        if marks.says_stop(stack.step, member.grok):
-            stack.alive[number] = False
 
 
 def _checkpoint_due(stack: Stack) -> bool:
@@ -161,9 +198,17 @@ def _checkpoint_due(stack: Stack) -> bool:
     return step > 0 and (step & (step - 1) == 0 or step % stack.members[0].train.checkpoint_every == 0)
 
 
+def _may_narrow(stack: Stack) -> bool:
+    return _checkpoint_due(stack) or (stack.step > 0 and stack.step % CHUNK == 0)
+
+
 def _next_checkpoint(stack: Stack) -> int:
     every = stack.members[0].train.checkpoint_every
     return min((stack.step // every + 1) * every, 1 << stack.step.bit_length())
+
+
+def _next_chunk(stack: Stack) -> int:
+    return (stack.step // CHUNK + 1) * CHUNK
 
 
 class _Timer:

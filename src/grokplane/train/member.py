@@ -11,13 +11,14 @@ from grokplane.losses import Loss
 from grokplane.metrics import InformationChoice, Metric, Off
 from grokplane.models import ModelChoice
 from grokplane.optim import OptimizerChoice, RuleChoice, Schedule, check_together
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 from grokplane.train.grok import GrokOptions
 from grokplane.train.log_points import LogOptions
 from grokplane.train.options import TrainOptions
 
 
 @dataclass(frozen=True)
+@checked
 class Member:
     """Everything that decides how one network is trained and what is measured of it."""
 

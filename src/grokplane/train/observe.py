@@ -18,41 +18,44 @@ Record = dict[str, Any]
 Layers = Mapping[str, Mapping[str, Tensor]]
 
 
-def observe(stack: Stack, seconds_per_step: float | None) -> Observation:
-    """Activations, outputs and losses of every member on its whole subsets, before the coming update.
+def observe(stack: Stack, seconds_per_step: float | None = None, step: int | None = None) -> Observation:
+    """Activations, outputs and losses of every row's member on its whole subsets, before the update of a step.
 
-    It draws nothing from the streams of training (there is no dropout; noise at log points has numbers of its own,
-    given by the step) and leaves parameters, their `.grad` and the optimizer as they are.
+    That is the stack's step, or one before at which a member was lost. It draws nothing from the streams of training
+    (there is no dropout; noise at log points has numbers of its own, given by the step) and leaves parameters, their
+    `.grad` and the optimizer as they are.
     """
     stack.network.eval()
-    stack.at(stack.step)
+    now = stack.step if step is None else step
+    stack.at(now)
     train = _subset(stack, stack.examples.train)
     gradients = _gradients_of(stack, train)
     with torch.no_grad():
         held_out = _subset(stack, stack.examples.test)
     noiseless = partial(_noiseless, stack, {"train": train.layers, "eval": held_out.layers})
     stack.network.train()
-    schedule, steps = stack.members[0].schedule, stack.members[0].train.steps
-    factors = [schedule(stack.step_of(number), steps) for number in range(len(stack.members))]
-    rates = torch.tensor(stack.optimizer.learning_rates(factors), dtype=torch.float64, device=stack.device)
+    factor = stack.members[0].schedule(now, stack.members[0].train.steps)
+    rates = torch.tensor(
+        stack.optimizer.learning_rates([factor] * len(stack.rows)), dtype=torch.float64, device=stack.device
+    )
     layers = {
         name: {role: value.detach() for role, value in roles.items()} for name, roles in stack.network.layers().items()
     }
     parameters = {name: value.detach() for name, value in stack.parameters.items()}
     unseen = stack.examples.unseen if any(stack.examples.mirrored) else None
     known = layers, parameters, gradients, seconds_per_step, unseen, noiseless
-    return Observation(stack.step, _detached(train), held_out, rates, *known)
+    return Observation(now, _detached(train), held_out, rates, *known)
 
 
 def measure(stack: Stack, seen: Observation) -> list[Record]:
-    """The values of all metrics, one flat record a member with its `step`, in one transfer from the device.
+    """The values of all metrics, one flat record a row with its `step`, in one transfer from the device.
 
-    Losses and accuracies are always among them: grok marks and divergence are read off them.
+    Losses and accuracies are always among them.
     """
     with torch.no_grad():
         values = collected(stack.members[0].metrics, seen)
     rows = torch.stack([value.to(torch.float64) for value in values.values()], 1).tolist()
-    return [{"step": stack.step_of(number)} | _own(stack, number, values, row) for number, row in enumerate(rows)]
+    return [{"step": seen.step} | _own(stack, number, values, row) for number, row in enumerate(rows)]
 
 
 def _own(stack: Stack, number: int, names: Iterable[str], row: Sequence[float]) -> Record:

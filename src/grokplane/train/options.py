@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from grokplane.data import SAMPLERS
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 
 DTYPES = ("float32", "float64")
 
 
 @dataclass(frozen=True)
+@checked
 class TrainOptions:
     """The config group `train`."""
 

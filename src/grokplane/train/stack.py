@@ -11,7 +11,7 @@ from torch import Tensor
 
 from grokplane import data, models
 from grokplane.data import SAMPLERS, Batches, StackedExamples
-from grokplane.metrics import Inputs
+from grokplane.metrics import Gauge, Inputs
 from grokplane.models import Signature, StackedModel
 from grokplane.optim import Context, Factor, Kept
 from grokplane.options import ConfigError
@@ -22,12 +22,13 @@ from grokplane.train.member import Member, check_stackable
 
 
 class Stack:
-    """E members in training.
+    """Members in training, E of them until one is over and `narrow` takes it out.
 
     Attributes:
-        members: what they are; in stackable keys they may differ.
+        members: what they are, those that are over too; in stackable keys they may differ.
+        rows: which of the members the rows [E] of all tensors belong to, in ascending order.
         step: number of updates done.
-        network, optimizer, examples: their networks, optimizer and data, each with the member axis.
+        network, optimizer, examples: networks, optimizer and data of these rows, each with the member axis.
         batch_buffer: where minibatches are gathered [E, B, ...]; None on a GPU and for full batches.
         buffers: what the network's forward pass changes in training and a checkpoint holds, [E, ...].
         rules: what is added to the plain update, by name, in the order of the config.
@@ -35,7 +36,7 @@ class Stack:
         alive: members that are still updated [E], bool, on the device; changed in place.
         diverged: first step whose training loss was not finite [E] int64, -1 where none; on the device, in place too.
         factor: what the schedule makes of every learning rate in the present step.
-        marks: when each fitted and generalised.
+        marks: when each member fitted and generalised, those that are over too.
 
     Raises:
         ConfigError: for members that cannot be trained, or not as one stack.
@@ -45,15 +46,25 @@ class Stack:
         check_stackable(members)
         options = members[0].train
         self.members = list(members)
+        self.rows = list(range(len(members)))
         self.step = 0
         self.dtype: torch.dtype = getattr(torch, options.dtype)
         self.device = find_device(options.device)
+        self.marks = [GrokMarks() for _ in members]
+        self._over: dict[int, dict[str, Any]] = {}
         # Threads that wait for a core which estimates are at can be many times slower than fewer threads.
         free = max(1, cores() - members[0].mi.workers)
         torch.set_num_threads(options.threads or min(len(members), 4, free))
         keep_freed_memory()
         if self.device.type == "cuda":  # convolutions as exact as all else, and the same in every run
             torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
+        self._build()
+        self.gauge = self._measured()
+
+    def _build(self) -> None:
+        """Make everything that has the member axis, with initial weights."""
+        members = self.present
+        options = members[0].train
         self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
         if self.examples.train.targets.is_floating_point():
             _refuse_labels(members[0])
@@ -76,13 +87,36 @@ class Stack:
             name: type(choice).stacked([member.rules[name] for member in members], context)
             for name, choice in members[0].rules.items()
         }
-        self.gauge = members[0].mi.gauge(_inputs(self.examples, members, self.network))
         self.alive = torch.ones(len(members), dtype=torch.bool, device=self.device)
         self.diverged = torch.full((len(members),), -1, device=self.device)
-        self.marks = [GrokMarks() for _ in members]
         on_cpu = self.device.type == "cpu"
         self.factor: Factor = 1.0 if on_cpu else torch.ones((), dtype=torch.float64, device=self.device)
         self._clock = torch.zeros((), dtype=torch.int64, device=self.device)
+
+    def _measured(self) -> Gauge | None:
+        return self.present[0].mi.gauge(_inputs(self.examples, self.present, self.network))
+
+    @property
+    def present(self) -> list[Member]:
+        """The members that the rows belong to."""
+        return [self.members[number] for number in self.rows]
+
+    def narrow(self) -> None:
+        """Take the members that are not alive out of all tensors, so that they cost nothing more.
+
+        What `state` gives of them stays. Of members that are alive only round-off can change: torch adds up one row
+        otherwise than several, and rounds the last elements of a tensor otherwise than those before them.
+        """
+        kept = torch.nonzero(self.alive).flatten().tolist()
+        states = {number: self.state(number) for number in self.rows}
+        self.rows = [self.rows[row] for row in kept]
+        self._over |= {number: state for number, state in states.items() if number not in self.rows}
+        self._build()
+        self._take_up([states[number] for number in self.rows])
+        gauge = self._measured()
+        if gauge is not None and self.gauge is not None:
+            gauge.succeed(self.gauge, kept)
+        self.gauge = gauge
 
     @property
     def unread(self) -> dict[str, str]:
@@ -125,21 +159,26 @@ class Stack:
             values += rule.changing(self.step)
         return Kept([*((value, self.alive) for value in values), *self.optimizer.masked(self.alive)])
 
-    def step_of(self, member: int) -> int:
-        """Updates done of one member: those of the stack, or those before its loss ceased to be finite."""
-        diverged = int(self.diverged[member])
-        return diverged if diverged >= 0 else self.step
+    def steps(self) -> list[int]:
+        """Updates done of each row's member: those of the stack, or those before its loss ceased to be finite."""
+        return [diverged if diverged >= 0 else self.step for diverged in self.diverged.tolist()]
 
     def state(self, member: int) -> dict[str, Any]:
-        """A copy of all that one member needs to go on from here: plain dicts of CPU tensors and numbers."""
+        """A copy of all that one member needs to go on from here: plain dicts of CPU tensors and numbers.
+
+        Its "step" is that of the stack, for a member that was taken out the one at which it was.
+        """
+        if member in self._over:
+            return self._over[member]
+        row = self.rows.index(member)
         return {
             "step": self.step,
             **begun(),
-            "model": {name: value[member].cpu().clone() for name, value in self.network.state_dict().items()},
-            "optimizer": self.optimizer.state(member),
-            "rules": {name: rule.state(member) for name, rule in self.rules.items()},
-            "alive": bool(self.alive[member]),
-            "diverged": int(self.diverged[member]),
+            "model": {name: value[row].cpu().clone() for name, value in self.network.state_dict().items()},
+            "optimizer": self.optimizer.state(row),
+            "rules": {name: rule.state(row) for name, rule in self.rules.items()},
+            "alive": bool(self.alive[row]),
+            "diverged": int(self.diverged[row]),
             "grok": {"train_step": self.marks[member].train_step, "test_step": self.marks[member].test_step},
         }
 
@@ -154,17 +193,29 @@ class Stack:
         """Go on where `state` was taken.
 
         Args:
-            states: one a member, all of the same step.
+            states: one a member, all of the same step, but for those of members that were over before.
 
         Raises:
             ValueError: the states are of different steps.
             ConfigError: see `go_on`.
         """
         go_on(states, self.members[0].seed)
-        steps = {state["step"] for state in states}
+        self.step = max(state["step"] for state in states)
+        over = {number: dict(s) for number, s in enumerate(states) if s["step"] < self.step and not s["alive"]}
+        steps = {state["step"] for number, state in enumerate(states) if number not in over}
         if len(steps) != 1:
             raise ValueError(f"the members' states must be of one step, but are of steps {sorted(steps)}")
-        (self.step,) = steps
+        if over:
+            self._over, self.rows = over, [number for number in self.rows if number not in over]
+            self._build()
+            self.gauge = self._measured()
+        self._take_up([states[number] for number in self.rows])
+        # The loop logs this step again, and marks it again if this run has a log point there.
+        marks = [GrokMarks(**state["grok"]) for state in states]
+        self.marks = [one if number in over else one.before(self.step) for number, one in enumerate(marks)]
+
+    def _take_up(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Put the rows' members where `state` left them."""
         with torch.no_grad():
             for name, value in self.network.state_dict().items():
                 value.copy_(torch.stack([state["model"][name] for state in states]))
@@ -174,8 +225,6 @@ class Stack:
             rule.load([state["rules"][name] for state in states])
         self.alive.copy_(torch.tensor([state["alive"] for state in states]))
         self.diverged.copy_(torch.tensor([state["diverged"] for state in states]))
-        # The loop logs this step again, and marks it again if this run has a log point there.
-        self.marks = [GrokMarks(**state["grok"]).before(self.step) for state in states]
 
     def positions(self, start: int, stop: int) -> Tensor | None:
         """Each step's points [stop - start, E, B] in the members' training subsets, on the device; None: all."""

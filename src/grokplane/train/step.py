@@ -88,7 +88,7 @@ def _backward(stack: Stack, batch: Batch) -> Tensor:
                 parameter.grad = torch.zeros_like(parameter)
         return batch.mean(losses.detach())
 
-    for rule in stack.rules.values():
+    for rule in reversed(stack.rules.values()):  # the first of the list is outermost: it acts first
         backward = rule.around(stack.step, backward)
     return backward()
 

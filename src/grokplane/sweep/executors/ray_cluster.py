@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 from grokplane.sweep.executors.remote import collect, imported, last_line, lost
 from grokplane.sweep.stack_job import StackJob, StackResult, failure_line, run_stack
 
@@ -20,6 +20,7 @@ CONNECT_SECONDS = 10
 
 
 @dataclass(frozen=True)
+@checked
 class RayCluster:
     """The executor `ray`."""
 

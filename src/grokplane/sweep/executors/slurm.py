@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from omegaconf import OmegaConf
 
 from grokplane.app.exit_codes import SIGNALLED
-from grokplane.options import ConfigError, option
+from grokplane.options import ConfigError, checked, option
 from grokplane.resources import cores
 from grokplane.sweep.executors.remote import collect, imported, last_line, lost, unfinished
 from grokplane.sweep.stack_job import StackJob, StackResult, run_stack
@@ -34,6 +34,7 @@ PREEMPTED_SECONDS = 1200
 
 
 @dataclass(frozen=True)
+@checked
 class Slurm:
     """The executor `submitit`."""
 

@@ -1,0 +1,22 @@
+"""Which rules make no sense side by side; told by what they are, whatever names they were given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from grokplane.optim.constant_norm import ConstantNorm
+from grokplane.optim.grokfast import GrokfastEMA, GrokfastMA
+from grokplane.optim.noise import UpdateNoise
+from grokplane.options import ConfigError
+
+
+def check_together(rules: Mapping[str, object]) -> None:
+    """Raise ConfigError for rules that make no sense side by side."""
+    typed = f"[{','.join(rules)}]"
+    grokfast = [name for name, rule in rules.items() if isinstance(rule, GrokfastEMA | GrokfastMA)]
+    if len(grokfast) > 1:
+        raise ConfigError("rules", typed, f"one Grokfast filter, not {' and '.join(grokfast)}")
+    kinds = [kind for rule in rules.values() for kind in (ConstantNorm, UpdateNoise) if isinstance(rule, kind)]
+    if (ConstantNorm, UpdateNoise) in pairwise(kinds):
+        raise ConfigError("rules", typed, "constant_norm must stand behind update_noise, or the norm is not constant")

@@ -38,11 +38,11 @@ def choice(**keys: Any) -> Transformer:
 class Twin(nn.Module):
     """As one would write it with torch.nn: every block works on every token."""
 
-    def __init__(self, config: Transformer) -> None:
+    def __init__(self, config: Transformer, length: int = LENGTH) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(VOCABULARY, WIDTH)
-        self.positions = nn.Embedding(LENGTH, WIDTH)
+        self.positions = nn.Embedding(length, WIDTH)
         self.blocks = nn.ModuleList(TwinBlock(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(WIDTH) if config.norm == "pre" else nn.Identity()
         self.unembedding = nn.Linear(WIDTH, VOCABULARY, bias=config.bias)
@@ -69,7 +69,7 @@ class TwinBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         norm, activation = self.config.norm, ACTIVATIONS[self.config.activation]
-        mask = torch.ones(LENGTH, LENGTH).triu(1).bool() if self.config.causal else None
+        mask = torch.ones(x.shape[1], x.shape[1]).triu(1).bool() if self.config.causal else None
         y = self.norm_1(x) if norm == "pre" else x
         x = x + self.attention(y, y, y, attn_mask=mask, need_weights=False)[0]
         x = self.norm_1(x) if norm == "post" else x

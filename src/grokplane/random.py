@@ -32,12 +32,13 @@ def generator(seed: int, stream: str, counter: int = 0) -> torch.Generator:
     """
     words = _words(seed, stream, counter, TWISTER + 2)
     # manual_seed leaves a state in which all words are to be mixed before the first number is drawn.
-    random = torch.Generator().manual_seed(0)
-    state = random.get_state()
-    fields = state.numpy().view(np.uint64)
-    fields[0] = words[-2:].view(np.uint64)[0]  # what `initial_seed` tells, and off the CPU the whole key
-    fields[_BEGIN : _BEGIN + TWISTER] = words[:TWISTER]
-    random.set_state(state)
+    with torch._C._DisableFuncTorch():  # torch.func would hand out the state in a wrapping that has no memory
+        random = torch.Generator().manual_seed(0)
+        state = random.get_state()
+        fields = state.numpy().view(np.uint64)
+        fields[0] = words[-2:].view(np.uint64)[0]  # what `initial_seed` tells, and off the CPU the whole key
+        fields[_BEGIN : _BEGIN + TWISTER] = words[:TWISTER]
+        random.set_state(state)
     return random
 
 

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from grokplane.derivatives import beyond_the_first, of_twin, transformed
 from grokplane.options import checked, option
 
 
@@ -25,19 +25,31 @@ class _CrossEntropy(torch.autograd.Function):
         gradient = log_probability.exp_().scatter_(-1, label, 0)
         others = gradient.sum(-1, keepdim=True)
         gradient.scatter_(-1, label, -others)
-        ctx.save_for_backward(gradient)
+        ctx.save_for_backward(gradient, logits, labels)
         # Above q = 1/2 the direct form is the precise one (and q = 1 would make log1p infinite).
         return torch.where(others < 0.5, -torch.log1p(-others), direct).squeeze(-1)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (gradient,) = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, *inputs = ctx.saved_tensors
+        if beyond_the_first(grad_outputs[0]):
+            return of_twin(_plain, inputs, grad_outputs[0])
         return gradient * grad_outputs[0][..., None], None
 
 
+def _plain(logits: Tensor, labels: Tensor) -> Tensor:
+    """The same of plain operations, as precise in its first derivatives."""
+    label = labels[..., None]
+    direct = -torch.log_softmax(logits, -1).gather(-1, label)
+    others = torch.softmax(logits, -1).scatter(-1, label, 0).sum(-1, keepdim=True)
+    # Clamped, since what is not chosen must have no infinite derivative either.
+    return torch.where(others < 0.5, -torch.log1p(-others.clamp(max=0.5)), direct).squeeze(-1)
+
+
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each point in nats, [..., C] and int64 labels [...] -> [...]; once differentiable."""
+    """Cross-entropy of each point in nats, [..., C] and int64 labels [...] -> [...]."""
+    if transformed():
+        return _plain(logits, labels)
     loss: Any = _CrossEntropy.apply(logits, labels)
     return loss
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from grokplane.derivatives import transformed
 from grokplane.options import checked, option
 
 
@@ -28,7 +28,8 @@ class MSE:
 
 def _one_hot(labels: Tensor, like: Tensor) -> Tensor:
     """Not F.one_hot, which gives int64 and asks for the least and the largest label first."""
-    return torch.zeros_like(like).scatter_(-1, labels[..., None], 1)
+    zeros, label = labels.new_zeros(like.shape, dtype=like.dtype), labels[..., None]
+    return zeros.scatter(-1, label, 1) if transformed() else zeros.scatter_(-1, label, 1)
 
 
 GROUP = "loss"

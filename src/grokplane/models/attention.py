@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grokplane.derivatives import beyond_the_first, of_twin, transformed
 from grokplane.models.layers import Linear, pick
 
 # Its linear layers, the last of which makes the output.
@@ -66,5 +69,44 @@ def _short(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
 def _long(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
     """The same through torch's fused attention."""
     q, k, v = (part.flatten(0, 1).transpose(1, 2) for part in (query, key, value))
-    attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+    if transformed():
+        attended: Any = _plain(causal, q, k, v)
+    elif torch.is_grad_enabled() and q.device.type == "cpu":
+        attended = _Fused.apply(causal, q, k, v)
+    else:
+        attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
     return attended.transpose(1, 2).unflatten(0, query.shape[:2])
+
+
+class _Fused(torch.autograd.Function):
+    """torch's fused attention on a CPU, whose backward pass torch cannot differentiate.
+
+    Elsewhere it is torch's own function as it is: a backward pass within one may not be captured as a CUDA graph.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, causal: bool, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        q, k, v = (part.detach().requires_grad_() for part in (query, key, value))
+        with torch.enable_grad():
+            attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        ctx.save_for_backward(query, key, value)
+        ctx.kept, ctx.causal = (attended, (q, k, v)), causal
+        return attended.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.kept is None or beyond_the_first(
+            grad_outputs[0]
+        ):  # None: there was a backward pass before, which frees memory
+            return None, *of_twin(partial(_plain, ctx.causal), ctx.saved_tensors, grad_outputs[0])
+        (attended, own), ctx.kept = ctx.kept, None
+        return None, *torch.autograd.grad(attended, own, grad_outputs[0])
+
+
+def _plain(causal: bool, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """The same of plain operations, [..., Q, d], [..., T, d] and [..., T, d] -> [..., Q, d]."""
+    scores = query @ key.mT / math.sqrt(query.shape[-1])
+    if causal:
+        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(later, -torch.inf)
+    return scores.softmax(-1) @ value

@@ -77,6 +77,10 @@ class StackedModel(nn.Module):
         """
         return inputs
 
+    def mixes(self, training: bool) -> bool:  # noqa: ARG002 (no network of ours does)
+        """Whether the outputs of one point depend on the others of its batch, in training or outside of it."""
+        return False
+
     def seen(self, inputs: Tensor) -> Tensor:
         """What the networks see of inputs [B, ...], whatever their parameters: they cannot tell equal rows apart."""
         return inputs

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grokplane.derivatives import transformed
 from grokplane.models.base import Signature, StackedModel, Tap
 from grokplane.models.init import INITIALISATIONS
 from grokplane.models.layers import ACTIVATIONS, Linear
@@ -141,7 +142,7 @@ class StackedConv(StackedModel):
 
 def _mixed(x: Tensor) -> Tensor:
     """The same [B, c, h, w] with a pixel's channels side by side in memory: pooling is three times as fast on a CPU."""
-    return x.contiguous(memory_format=torch.channels_last)
+    return x if transformed() else x.contiguous(memory_format=torch.channels_last)  # vmap knows no such format
 
 
 def _channels_last(values: Tensor) -> Tensor:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from grokplane.derivatives import transformed
 from grokplane.models.base import StackedModel, Tap
+from grokplane.models.mixing import Make, mixes
+from grokplane.models.watch import Layers, Watch
 from grokplane.options import ConfigError
 from grokplane.random import generator
 
 Tensors = dict[str, Tensor]
-Layers = dict[str, tuple[Tensor, ...]]
-"""A layer's values [E, B, ..., F] by its name, before and after its activation function where it has one."""
 
 
 @contextmanager
@@ -40,22 +39,23 @@ class StackedModule(StackedModel):
     Args:
         members: E.
         make: builds one module from the generator of its initial weights and the dtype of its parameters.
+        points: a few of the task's [N, ...], by which the module may be tried.
     """
 
-    def __init__(self, members: int, make: Callable[[torch.Generator, torch.dtype], nn.Module]) -> None:
+    def __init__(self, members: int, make: Make, points: Tensor) -> None:
         super().__init__()
-        self._members, self._make = members, make
+        self._members, self._make, self._points = members, make, points
+        self._mixes: dict[bool, bool] = {}
         self._seeds, self._step = [0] * members, 0
         self._use(make(generator(0, "trial"), torch.get_default_dtype()))
         self.weights = nn.Module()
         trained, others = _split(self._plain)
-        saved = self._plain.state_dict()
         for name, value in trained.items():
             owner, leaf = _owner(self.weights, name)
             owner.register_parameter(leaf, nn.Parameter(_repeated(value, members)))
         for name, value in others.items():
             owner, leaf = _owner(self.weights, name)
-            owner.register_buffer(leaf, _repeated(value, members), persistent=name in saved)
+            owner.register_buffer(leaf, _repeated(value, members))
 
     def _use(self, module: nn.Module) -> None:
         """Take the forward pass from this module; in a tuple, as its own parameters are not to be registered."""
@@ -69,12 +69,13 @@ class StackedModule(StackedModel):
         return self._held[0]
 
     def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
-        """Outputs [E, B, C]; buffers change in training alone."""
+        """Outputs [E, B, C]; buffers change in training alone, and not under torch.func, which wants pure functions."""
         buffers = {name: value.clone() for name, value in self.weights.named_buffers()}
-        watch = _Watch(encoded.shape[1])
-        with nullcontext() if tap is None else watch.on(self._plain), self._randomness(encoded.device):
+        watch = Watch(encoded.shape[1])
+        watching = nullcontext() if tap is None else watch.on(self._plain)
+        with watching, self._randomness(encoded.device), _slow_path():
             outputs, layers, after = self._call(buffers, encoded, watch)
-        if self.training:
+        if self.training and not transformed():
             with torch.no_grad():
                 for name, value in self.weights.named_buffers():
                     value.copy_(after[name])
@@ -83,7 +84,7 @@ class StackedModule(StackedModel):
                 tap(name, values[0], values[-1], name in watch.exact_zeros)
         return outputs
 
-    def _call(self, buffers: Tensors, encoded: Tensor, watch: _Watch) -> tuple[Tensor, Layers, Tensors]:
+    def _call(self, buffers: Tensors, encoded: Tensor, watch: Watch) -> tuple[Tensor, Layers, Tensors]:
         """Outputs, what was watched, and the buffers as the modules left them, all with the member axis."""
 
         def one(parameters: Tensors, buffers: Tensors, inputs: Tensor) -> tuple[Tensor, Layers, Tensors]:
@@ -108,16 +109,26 @@ class StackedModule(StackedModel):
         return seeded(generator(self._seeds[0], "module", self._step), device)
 
     def pad(self, real: Tensor | None, training: bool) -> None:
-        """Refuse padding beside batch statistics, which a module would take over padding too.
+        """Refuse padding beside a module that mixes the points of a batch, and would mix padding in too.
 
         Raises:
-            ConfigError: members with unequal numbers of points in full batches, and a module with batch norm.
+            ConfigError: members with unequal numbers of points, and a module with batch statistics or the like.
         """
         super().pad(real, training)
-        padded = training and real is not None and not bool(real.all())
-        if padded and any(isinstance(layer, _BatchNorm) for layer in self._plain.modules()):
-            allowed = "must be a number where members have unequal training subsets and the module has batch norm"
-            raise ConfigError("train.batch_size", "full", allowed)
+        if real is None or bool(real.all()) or not self.mixes(training):
+            return
+        why = "members have unequal training subsets and the module mixes the points of a batch (batch norm, say)"
+        if training:
+            raise ConfigError("train.batch_size", "full", f"must be a number where {why}")
+        name, why = type(self._plain).__name__, "mixes the points of a batch outside of training too"
+        remedy = "train members of unequal subsets one by one (hydra.launcher.max_members=1)"
+        raise ConfigError("model.module", name, f"{why}: {remedy}")
+
+    def mixes(self, training: bool) -> bool:
+        """See `StackedModel.mixes`; found out by trying."""
+        if training not in self._mixes:
+            self._mixes[training] = mixes(self._make, self._points, training)
+        return self._mixes[training]
 
     def at(self, step: int) -> None:
         """Which step's random numbers a single member draws."""
@@ -159,43 +170,18 @@ class StackedModule(StackedModel):
             stacked[name][member] = value
 
 
-class _Watch:
-    """What the layers of a module saw in its last forward pass.
+@contextmanager
+def _slow_path() -> Iterator[None]:
+    """A block in which attention and encoder layers of torch.nn work outside of training as they do in it.
 
-    Attributes:
-        seen: values by the layer's path; a layer that is called again is there again, as "PATH (2)".
-        exact_zeros: names of the layers that are ReLUs.
+    The fast path that they take there otherwise has no derivative under vmap, and rounds differently in a stack.
     """
-
-    def __init__(self, batch: int) -> None:
-        self.seen: Layers = {}
-        self.exact_zeros: set[str] = set()
-        self._batch = batch
-
-    @contextmanager
-    def on(self, module: nn.Module) -> Iterator[None]:
-        """A block in which the module's layers are watched: those with parameters of their own, and ReLUs."""
-        watched = [
-            layer.register_forward_hook(partial(self._note, path or type(module).__name__))
-            for path, layer in module.named_modules()
-            if isinstance(layer, nn.ReLU) or any(True for _ in layer.parameters(recurse=False))
-        ]
-        try:
-            yield
-        finally:
-            for handle in watched:
-                handle.remove()
-
-    def _note(self, name: str, layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        values = output[0] if isinstance(output, tuple) else output  # torch.nn.LSTM gives its states besides
-        if not isinstance(values, Tensor) or values.dim() < 2 or len(values) != self._batch:
-            return  # not one row a point
-        calls = 1 + sum(seen.partition(" (")[0] == name for seen in self.seen)
-        name = name if calls == 1 else f"{name} ({calls})"
-        # Copies: what follows may work in place.
-        self.seen[name] = (inputs[0].clone(), values.clone()) if isinstance(layer, nn.ReLU) else (values.clone(),)
-        if isinstance(layer, nn.ReLU):
-            self.exact_zeros.add(name)
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _split(module: nn.Module) -> tuple[Tensors, Tensors]:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grokplane.derivatives import transformed
 from grokplane.models.init import INITIALISATIONS
 
 
@@ -19,7 +20,7 @@ class _Affine(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
+        return _mapped(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -32,6 +33,10 @@ class _Affine(torch.autograd.Function):
         )
 
 
+def _mapped(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
+
+
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """E affine maps: x [E, B, in], weight [E, out, in], bias [E, out] -> [E, B, out].
 
@@ -39,6 +44,8 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if len(x) == 1:
         return F.linear(x.squeeze(0), weight.squeeze(0), None if bias is None else bias.squeeze(0)).unsqueeze(0)
+    if transformed():
+        return _mapped(x, weight, bias)
     mapped: Any = _Affine.apply(x, weight, bias)
     return mapped
 
@@ -65,7 +72,7 @@ def pick(table: Tensor, rows: Tensor) -> Tensor:
     """
     first = torch.arange(len(table), device=rows.device) * table.shape[1]
     rows = rows + first.view(-1, *[1] * (rows.dim() - 1))
-    if table.device.type != "cpu":
+    if table.device.type != "cpu" or transformed():
         return F.embedding(rows, table.flatten(0, 1))
     picked: Any = _Pick.apply(table.flatten(0, 1), rows.flatten())
     return picked.view(*rows.shape, -1)

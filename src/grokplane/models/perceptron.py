@@ -7,12 +7,13 @@ of a training step of the networks of benchmarks/step.py, 15 to 18% of one of ti
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from grokplane.derivatives import beyond_the_first, of_twin, transformed
 from grokplane.models.layers import Activation, Linear
 
 
@@ -28,17 +29,20 @@ class _Perceptron(torch.autograd.Function):
             entering.append(activation.in_place(values))  # type: ignore[misc]
             values = torch.baddbmm(bias[:, None], values, weight.mT)
         ctx.activation, ctx.activated = activation, activated
-        ctx.save_for_backward(*entering, *weights)
+        ctx.save_for_backward(*entering, *parameters, *([] if activated else [x]))
         return values
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (gradient,), saved = grad_outputs, ctx.saved_tensors
-        layers = len(saved) // 2
+        layers = len(saved) // 3
+        parameters = saved[layers : 3 * layers]
+        if beyond_the_first(gradient):
+            twin = partial(_plain, ctx.activation, ctx.activated)
+            return None, None, *of_twin(twin, [saved[0 if ctx.activated else -1], *parameters], gradient)
         found: list[Tensor] = []
         for number in reversed(range(layers)):
-            entering, weight = saved[number], saved[layers + number]
+            entering, weight = saved[number], parameters[2 * number]
             found += [gradient.sum(1), torch.bmm(gradient.mT, entering)]
             if number == 0 and not ctx.needs_input_grad[2]:
                 return None, None, None, *reversed(found)
@@ -48,8 +52,17 @@ class _Perceptron(torch.autograd.Function):
         return None, None, gradient, *reversed(found)
 
 
+def _plain(activation: Activation, activated: bool, x: Tensor, *parameters: Tensor) -> Tensor:
+    """The same layer by layer, of plain operations."""
+    values = x
+    for number, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
+        entering = values if number == 0 and activated else activation.function(values)
+        values = torch.baddbmm(bias[:, None], entering, weight.mT)
+    return values
+
+
 def perceptron(x: Tensor, linears: Sequence[Linear], activation: Activation, activated: bool) -> Tensor:
-    """Affine maps with an activation function between them; differentiable once, the same numbers as layer by layer.
+    """Affine maps with an activation function between them, the same numbers as layer by layer.
 
     Args:
         x: what enters [E, B, in]: data or the values of a layer before.
@@ -60,6 +73,8 @@ def perceptron(x: Tensor, linears: Sequence[Linear], activation: Activation, act
     Returns:
         Outputs [E, B, out] of the last map, without activation function.
     """
-    parameters = [parameter for linear in linears for parameter in (linear.weight, linear.bias)]
+    parameters: list[Any] = [parameter for linear in linears for parameter in (linear.weight, linear.bias)]
+    if transformed():
+        return _plain(activation, activated, x, *parameters)
     outputs: Any = _Perceptron.apply(activation, activated, x, *parameters)
     return outputs

@@ -7,10 +7,14 @@ step. Here each step leaves its gates, cell and squashed cell, and the weight's 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from grokplane.derivatives import beyond_the_first, of_twin, transformed
+from grokplane.models.layers import pick
 
 # Members go through the steps together as long as one step's gates have at most so many entries (1 MB in float32): what
 # no longer fits a core's cache is read from memory in every one of the dozen passes of a step.
@@ -53,9 +57,11 @@ def recurrence(
         bias: [E, 4H].
         weight: [E, 4H, H], applied to the hidden state of the step before.
         last_only: give the hidden state of the last step alone.
-        workspace: where to take memory from, given back by the backward pass, which must follow; None: fresh memory.
+        workspace: where to take memory from, given back by the backward pass; None: fresh memory.
     """
     kept = 1 if last_only else x.shape[1]
+    if transformed():
+        return _plain(kept, x, matrix, bias, weight)
     hidden: Any = _Recurrence.apply(x.contiguous(), matrix.contiguous(), bias, weight, kept, workspace)
     return hidden
 
@@ -71,19 +77,21 @@ class _Recurrence(torch.autograd.Function):
         for part in _chunks(gates):
             _inputs(x[part], matrix[part], bias[part], gates[part])
             _steps(weight[part], gates[part], cells[part], squashed[part], hidden[part])
-        ctx.save_for_backward(x, matrix, weight)
-        ctx.kept, ctx.workspace = (gates, cells, squashed, hidden), workspace
+        ctx.save_for_backward(x, matrix, bias, weight)
+        ctx.kept, ctx.workspace, ctx.steps = (gates, cells, squashed, hidden), workspace, steps
         return hidden[:, -steps:].clone()
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.kept is None:
-            raise RuntimeError("the memory of this backward pass has been given back: it can be done once")
-        x, matrix, weight = ctx.saved_tensors
+        x, matrix, bias, weight = ctx.saved_tensors
+        if ctx.kept is None or beyond_the_first(
+            grad_outputs[0]
+        ):  # None: another backward pass has given the memory back
+            return *of_twin(partial(_plain, ctx.steps), (x, matrix, bias, weight), grad_outputs[0]), None, None
         gates, cells, squashed, hidden = ctx.kept
         of_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         of_matrix, of_weight = torch.empty_like(matrix), torch.empty_like(weight)
-        of_bias = weight.new_empty(weight.shape[:2])
+        of_bias = torch.empty_like(bias)
         for part in _chunks(gates):
             slopes = _slopes(grad_outputs[0][part], weight[part], gates[part], cells[part], squashed[part])
             rows = slopes.flatten(1, 2)
@@ -97,6 +105,18 @@ class _Recurrence(torch.autograd.Function):
             ctx.workspace.give(ctx.kept)
             ctx.kept = None
         return of_x, of_matrix, of_bias, of_weight, None, None
+
+
+def _plain(kept: int, x: Tensor, matrix: Tensor, bias: Tensor, weight: Tensor) -> Tensor:
+    """The same step by step, of plain operations."""
+    inputs = torch.matmul(x, matrix[:, None]) if x.is_floating_point() else pick(matrix, x)
+    hidden, cell = [torch.zeros_like(inputs[:, 0, :, : weight.shape[2]])], 0.0
+    for inputs_here in inputs.unbind(1):
+        here = bias[:, None] + inputs_here + torch.bmm(hidden[-1], weight.mT)
+        i, f, g, o = here.chunk(4, -1)
+        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+        hidden.append(o.sigmoid() * cell.tanh())
+    return torch.stack(hidden[-kept:], 1)
 
 
 def _chunks(gates: Tensor) -> Iterator[slice]:

@@ -32,7 +32,7 @@ from grokplane.sweep.executors import EXECUTORS, Executor
 from grokplane.sweep.options import launcher_keys
 from grokplane.sweep.plan import Stacked, Task, described, left_to_do, stacks
 from grokplane.sweep.progress import SweepProgress
-from grokplane.sweep.stack_job import write_failure
+from grokplane.sweep.stack_job import failure_line, write_failure
 from grokplane.sweep.sweepfile import SweepFile, read_sweep
 from grokplane.sweep.table import TABLE, counted, format_table, table, write_table
 
@@ -111,6 +111,8 @@ def _refuse_hopeless(cells: Sequence[Cell], tasks: Sequence[Task], elsewhere: bo
             return
         except REFUSALS as error:
             first = first or error
+        except Exception:  # whatever it is, it is that cell's own failure, told of when it is its turn
+            return
     if first is not None:
         raise first
 
@@ -122,10 +124,15 @@ def _print_plan(cells: Sequence[Cell], planned: Sequence[Stacked]) -> None:
     say(f"{len(cells)} cells, {left} to train in {len(planned)} stacks")
     seconds, known = 0.0, dict[tuple[int, int], Any]()
     for number, stack in enumerate(planned, 1):
-        member, size = stack.member(), len(stack.tasks)
+        size = len(stack.tasks)
         key = (id(stack.memory), size)  # stacks of one group and size cost the same
-        if key not in known:
-            known[key] = pace([member] * size)
+        try:
+            member = stack.member()
+            if key not in known:
+                known[key] = pace([member] * size)
+        except Exception as error:  # whatever a cell does must not take the others with it
+            say(f"stack {number}: {described(stack)}; cannot be timed: {failure_line(error)}")
+            continue
         own = known[key].seconds(max(0, stack.tasks[0].step), member.train.steps, member.log)
         seconds += own
         per = f"{known[key].step / size * 1e3:.3g} ms a member-step, {known[key].point / size * 1e3:.3g} ms a log point"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,9 +22,11 @@ from grokplane.resources import human
 from grokplane.sweep.cells import Cell
 from grokplane.sweep.cost import Memory, free_bytes, memory
 from grokplane.sweep.groups import grouped, signature
-from grokplane.sweep.stack_job import StackJob
+from grokplane.sweep.stack_job import StackJob, failure_line
 from grokplane.train import Member
 from grokplane.train.stack import find_device
+
+log = logging.getLogger(__name__)
 
 SHOWN = 3
 
@@ -109,7 +112,7 @@ def _refuse_unmeasurable(device: str) -> None:
 
 
 def _measured(configs: Sequence[DictConfig]) -> Memory | None:
-    """Memory of a stack of members like the largest of these that can be built; None if none can.
+    """Memory of a stack of members like the largest of these that can be trained; None if none can.
 
     A stack is padded to its largest member, so that is what every further one adds.
     """
@@ -122,14 +125,18 @@ def _measured(configs: Sequence[DictConfig]) -> Memory | None:
         return sizes[key]
 
     for one in sorted(configs, key=size, reverse=True):
-        with suppress(*REFUSALS):  # told of when it is that cell's turn
+        try:
             return memory(config.member(one))
+        except REFUSALS:  # told of when it is that cell's turn
+            continue
+        except Exception as error:  # whatever a cell does must not take the others with it
+            log.warning("a cell's memory cannot be measured: %s", failure_line(error))
     return None
 
 
 def _points(one: DictConfig) -> int:
-    """How many questions a member has, on both sides of its split; 0 where it cannot be built."""
-    with suppress(*REFUSALS):
+    """How many questions a member has, on both sides of its split; 0 where it cannot be built, for whatever reason."""
+    with suppress(Exception):
         member = config.member(one)
         examples = member.data.examples(member.seed)
         return len(examples.train) + len(examples.test)

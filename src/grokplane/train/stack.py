@@ -77,6 +77,9 @@ class Stack:
         self.network = models.build(choices, _signature(self.examples), seeds, self.dtype).to(self.device)
         self.point = point_bytes(self.network, self.examples.train.inputs(slice(0, 1)))
         self.network.pad(self.examples.train.mask if self.batches is None else None, training=True)
+        for subset in (self.examples.train, self.examples.test):  # what a look refuses is refused now
+            self.network.pad(subset.mask, training=False)
+        self.network.pad(None, training=False)
         self.parameters = dict(self.network.named_parameters())
         optimizers = [member.optimizer for member in members]
         saved = self.network.state_dict()

@@ -47,7 +47,7 @@ def _main(argv: Sequence[str]) -> None:
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="prune these layers alone; default: all")
     parser.add_argument("--json", action="store_true", help="print one strict JSON object in place of the table")
     options = parser.parse_args(argv)
-    run = load(options.run)
+    run = load(options.run, options.module)
     found = prune(run, sparsities(options.steps), options.layers)
     if run.note:
         print(run.note, file=sys.stderr)

@@ -133,7 +133,7 @@ def _recorder(one: DictConfig, folder: Path, stack: Stack, number: int) -> Recor
     return Recorder(
         folder,
         plain(one),
-        config.instantiate(one.record, _convert_="all"),
+        config.made("record", one.record),
         overwrite=options.overwrite,
         resume_step=stack.step if options.resume else None,
         keep_checkpoints=options.keep_checkpoints,

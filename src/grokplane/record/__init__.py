@@ -5,7 +5,7 @@ from grokplane.record.fetch import fetch
 from grokplane.record.load import find_runs, load, overrides, summaries
 from grokplane.record.lock import FolderBusy, FolderLock, is_locked
 from grokplane.record.options import Record
-from grokplane.record.recorder import FolderTaken, Recorder, check_folder
+from grokplane.record.recorder import FolderTaken, Recorder, check_folder, claim
 from grokplane.record.summary import read_summary, status
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Recorder",
     "Saved",
     "check_folder",
+    "claim",
     "fetch",
     "find_runs",
     "is_locked",

@@ -13,7 +13,7 @@ from typing import Any
 from grokplane.files import sync_folder
 from grokplane.options import ConfigError
 from grokplane.record.checkpoints import CHECKPOINTS, Checkpoints
-from grokplane.record.lock import FolderBusy, FolderLock, holder, is_locked
+from grokplane.record.lock import LOCK, FolderBusy, FolderLock, holder, is_locked
 from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, RowWriter, read_rows, rewind
 from grokplane.record.summary import STATUSES, SUMMARY, LastAndBest, config_hash, read_summary, versions, write_summary
@@ -22,6 +22,7 @@ from grokplane.strict_json import strict
 
 FIGURES = "figures"
 PRUNED = "prune.csv"
+LOG = "train.log"  # which Hydra writes, or `grokplane.sweep.files`
 
 
 class FolderTaken(ConfigError):  # noqa: N818 (reads as what happened)
@@ -38,11 +39,36 @@ def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False)
     Raises:
         FolderBusy: if another process writes there.
         FolderTaken: if it holds a `metrics.jsonl` and neither overwriting nor resuming was asked for.
+        ConfigError: if a file that would be written there is a link to somewhere else.
     """
+    for name in (LOCK, METRICS, LOG):
+        if (folder / name).is_symlink():
+            allowed = f"{name} there is a link, and what it leads to would be written: delete it, or choose another"
+            raise ConfigError("hydra.run.dir", folder, allowed)
     if is_locked(folder):
         raise FolderBusy(folder, holder(folder))
-    if (folder / METRICS).exists() and not (overwrite or resume):
+    _check_free(folder, overwrite or resume)
+
+
+def _check_free(folder: Path, taken: bool) -> None:
+    if (folder / METRICS).exists() and not taken:
         raise FolderTaken(folder)
+
+
+def claim(folder: Path, *, overwrite: bool = False, resume: bool = False) -> FolderLock:
+    """Check a folder and lock it, in one act: who started at the same time and came first may be done by now.
+
+    Raises:
+        ConfigError: see `check_folder`.
+    """
+    check_folder(folder, overwrite=overwrite, resume=resume)
+    lock = FolderLock(folder)
+    try:
+        _check_free(folder, overwrite or resume)
+    except FolderTaken:
+        lock.release()
+        raise
+    return lock
 
 
 class Recorder:
@@ -58,6 +84,7 @@ class Recorder:
         resume_step: int | None = None,
         keep_checkpoints: int = 2,
         extra: Mapping[str, Any] | None = None,
+        lock: FolderLock | None = None,
     ) -> None:
         """Open a folder for writing; `summary.json` says `running` from now on.
 
@@ -69,13 +96,14 @@ class Recorder:
             resume_step: go on with the run that the folder holds from this many updates done (0: from its start).
             keep_checkpoints: see `Checkpoints`.
             extra: further entries of `summary.json`, such as threads and device.
+            lock: the folder's, from `claim`, released at the end; None: it is claimed here.
 
         Raises:
             FolderBusy, FolderTaken: see `check_folder`.
         """
-        check_folder(folder, overwrite=overwrite, resume=resume_step is not None)
         self.folder = folder
-        self._lock: FolderLock | None = FolderLock(folder)
+        self._lock = lock or claim(folder, overwrite=overwrite, resume=resume_step is not None)
+        self._finished = False
         with ExitStack() as on_failure:
             on_failure.callback(self._lock.release)
             self._settle(overwrite, resume_step, keep_checkpoints)
@@ -142,7 +170,7 @@ class Recorder:
         """
         if status not in STATUSES[1:]:
             raise ValueError(f"status {status!r}: allowed: {', '.join(STATUSES[1:])}")
-        if self._lock is None:
+        if self._finished:
             return read_summary(self.folder)
         self._step = self._step if step is None else step
         self._summary |= {"grok": dict(grok) if grok is not None else self._summary["grok"], "diverged": diverged}
@@ -154,9 +182,8 @@ class Recorder:
         return read_summary(self.folder)
 
     def _let_go(self) -> None:
-        assert self._lock is not None
         self._lock.release()
-        self._lock = None
+        self._finished = True
 
     def __enter__(self) -> Recorder:
         return self

@@ -76,9 +76,10 @@ def test_two_locks_in_one_process_exclude_each_other(tmp_path):
 LATE = """
 import sys, time
 from pathlib import Path
-from grokplane.record import Record, Recorder, recorder
+from grokplane.record import Record, Recorder
+from grokplane.record import folder as place
 folder, late = Path(sys.argv[1]), sys.argv[2] == "late"
-Lock = recorder.FolderLock
+Lock = place.FolderLock
 
 def slow(folder):
     print("checked", flush=True)
@@ -89,7 +90,7 @@ def slow(folder):
         input()
     return Lock(folder)
 
-recorder.FolderLock = slow
+place.FolderLock = slow
 with Recorder(folder, {}, Record(wandb="disabled")) as own:
     own.log({"step": 0, "late": late})
     own.finish("finished")

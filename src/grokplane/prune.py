@@ -14,8 +14,8 @@ from grokplane.app.pruning import TOLERANCE, Pruned, prune, sparsities
 from grokplane.app.trained import Parser, Trained, at_least, format_table, load, run_command
 from grokplane.files import write_text
 from grokplane.record import overrides
+from grokplane.record.folder import PRUNED
 from grokplane.record.options import FORMATS
-from grokplane.record.recorder import PRUNED
 from grokplane.strict_json import to_json
 
 TABLE, FIGURES, FIGURE = PRUNED, "figures", "prune"

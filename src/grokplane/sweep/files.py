@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from grokplane.record.recorder import LOG
+from grokplane.record.folder import LOG
 
 _OWN = 200  # files that the process has open besides
 

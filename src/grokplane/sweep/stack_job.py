@@ -17,9 +17,9 @@ from grokplane.app.resume import nothing_left, saved
 from grokplane.app.session import execute, write_config
 from grokplane.options import ConfigError
 from grokplane.record import FolderBusy, FolderLock, FolderTaken, claim, read_summary
-from grokplane.record.recorder import delete_run
+from grokplane.record.folder import delete_run, note_failure
 from grokplane.record.rows import METRICS
-from grokplane.record.summary import write_summary
+from grokplane.record.summary import cause
 from grokplane.sweep.files import allow_files, logs_in
 from grokplane.train import Stack
 
@@ -151,7 +151,7 @@ class _Member:
         log.warning("%s failed: %s", self.folder, self.error, exc_info=trace, extra={"folder": self.folder})
         if not isinstance(error, FolderBusy | FolderTaken):  # somebody else's run lies there
             try:
-                self.summary = write_failure(self.folder, self.error)
+                self.summary = note_failure(self.folder, self.error)
             except (OSError, ConfigError) as found:  # a full disk, a lock not given back
                 log.warning("%s: summary.json cannot be written: %s", self.folder, found)
 
@@ -219,18 +219,4 @@ def _smaller(parts: list[list[int]], whole: int) -> list[list[int]]:
 
 def failure_line(error: Exception) -> str:
     """What went wrong, in one line."""
-    if isinstance(error, REFUSALS):
-        return one_line(error, [], [])
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def write_failure(folder: Path, line: str) -> dict[str, Any]:
-    """Say in the folder's `summary.json` that the run failed and why; what it says besides is kept."""
-    lock = FolderLock(folder)
-    try:
-        never = {"steps": 0, "grok": None, "diverged": None, "last": {}, "best": {}}
-        summary = never | read_summary(folder) | {"status": "failed", "error": line}
-        write_summary(folder, summary)
-    finally:
-        lock.release()
-    return summary
+    return one_line(error, [], []) if isinstance(error, REFUSALS) else cause(error)

@@ -28,20 +28,32 @@ class NothingLeft(NamedTuple):
     code: int
 
 
-@cache
 def saved(folder: Path) -> Saved | None:
-    """The last checkpoint that a folder held when this process first asked; a damaged one is told of once.
+    """The last checkpoint of a folder, read once while its files stay as they are: a damaged one is told of once.
 
     Raises:
         ConfigError: one that may be whole cannot be read.
     """
+    place = Checkpoints(folder)
     try:
-        return Checkpoints(folder).latest()
-    except NoCheckpoint:
-        return None
+        files = ((step, place.path(step).stat()) for step in place.steps())
+        return _read(folder, tuple((step, file.st_mtime_ns, file.st_size) for step, file in files))
     except OSError as error:
         allowed = f"a checkpoint there cannot be read just now ({error}): try again, or delete it"
         raise ConfigError("hydra.run.dir", folder, allowed) from error
+
+
+def forget_saved() -> None:
+    """Let go of all checkpoints that were read: the states are large."""
+    _read.cache_clear()
+
+
+@cache
+def _read(folder: Path, files: tuple[tuple[int, int, int], ...]) -> Saved | None:
+    try:
+        return Checkpoints(folder).latest() if files else None
+    except NoCheckpoint:
+        return None
 
 
 def run_config(folder: Path) -> dict[str, Any] | None:
@@ -86,8 +98,7 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
     if found is None:
         return asked
     merged = composed(found, [module for module in [module_of(asked)] if module is not None])
-    stored = OmegaConf.to_container(merged)
-    assert isinstance(stored, dict)
+    stored: Any = OmegaConf.to_container(merged)
     ours, theirs = config.flat(asked), config.flat(stored)
     explicit = list(_explicit(ours, overrides, config_name))
     wrong = [key for key in explicit if not key.startswith(CHANGEABLE) and ours.get(key) != theirs.get(key)]

@@ -16,7 +16,7 @@ from grokplane import config
 from grokplane.app.exit_codes import DIVERGED, FINISHED, SIGNALLED
 from grokplane.app.member_writer import MemberWriter, grok_summary
 from grokplane.app.progress import Preparation, Progress
-from grokplane.app.resume import saved
+from grokplane.app.resume import forget_saved, saved
 from grokplane.app.signals import StopRequest
 from grokplane.files import write_text
 from grokplane.options import ConfigError
@@ -74,15 +74,14 @@ def execute(
     with ExitStack() as exits:
         for lock in locks:
             exits.callback(lock.release)
-        exits.callback(saved.cache_clear)  # the checkpoints read at the start are not the last ones any more
+        exits.callback(forget_saved)
         stop = exits.enter_context(StopRequest())
         stack = Stack([config.member(one) for one in configs])
         options = stack.members[0].train
         locks = locks or _claimed(folders, options, exits)
         if options.resume:
-            saved.cache_clear()  # somebody may have gone on before the lock was ours
             _go_on(stack, folders)
-            saved.cache_clear()  # the states are large
+            forget_saved()
         pairs = list(zip(configs, folders, strict=True))
         recorders = [
             exits.enter_context(_recorder(one, folder, stack, number, locks[number]))

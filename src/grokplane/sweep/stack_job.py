@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane import config
 from grokplane.app.errors import REFUSALS, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, FINISHED, SIGNALLED
-from grokplane.app.resume import nothing_left, saved
+from grokplane.app.resume import forget_saved, nothing_left, saved
 from grokplane.app.session import execute, write_config
 from grokplane.options import ConfigError
 from grokplane.record import FolderBusy, FolderLock, FolderTaken, claim, read_summary
@@ -195,7 +195,7 @@ class _Work:
             member = self.members[position]
             if not member.over() and member.tried(member.build):
                 steps.setdefault(member.step(), []).append(position)
-        saved.cache_clear()  # the states are large, and the sessions to come write others
+        forget_saved()
         for part in _smaller(list(steps.values()), len(positions)):
             if not self.signal:
                 self._train(part)

@@ -11,6 +11,7 @@ import torch
 from builders import METRICS, member, task, training
 from command import call, refusal
 from looking import looked_at
+from torch import Tensor
 
 from grokplane.metrics import Gradients, Information, subset
 from grokplane.models.transformer import Transformer
@@ -59,16 +60,15 @@ def test_a_look_at_a_large_subset_keeps_a_part_at_a_time(monkeypatch: pytest.Mon
 
 
 def test_no_graph_is_kept_where_no_metric_asks_for_gradients() -> None:
-    kept: dict[bool, list[bool]] = {}
-    for asked in (False, True):
-        stack = stacks(metrics={"gradients": Gradients()} if asked else {})
-        kept[asked] = []
-        stack.network.register_forward_hook(
-            lambda _, given, made, asked=asked: kept[asked].append(made.requires_grad)  # noqa: ARG005 (a hook's)
-        )
-        seen = observe(stack)
-        assert not seen.train.outputs.requires_grad
-    assert kept == {False: [False, False], True: [True, False]}
+    for metrics, kept in (({}, [False, False]), ({"gradients": Gradients()}, [True, False])):
+        stack, found = stacks(metrics=metrics), list[bool]()
+
+        def note(_: object, given: object, made: Tensor, found: list[bool] = found) -> None:  # noqa: ARG001 (a hook's)
+            found.append(made.requires_grad)
+
+        stack.network.register_forward_hook(note)
+        assert not observe(stack).train.outputs.requires_grad
+        assert found == kept
 
 
 def test_gradients_are_had_without_having_been_announced() -> None:

@@ -133,7 +133,7 @@ def test_every_level_is_what_zeroing_by_hand_gives(runs: Path, layers: list[str]
 
 @pytest.mark.parametrize("name", ["noise", "transformer", "regression", "alone"])
 def test_sparsity_zero_is_the_run_as_it_ended_and_only_biases_and_norms_outlive_sparsity_one(runs: Path, name: str):
-    run, last = load(runs / name), summary(runs / name)["last"]
+    run, last = load(runs / name, "test_prune.Alone"), summary(runs / name)["last"]
     first, final = prune(run, [0.0, 1.0]).levels
     assert (first["Acc/train"], first["Acc/test"]) == (last["Acc/train"], last["Acc/test"])
     assert first["Acc/train"] > 0
@@ -235,7 +235,7 @@ def test_the_figure_draws_both_subsets_and_marks_the_sparsity():
         ("noise", ["--steps", "2"], "argument --steps: ", "at least 3"),
         ("noise", ["--steps", "many"], "argument --steps: ", "whole number"),
         ("noise", ["again"], "unrecognized arguments: again", "--help"),
-        ("bias", [], "RUN=", "no weight matrix"),
+        ("bias", ["--module", "test_prune.Bias"], "RUN=", "no weight matrix"),
         ("nothing", [], "RUN=", "no such folder"),
     ],
 )

@@ -1,3 +1,5 @@
+import errno
+import json
 import os
 import signal
 import subprocess
@@ -5,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command import TINY, finished, refusal, rows, struck, summary
 
 from grokplane.record.lock import FolderBusy, FolderLock, is_locked
 
@@ -68,3 +71,109 @@ def test_two_locks_in_one_process_exclude_each_other(tmp_path):
         FolderLock(tmp_path)
     lock.release()
     FolderLock(tmp_path).release()
+
+
+LATE = """
+import sys, time
+from pathlib import Path
+from grokplane.record import Record, Recorder
+from grokplane.record import folder as place
+folder, late = Path(sys.argv[1]), sys.argv[2] == "late"
+Lock = place.FolderLock
+
+def slow(folder):
+    print("checked", flush=True)
+    if late:  # as on a slow file system: the other one has come and gone
+        while "finished" not in (folder / "summary.json").read_text():
+            time.sleep(0.01)
+    else:
+        input()
+    return Lock(folder)
+
+place.FolderLock = slow
+with Recorder(folder, {}, Record(wandb="disabled")) as own:
+    own.log({"step": 0, "late": late})
+    own.finish("finished")
+"""
+
+
+def test_of_two_starts_at_once_one_alone_writes(tmp_path):
+    (tmp_path / "summary.json").write_text("{}")
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", LATE, str(tmp_path), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("early", "late")
+    ]
+    for process in both:  # neither has found anything against it
+        assert process.stdout is not None
+        assert process.stdout.readline() == "checked\n"
+    ends = [process.communicate("\n", timeout=60) for process in both]
+    assert [process.returncode for process in both] == [0, 1]
+    assert "holds a run already" in ends[1][1]
+    assert [json.loads(line)["late"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == [False]
+
+
+@pytest.fixture(params=["ENOSYS", "ENOLCK", "EOPNOTSUPP"])
+def no_flock(tmp_path_factory, request):
+    """The environment of a Python whose file systems know no flock."""
+    folder = tmp_path_factory.mktemp("site")
+    number = getattr(errno, request.param)
+    raising = f"raise OSError({number}, {os.strerror(number)!r})"
+    (folder / "sitecustomize.py").write_text(
+        f"import fcntl\ndef flock(file, flags):\n    {raising}\nfcntl.flock = flock\n"
+    )
+    return {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
+def test_where_there_is_no_flock_one_process_alone_holds_a_folder(tmp_path, no_flock):
+    environment = os.environ | no_flock
+
+    def run(script: str) -> subprocess.CompletedProcess[str]:
+        arguments = [sys.executable, "-W", "error", "-c", script, str(tmp_path)]
+        return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=60)
+
+    ask = HOLD.replace("time.sleep(60)", "lock.release()")
+    look = HOLD.split("lock = ")[0] + "from grokplane.record.lock import is_locked\nprint(is_locked(Path(sys.argv[1])))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    assert run(look).stdout == "True\n"
+    refused = run(ask)
+    assert "FolderBusy" in refused.stderr
+    assert f"pid {process.pid} on " in refused.stderr
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert run(look).stdout == "False\n"
+    assert run(ask).stdout == "held\n"
+    assert run(ask).stdout == "held\n"
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("no_flock", ["ENOLCK"], indirect=True)
+def test_a_run_is_recorded_killed_and_gone_on_with_where_there_is_no_flock(tmp_path, no_flock, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", no_flock["PYTHONPATH"])
+    typed = [*TINY, "record.wandb=disabled", "record.figures=false", "mi=off", "log.every=10", "train.steps=1000"]
+    folder = tmp_path / "run"
+    struck(signal.SIGKILL, 20, folder, *typed, "train.checkpoint_every=10", cwd=tmp_path)
+    finished(f"hydra.run.dir={folder}", "train.resume=true", "train.checkpoint_every=1000", cwd=tmp_path)
+    assert (summary(folder)["status"], rows(folder)[-1]["step"]) == ("finished", 1000)
+
+
+@pytest.mark.parametrize("name", [".lock", "metrics.jsonl", "train.log"])
+def test_a_link_in_the_place_of_a_file_is_not_written_through(tmp_path, inside, name):
+    folder, elsewhere = tmp_path / "run", tmp_path / "private"
+    folder.mkdir()
+    elsewhere.write_text("private")
+    (folder / name).symlink_to(elsewhere)
+    for option in ("train.overwrite=true", "train.resume=true"):
+        done = inside(*TINY, "mi=off", "train.steps=1", f"hydra.run.dir={folder}", option, cwd=tmp_path)
+        assert f"{name} there is a link" in refusal(done)
+    assert elsewhere.read_text() == "private"

@@ -195,9 +195,11 @@ def test_a_stack_that_breaks_on_the_way_goes_on_in_parts(
             raise OSError("no space\nleft")
         return original(self, step, *others, **named)  # type: ignore[arg-type]
 
-    def execute(configs: Sequence[DictConfig], folders: Sequence[Path], label: str) -> session.Outcome:
+    def execute(
+        configs: Sequence[DictConfig], folders: Sequence[Path], label: str, locks: Sequence[FolderLock]
+    ) -> session.Outcome:
         seen.append(len(configs))
-        return session.execute(configs, folders, label)
+        return session.execute(configs, folders, label, locks=locks)
 
     monkeypatch.setattr(Checkpoints, "save", save)
     monkeypatch.setattr("grokplane.sweep.stack_job.execute", execute)

@@ -16,11 +16,10 @@ from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import data, losses, metrics, mi, models, optim, record, train
+from grokplane.making import make, makes_its_parts
 from grokplane.options import LISTS, ConfigError, check_options, one_of, option
 from grokplane.strict_json import flatten
 from grokplane.train import Member
@@ -49,7 +48,7 @@ def _modules(room: types.ModuleType) -> Iterator[types.ModuleType]:
 def register_schemas() -> None:
     """Put every choice's schema into Hydra's store, where the YAML files find it as GROUP/schema/NAME."""
     store = ConfigStore.instance()
-    store.store(name="schema", node=_root())
+    store.store(name="schema", node=root())
     for group, name, choice in choices():
         store.store(group=f"{group}/schema", name=name, node=schema(choice))
 
@@ -59,7 +58,7 @@ def schema(choice: type) -> type:
     hints = get_type_hints(choice)
     target = ("_target_", str, field(default=f"{choice.__module__}.{choice.__qualname__}"))
     keys = [(spec.name, hints[spec.name], _same_field(spec)) for spec in fields(choice)]
-    if getattr(choice, "makes_its_parts", False):  # a `_target_` among its keys is its own business, not Hydra's
+    if makes_its_parts(choice):  # a `_target_` among its keys is its own business, not Hydra's
         keys.append(("_recursive_", bool, field(default=False)))
     # Fields without a default come first, as a dataclass wants them.
     keys.sort(key=lambda key: key[2].default is not MISSING or key[2].default_factory is not MISSING)
@@ -72,7 +71,8 @@ def _same_field(spec: Any) -> Any:
     return field(default=spec.default, metadata=spec.metadata)
 
 
-def _root() -> type:
+def root() -> type:
+    """The typed node of a whole config."""
     groups = [*(key for key in MEMBER_KEYS if key not in ("seed", *LISTS)), "record"]
     seed = next(spec for spec in fields(Member) if spec.name == "seed")
     keys: list[tuple[str, Any, Any]] = [
@@ -182,7 +182,7 @@ def member(config: DictConfig) -> Member:
     Raises:
         ConfigError: values that do not go together.
     """
-    values: dict[str, Any] = {key: _made(key, config[key]) for key in MEMBER_KEYS if key != "seed"}
+    values: dict[str, Any] = {key: made(key, config[key]) for key in MEMBER_KEYS if key != "seed"}
     for group in LISTS:
         for name, choice in values[group].items():
             if not is_dataclass(choice):
@@ -191,17 +191,23 @@ def member(config: DictConfig) -> Member:
     return Member(seed=config.seed, **values)
 
 
-def _made(key: str, node: DictConfig) -> Any:
-    try:
-        return instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, ConfigError):
-            raise error.__cause__ from None
-        # A stored config: what is typed has been checked against the schema.
-        if isinstance(error.__cause__, TypeError) and "unexpected keyword" in str(error.__cause__):
-            allowed = f"written by another version, with other keys ({error.__cause__}); begin the run anew"
-            raise ConfigError(key, node.get("_target_"), allowed) from None
-        raise
+def made(key: str, node: DictConfig) -> Any:
+    """What the node of a config at this key describes: one choice, or a dict of them for a group of LISTS.
+
+    Raises:
+        ConfigError: a `_target_` that is none of the group's choices, or values that it does not take.
+    """
+    plain = OmegaConf.to_container(node, resolve=True)
+    if key not in LISTS:
+        return make(key, plain, targets(), key)
+    assert isinstance(plain, dict)
+    return {name: make(key, part, targets(), f"{key}.{name}") for name, part in plain.items()}
+
+
+@cache
+def targets() -> dict[tuple[str, str], type]:
+    """Every choice by its group and its `_target_`."""
+    return {(group, f"{choice.__module__}.{choice.__qualname__}"): choice for group, _, choice in choices()}
 
 
 def flat(config: Any) -> dict[str, Any]:

@@ -23,8 +23,9 @@ def atomic_file(path: Path, shared: bool = False) -> Iterator[BinaryIO]:
         shared: other processes may write the same path; else the folder's lock sees to it that none does.
     """
     temporary = path.with_name(f"{path.name}{f'.{os.getpid()}' if shared else ''}{TEMPORARY}")
+    temporary.unlink(missing_ok=True)  # left by a crash, or a link to somewhere else
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -43,7 +43,7 @@ def _main(argv: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true", help="one strict JSON object for each question, a line each")
     # A question such as "-1,1" is no flag: what begins with a space is none to argparse.
     options = parser.parse_args([f" {word}" if re.match(r"-[\d.]", word) else word for word in argv])
-    run = load(options.run)
+    run = load(options.run, options.module)
     found = predict(run, [question.strip() for question in options.questions], options.top)
     if run.note:
         print(run.note, file=sys.stderr)

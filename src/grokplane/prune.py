@@ -14,8 +14,8 @@ from grokplane.app.pruning import TOLERANCE, Pruned, prune, sparsities
 from grokplane.app.trained import Parser, Trained, at_least, format_table, load, run_command
 from grokplane.files import write_text
 from grokplane.record import overrides
+from grokplane.record.folder import PRUNED
 from grokplane.record.options import FORMATS
-from grokplane.record.recorder import PRUNED
 from grokplane.strict_json import to_json
 
 TABLE, FIGURES, FIGURE = PRUNED, "figures", "prune"
@@ -47,7 +47,7 @@ def _main(argv: Sequence[str]) -> None:
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="prune these layers alone; default: all")
     parser.add_argument("--json", action="store_true", help="print one strict JSON object in place of the table")
     options = parser.parse_args(argv)
-    run = load(options.run)
+    run = load(options.run, options.module)
     found = prune(run, sparsities(options.steps), options.layers)
     if run.note:
         print(run.note, file=sys.stderr)

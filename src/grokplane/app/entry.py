@@ -6,10 +6,12 @@ and compared with what the folder holds before Hydra is let loose on it: a refus
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,10 @@ from grokplane.app.session import execute
 from grokplane.app.usage import usage
 from grokplane.options import ConfigError
 from grokplane.record import read_summary
+from grokplane.record.folder import note_failure
+from grokplane.record.summary import cause
+
+log = logging.getLogger(__name__)
 
 HELP = ("-h", "--help")
 MULTIRUN = ("-m", "--multirun")
@@ -141,7 +147,20 @@ def _job(asked: DictConfig, config_name: str) -> int:
         if over is not None:
             say(over.line)
             return over.code
-    outcome = execute([asked], [folder], notes=[_notes()])
+    try:
+        outcome = execute([asked], [folder], notes=[_notes()])
+    except REFUSALS:
+        raise
+    except Exception as error:  # whatever it is: a full disk, no memory, a module of the user's own
+        log.exception("failed")  # with its traceback, into train.log too
+        with suppress(OSError, ConfigError):
+            if read_summary(folder).get("status") in (
+                None,
+                "running",
+                "interrupted",
+            ):  # it failed before it was recorded
+                note_failure(folder, cause(error))
+        raise Failed(f"{folder}: {cause(error)}: the run failed; train.log there has more") from error
     for summary in outcome.summaries:
         say(report(folder, summary))
     if outcome.signal is not None and HydraConfig.get().mode == RunMode.MULTIRUN:

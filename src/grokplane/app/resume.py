@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.exit_codes import DIVERGED, FINISHED
+from grokplane.app.stored import composed, module_of
 from grokplane.options import LISTS, ConfigError, shown
 from grokplane.record import Checkpoints, NoCheckpoint, Saved
 from grokplane.record.load import stored_config
@@ -27,26 +28,42 @@ class NothingLeft(NamedTuple):
     code: int
 
 
-@cache
 def saved(folder: Path) -> Saved | None:
-    """The last checkpoint that a folder held when this process first asked; a damaged one is told of once.
+    """The last checkpoint of a folder, read once while its files stay as they are: a damaged one is told of once.
 
     Raises:
         ConfigError: one that may be whole cannot be read.
     """
+    place = Checkpoints(folder)
     try:
-        return Checkpoints(folder).latest()
-    except NoCheckpoint:
-        return None
+        files = ((step, place.path(step).stat()) for step in place.steps())
+        return _read(folder, tuple((step, file.st_mtime_ns, file.st_size) for step, file in files))
     except OSError as error:
         allowed = f"a checkpoint there cannot be read just now ({error}): try again, or delete it"
         raise ConfigError("hydra.run.dir", folder, allowed) from error
 
 
+def forget_saved() -> None:
+    """Let go of all checkpoints that were read: the states are large."""
+    _read.cache_clear()
+
+
+@cache
+def _read(folder: Path, files: tuple[tuple[int, int, int], ...]) -> Saved | None:
+    try:
+        return Checkpoints(folder).latest() if files else None
+    except NoCheckpoint:
+        return None
+
+
 def run_config(folder: Path) -> dict[str, Any] | None:
     """The config of the run in a folder: that of its last checkpoint, before the first one that of `.hydra/`."""
     last = saved(folder.absolute())
-    return last.state["config"] if last is not None else stored_config(folder) or None
+    if last is None:
+        return stored_config(folder) or None
+    if not isinstance(last.state, dict) or not {"config", "alive"} <= last.state.keys():
+        raise ConfigError("hydra.run.dir", folder, f"the checkpoint of step {last.step} holds no state of a run")
+    return last.state["config"]
 
 
 def disagreements(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
@@ -77,9 +94,11 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
     Raises:
         ConfigError: naming every key in which the call disagrees with the run.
     """
-    stored = run_config(folder)
-    if stored is None:
+    found = run_config(folder)
+    if found is None:
         return asked
+    merged = composed(found, [module for module in [module_of(asked)] if module is not None])
+    stored: Any = OmegaConf.to_container(merged)
     ours, theirs = config.flat(asked), config.flat(stored)
     explicit = list(_explicit(ours, overrides, config_name))
     wrong = [key for key in explicit if not key.startswith(CHANGEABLE) and ours.get(key) != theirs.get(key)]
@@ -87,7 +106,6 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
     told += _other_lists(asked, stored, overrides)
     if told:
         raise ConfigError("train.resume", True, f"{folder} holds a run with another config: {', '.join(told)}")
-    merged = OmegaConf.create(stored)
     for key in explicit:
         if key.startswith(CHANGEABLE):
             OmegaConf.update(merged, key, ours[key])

@@ -16,12 +16,12 @@ from grokplane import config
 from grokplane.app.exit_codes import DIVERGED, FINISHED, SIGNALLED
 from grokplane.app.member_writer import MemberWriter, grok_summary
 from grokplane.app.progress import Preparation, Progress
-from grokplane.app.resume import saved
+from grokplane.app.resume import forget_saved, saved
 from grokplane.app.signals import StopRequest
 from grokplane.files import write_text
 from grokplane.options import ConfigError
-from grokplane.record import Recorder
-from grokplane.train import Stack, run
+from grokplane.record import FolderLock, Recorder, claim
+from grokplane.train import Stack, TrainOptions, run
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ def execute(
     folders: Sequence[Path],
     label: str = "",
     notes: Sequence[Mapping[str, str]] = (),
+    locks: Sequence[FolderLock] = (),
 ) -> Outcome:
     """Train the members that the configs describe as one stack, each into its own folder.
 
@@ -65,21 +66,26 @@ def execute(
         folders: one a member.
         label: what progress calls this stack.
         notes: one a member: files for `.hydra/` beside `config.yaml`, by name; those that are there already stay.
+        locks: those of the folders, where the caller has claimed them; they are released here.
 
     Raises:
         ConfigError: members that cannot be trained together, folders that are taken or in use.
     """
     with ExitStack() as exits:
-        exits.callback(saved.cache_clear)  # the checkpoints read at the start are not the last ones any more
+        for lock in locks:
+            exits.callback(lock.release)
+        exits.callback(forget_saved)
         stop = exits.enter_context(StopRequest())
         stack = Stack([config.member(one) for one in configs])
         options = stack.members[0].train
+        locks = locks or _claimed(folders, options, exits)
         if options.resume:
             _go_on(stack, folders)
-            saved.cache_clear()  # the states are large
+            forget_saved()
         pairs = list(zip(configs, folders, strict=True))
         recorders = [
-            exits.enter_context(_recorder(one, folder, stack, number)) for number, (one, folder) in enumerate(pairs)
+            exits.enter_context(_recorder(one, folder, stack, number, locks[number]))
+            for number, (one, folder) in enumerate(pairs)
         ]
         for (one, folder), more in zip(pairs, notes or [{}] * len(pairs), strict=True):
             write_config(folder, one, more)
@@ -128,12 +134,21 @@ def _go_on(stack: Stack, folders: Sequence[Path]) -> None:
         stack.load([last.state for last in checkpoints if last is not None])
 
 
-def _recorder(one: DictConfig, folder: Path, stack: Stack, number: int) -> Recorder:
+def _claimed(folders: Sequence[Path], options: TrainOptions, exits: ExitStack) -> list[FolderLock]:
+    """The folders' locks, released with the session."""
+    locks = []
+    for folder in folders:
+        locks.append(claim(folder, overwrite=options.overwrite, resume=options.resume))
+        exits.callback(locks[-1].release)
+    return locks
+
+
+def _recorder(one: DictConfig, folder: Path, stack: Stack, number: int, lock: FolderLock) -> Recorder:
     options = stack.members[0].train
     return Recorder(
         folder,
         plain(one),
-        config.instantiate(one.record, _convert_="all"),
+        config.made("record", one.record),
         overwrite=options.overwrite,
         resume_step=stack.step if options.resume else None,
         keep_checkpoints=options.keep_checkpoints,
@@ -143,6 +158,7 @@ def _recorder(one: DictConfig, folder: Path, stack: Stack, number: int) -> Recor
             "members": len(stack.members),
             "grok": grok_summary(stack, number),
         },
+        lock=lock,
     )
 
 

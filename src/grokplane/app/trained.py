@@ -11,11 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from omegaconf import DictConfig
-
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.exit_codes import REFUSED
+from grokplane.app.stored import composed
 from grokplane.metrics import Off
 from grokplane.options import ConfigError
 from grokplane.record import Checkpoints, NoCheckpoint, read_summary, status
@@ -71,8 +70,12 @@ class Trained:
         return stack
 
 
-def load(folder: Path) -> Trained:
+def load(folder: Path, module: str | None = None) -> Trained:
     """The finished run in a folder.
+
+    Args:
+        folder: the run's folder.
+        module: the class of the run's own module, which the caller trusts; None where it has none.
 
     Raises:
         Refused: a folder that holds no finished run, or one whose last checkpoint is damaged.
@@ -81,7 +84,8 @@ def load(folder: Path) -> Trained:
     summary = _finished(folder)
     step, state = _last(folder, summary["steps"])
     # Nothing is measured of it, and what older versions measured had other keys.
-    member = config.member(DictConfig(state["config"] | {"mi": {"_target_": f"{Off.__module__}.{Off.__name__}"}}))
+    unmeasured = {**state["config"], "mi": {"_target_": f"{Off.__module__}.{Off.__name__}"}}
+    member = config.member(composed(unmeasured, [module] if module else []))
     try:
         find_device(member.train.device)
     except ConfigError:
@@ -125,7 +129,11 @@ def _last(folder: Path, steps: int) -> tuple[int, dict[str, Any]]:
     if step != steps:
         what = "is damaged" if path.exists() else "is missing"
         raise Refused(f"{path}: the checkpoint of the last step {what}: {GO_ON.format(folder=folder)}")
-    if not isinstance(state, dict) or not {"config", "model", "step"} <= state.keys():
+    if (
+        not isinstance(state, dict)
+        or not {"config", "model", "step"} <= state.keys()
+        or type(state["config"]) is not dict
+    ):
         raise Refused(f"{path}: holds no state of a run")
     return step, state
 
@@ -152,6 +160,7 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
+        self.add_argument("--module", metavar="CLASS", help="the run's own module, which is imported: my_nets.Net")
 
     def error(self, message: str) -> NoReturn:
         """Raise the refusal in place of printing the usage."""

@@ -2,10 +2,11 @@
 
 from grokplane.record.checkpoints import Checkpoints, NoCheckpoint, Saved
 from grokplane.record.fetch import fetch
+from grokplane.record.folder import FolderTaken, check_folder, claim
 from grokplane.record.load import find_runs, load, overrides, summaries
 from grokplane.record.lock import FolderBusy, FolderLock, is_locked
 from grokplane.record.options import Record
-from grokplane.record.recorder import FolderTaken, Recorder, check_folder
+from grokplane.record.recorder import Recorder
 from grokplane.record.summary import read_summary, status
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Recorder",
     "Saved",
     "check_folder",
+    "claim",
     "fetch",
     "find_runs",
     "is_locked",

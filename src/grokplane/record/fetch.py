@@ -81,9 +81,9 @@ def _store(path: str, folder: Path) -> None:
 
 
 def _yaml(config: Mapping[str, Any]) -> str:
-    from omegaconf import OmegaConf
+    import yaml
 
-    return OmegaConf.to_yaml(OmegaConf.create(strict(config)))
+    return yaml.safe_dump(strict(config), sort_keys=False)
 
 
 def merged(history: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

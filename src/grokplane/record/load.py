@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,10 +63,8 @@ def overrides(path: Paths) -> list[str]:
 
     Empty for a run from W&B, which does not keep it. Arguments, errors: see `load`.
     """
-    from omegaconf import OmegaConf
-
-    files = [folder / ".hydra" / "overrides.yaml" for folder in find_runs(path).values()]
-    typed = [[str(one) for one in OmegaConf.load(file)] if file.exists() else [] for file in files]
+    typed = [_yaml(folder / ".hydra" / "overrides.yaml") for folder in find_runs(path).values()]
+    typed = [[str(one) for one in lines] if isinstance(lines, list) else [] for lines in typed]
     return [one for one in typed[0] if all(one in other for other in typed)]
 
 
@@ -92,20 +91,27 @@ def find_runs(path: Paths) -> dict[str, Path]:
 def stored_config(folder: Path) -> dict[str, Any]:
     """The run's config in `.hydra/config.yaml`, nested; empty if it has none.
 
-    An interpolation that only resolved inside the run stays text.
+    The file may be somebody's, so nothing in it is carried out: of all interpolations, `${optimizer.lr}` alone, the
+    whole of a value and the name of another one, becomes that value; the others stay text.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import InterpolationResolutionError
+    nested = _yaml(folder / ".hydra" / "config.yaml")
+    return _referred(nested, flatten(nested)) if isinstance(nested, dict) else {}
 
-    file = folder / ".hydra" / "config.yaml"
-    if not file.exists():
-        return {}
-    loaded = OmegaConf.load(file)
-    try:
-        nested = OmegaConf.to_container(loaded, resolve=True)
-    except InterpolationResolutionError:
-        nested = OmegaConf.to_container(loaded, resolve=False)
-    return {str(key): value for key, value in nested.items()} if isinstance(nested, dict) else {}
+
+def _yaml(file: Path) -> Any:
+    import yaml
+
+    return yaml.safe_load(file.read_text()) if file.exists() else None
+
+
+def _referred(value: Any, values: dict[str, Any]) -> Any:
+    """A nested config with the values, by dotted key, of the keys that it refers to; one step, so that it ends."""
+    if isinstance(value, dict):
+        return {str(key): _referred(part, values) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_referred(part, values) for part in value]
+    found = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
+    return values.get(found[1], value) if found else value
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -1,25 +1,38 @@
-"""One writer a folder: a lock that the operating system gives back even when its holder is killed."""
+"""One writer a folder: a lock that the operating system gives back even when its holder is killed.
+
+Where the file system has no flock (Lustre mounted without it, some NFS and FUSE), a marker file that one process alone
+can create takes its place. What a killed process leaves of it is cleared by the next start on the same machine; another
+machine cannot tell dead from alive, and refuses.
+"""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
-import time
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+
+from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 
 from grokplane.options import ConfigError
 
 LOCK = ".lock"
+MARKER = ".lock.held"  # there while the folder is held, on file systems without flock
+_NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+# Several attempts, as a reader's probe holds the lock for a moment.
+_PATIENCE = {"timeout": 0.1, "poll_interval": 0.02, "thread_local": False}
 
 
 class FolderBusy(ConfigError):  # noqa: N818 (reads as what happened)
     """Another process writes in the folder."""
 
     def __init__(self, folder: Path, holder: str) -> None:
-        super().__init__("hydra.run.dir", folder, f"another process writes there ({holder}): choose another folder")
+        why = f"another process writes there ({holder}): choose another folder"
+        if (folder / MARKER).exists():
+            why += f", or delete {MARKER} there if that process is dead: this file system has no flock to tell by"
+        super().__init__("hydra.run.dir", folder, why)
 
 
 class FolderLock:
@@ -30,36 +43,41 @@ class FolderLock:
 
         Raises:
             FolderBusy: if it is taken; the folder is left as it was.
+            ConfigError: it cannot be taken at all.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = open(folder / LOCK, "a+")  # noqa: SIM115 (open for as long as the lock is held)
         try:
-            _take(self._file, folder)
-            self._sign()
+            self._lock = _taken(folder)
+        except Timeout:
+            raise FolderBusy(folder, holder(folder)) from None
+        except OSError as error:
+            raise ConfigError("hydra.run.dir", folder, f"cannot be locked ({error.strerror or error})") from error
+        try:
+            _sign(folder / LOCK)
         except BaseException:
-            self._file.close()
+            self.release()
             raise
 
     def release(self) -> None:
         """Give the lock back; releasing twice does nothing."""
-        self._file.close()
-
-    def _sign(self) -> None:
-        now = datetime.now().astimezone().isoformat(timespec="seconds")
-        self._file.truncate(0)
-        self._file.write(f"pid {os.getpid()} on {socket.gethostname()} since {now}\n")
-        self._file.flush()
+        self._lock.release(force=True)
 
 
-def _take(file: IO[str], folder: Path, attempts: int = 5) -> None:
-    """Take the lock; several attempts, as a reader's probe holds it for a moment."""
-    for attempt in range(attempts):
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if attempt == attempts - 1:
-                raise FolderBusy(folder, holder(folder)) from None
-            time.sleep(0.02)
+def _taken(folder: Path) -> BaseFileLock:
+    lock: BaseFileLock = FileLock(folder / LOCK, fallback_to_soft=False, **_PATIENCE)
+    try:
+        lock.acquire()
+    except OSError as error:
+        if isinstance(error, Timeout) or error.errno not in _NO_FLOCK:
+            raise
+        lock = SoftFileLock(folder / MARKER, **_PATIENCE)
+        lock.acquire()
+    return lock
+
+
+def _sign(path: Path) -> None:
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    path.write_text(f"pid {os.getpid()} on {socket.gethostname()} since {now}\n")
 
 
 def is_locked(folder: Path) -> bool:
@@ -71,6 +89,23 @@ def is_locked(folder: Path) -> bool:
         return False
     except BlockingIOError:
         return True
+    except OSError as error:
+        if error.errno not in _NO_FLOCK:
+            raise
+        return _is_marked(folder / MARKER)
+    return False
+
+
+def _is_marked(path: Path) -> bool:
+    """Whether the marker is there and its process is not known to be dead; a dead one's is cleared away."""
+    if not path.exists():
+        return False
+    lock = SoftFileLock(path, **_PATIENCE)
+    try:
+        lock.acquire()
+    except OSError:  # Timeout, or a folder that cannot be written
+        return True
+    lock.release()
     return False
 
 

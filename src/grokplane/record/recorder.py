@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
-import shutil
+import logging
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from grokplane.files import sync_folder
-from grokplane.options import ConfigError
-from grokplane.record.checkpoints import CHECKPOINTS, Checkpoints
-from grokplane.record.lock import FolderBusy, FolderLock, holder, is_locked
+from grokplane.record.checkpoints import Checkpoints
+from grokplane.record.folder import claim, delete_run
+from grokplane.record.lock import FolderLock
 from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, RowWriter, read_rows, rewind
-from grokplane.record.summary import STATUSES, SUMMARY, LastAndBest, config_hash, read_summary, versions, write_summary
+from grokplane.record.summary import (
+    STATUSES,
+    SUMMARY,
+    LastAndBest,
+    cause,
+    config_hash,
+    read_summary,
+    versions,
+    write_failure,
+    write_summary,
+)
 from grokplane.record.tracking import Tracker, new_run_id
 from grokplane.strict_json import strict
 
-FIGURES = "figures"
-PRUNED = "prune.csv"
-
-
-class FolderTaken(ConfigError):  # noqa: N818 (reads as what happened)
-    """The folder already holds a run."""
-
-    def __init__(self, folder: Path) -> None:
-        allowed = "holds a run already: allowed with train.overwrite=true or train.resume=true"
-        super().__init__("hydra.run.dir", folder, allowed)
-
-
-def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -> None:
-    """Refuse a folder that is in use or taken; reads only, so that a refused folder keeps every byte.
-
-    Raises:
-        FolderBusy: if another process writes there.
-        FolderTaken: if it holds a `metrics.jsonl` and neither overwriting nor resuming was asked for.
-    """
-    if is_locked(folder):
-        raise FolderBusy(folder, holder(folder))
-    if (folder / METRICS).exists() and not (overwrite or resume):
-        raise FolderTaken(folder)
+_log = logging.getLogger(__name__)
 
 
 class Recorder:
@@ -58,6 +46,7 @@ class Recorder:
         resume_step: int | None = None,
         keep_checkpoints: int = 2,
         extra: Mapping[str, Any] | None = None,
+        lock: FolderLock | None = None,
     ) -> None:
         """Open a folder for writing; `summary.json` says `running` from now on.
 
@@ -69,18 +58,20 @@ class Recorder:
             resume_step: go on with the run that the folder holds from this many updates done (0: from its start).
             keep_checkpoints: see `Checkpoints`.
             extra: further entries of `summary.json`, such as threads and device.
+            lock: the folder's, from `claim`, released at the end; None: it is claimed here.
 
         Raises:
             FolderBusy, FolderTaken: see `check_folder`.
         """
-        check_folder(folder, overwrite=overwrite, resume=resume_step is not None)
         self.folder = folder
-        self._lock: FolderLock | None = FolderLock(folder)
+        self._lock = lock or claim(folder, overwrite=overwrite, resume=resume_step is not None)
+        self._finished = False
         with ExitStack() as on_failure:
             on_failure.callback(self._lock.release)
             self._settle(overwrite, resume_step, keep_checkpoints)
             self._rows = RowWriter(folder / METRICS)
             on_failure.callback(self._rows.close)
+            on_failure.push(self._tell)
             sync_folder(folder)
             self._summary |= {**(extra or {}), "versions": versions(), "config_hash": config_hash(config)}
             self._write("running")
@@ -127,6 +118,7 @@ class Recorder:
         step: int | None = None,
         grok: Mapping[str, Any] | None = None,
         diverged: int | None = None,
+        error: str | None = None,
     ) -> dict[str, Any]:
         """Close the run: W&B, `metrics.jsonl`, the summary, the lock. Finishing again changes nothing.
 
@@ -136,27 +128,28 @@ class Recorder:
             grok: `train_step`, `test_step`, `delay` (None where never reached), `threshold` and `questions`; None: as
                 last told.
             diverged: the first step whose training loss was not finite.
+            error: why it failed, in one line.
 
         Returns:
             The summary as written.
         """
         if status not in STATUSES[1:]:
             raise ValueError(f"status {status!r}: allowed: {', '.join(STATUSES[1:])}")
-        if self._lock is None:
+        if self._finished:
             return read_summary(self.folder)
         self._step = self._step if step is None else step
         self._summary |= {"grok": dict(grok) if grok is not None else self._summary["grok"], "diverged": diverged}
+        self._summary |= {} if error is None else {"error": error}
         with ExitStack() as exits:  # whatever fails on the way, files and lock are let go of
             exits.callback(self._let_go)
             exits.callback(self._rows.close)
-            self._write(status)  # before W&B, whose upload may take long or be killed
+            self._end(status)  # before W&B, whose upload may take long or be killed
             self._tracker.finish({**self._summary, "status": status})
         return read_summary(self.folder)
 
     def _let_go(self) -> None:
-        assert self._lock is not None
         self._lock.release()
-        self._lock = None
+        self._finished = True
 
     def __enter__(self) -> Recorder:
         return self
@@ -164,8 +157,32 @@ class Recorder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            self.finish("failed" if issubclass(kind, Exception) else "interrupted")
+        if error is None or self._finished:
+            return
+        if not isinstance(error, Exception):
+            self.finish("interrupted")
+            return
+        try:
+            self.finish("failed", error=cause(error))
+        except OSError as found:  # the run's own error is the one to be told of
+            _log.warning("%s: %s cannot be written: %s", self.folder, SUMMARY, found)
+
+    def _tell(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:  # noqa: ARG002 (the signature of an exit)
+        """Write down why the recorder could not even begin."""
+        if isinstance(error, Exception):
+            self._summary["error"] = cause(error)
+            with suppress(OSError):
+                write_failure(self.folder, self._told("failed"))
+
+    def _end(self, status: str) -> None:
+        """Write the last summary; where there is no room for it, that the run failed, and why."""
+        try:
+            self._write(status)
+        except OSError as error:
+            self._summary.setdefault("error", cause(error))
+            write_failure(self.folder, self._told("failed"))
+            if status != "failed":
+                raise
 
     def _settle(self, overwrite: bool, resume_step: int | None, keep: int) -> None:
         if overwrite:
@@ -188,6 +205,9 @@ class Recorder:
         }
 
     def _write(self, status: str) -> None:
+        write_summary(self.folder, self._told(status))
+
+    def _told(self, status: str) -> dict[str, Any]:
         seconds = self._earlier_seconds + time.monotonic() - self._started
         figures = {
             "status": status,
@@ -197,20 +217,4 @@ class Recorder:
             "last": self._figures.last,
             "best": self._figures.best,
         }
-        write_summary(self.folder, figures | self._summary)
-
-
-def delete_run(folder: Path) -> None:
-    """Delete what an earlier run recorded in the folder; `.hydra/` and `train.log` are left.
-
-    `metrics.jsonl` goes last: until then the folder counts as taken. Without one there is no run, and what lies
-    there is somebody's own.
-    """
-    if not (folder / METRICS).exists():
-        return
-    for name in (SUMMARY, CHECKPOINTS, FIGURES, "wandb", PRUNED, METRICS):
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        return figures | self._summary

@@ -19,11 +19,15 @@ class RowWriter:
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "ab")  # noqa: SIM115 (open for as long as the run lasts)
+        self._torn = False
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row; what is not finite becomes null."""
-        self._file.write(to_json(row).encode() + b"\n")
+        line = to_json(row).encode() + b"\n"
+        self._torn = True
+        self._file.write(line)
         self._file.flush()
+        self._torn = False
 
     def sync(self) -> None:
         """Make the rows written so far survive a loss of power."""
@@ -31,7 +35,11 @@ class RowWriter:
 
     def close(self) -> None:
         """Close the file; closing twice does nothing."""
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError:  # the rest of a row that could not be written, of which `append` has told
+            if not self._torn:
+                raise
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -19,6 +19,8 @@ from grokplane.strict_json import to_json
 
 SUMMARY = "summary.json"
 STATUSES = ("running", "finished", "diverged", "interrupted", "failed")
+# Of a summary, what is kept where there is no room for all.
+_LEAST = ("status", "error", "steps", "diverged", "grok", "wandb_id")
 _PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "wandb", "grokplane")
 
 
@@ -46,6 +48,32 @@ class LastAndBest:
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     """Replace the folder's `summary.json` atomically."""
     write_text(folder / SUMMARY, to_json(summary, indent=2) + "\n")
+
+
+def write_failure(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Replace the summary of a run that failed even where the disk is full: then by its least, in the room it has.
+
+    Raises:
+        OSError: it cannot be written at all.
+    """
+    try:
+        return write_summary(folder, summary)
+    except OSError:  # too large, or no room for a second file beside the first
+        least = {name: summary[name] for name in _LEAST if name in summary} | {"last": {}, "best": {}}
+    try:
+        return write_summary(folder, least)
+    except OSError:
+        with open(folder / SUMMARY, "r+b") as file:
+            file.write(f"{to_json(least)}\n".encode())
+            file.truncate()
+
+
+def cause(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    line = " ".join(str(error).split())
+    if isinstance(error, ConfigError):
+        return line
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -60,7 +60,8 @@ def sync(folder: Path, mode: str) -> tuple[Tracker, int]:
     for row in rows:
         tracker.log(row)
     for figure in sorted((folder / "figures").glob("*.*")):
-        tracker.log_image(figure)
+        if figure.resolve().is_relative_to(folder.resolve()):  # a link may lead to any file of this machine
+            tracker.log_image(figure)
     tracker.finish(summary)
     return tracker, len(rows)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from omegaconf import DictConfig
 from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.jobs import known_keys
+from grokplane.app.stored import check_module
+from grokplane.models.module_factory import TARGET as MODULE
 from grokplane.sweep.parsing import Parameter
 from grokplane.sweep.sweepfile import SweepFile
 
@@ -65,7 +67,15 @@ def changed(sweep: SweepFile, typed: Sequence[str], composer: Composer) -> Sweep
             parameters[key] = Parameter("constant", {"value": line.partition("=")[2]})
         else:
             fixed[key] = line
-    return SweepFile(sweep.path, sweep.config_name, sweep.method, parameters, fixed, sweep.run_cap)
+    modules = tuple(named_modules(composer.read(typed)))
+    return replace(sweep, parameters=parameters, fixed=fixed, modules=modules)
+
+
+def named_modules(typed: Sequence[Any]) -> Iterator[str]:
+    """The modules of the user's own that these overrides name."""
+    for one in typed:
+        if one.get_key_element().lstrip("+~") == MODULE:
+            yield from one.sweep_string_iterator() if one.is_sweep_override() else [str(one.value())]
 
 
 def make_cells(sweep: SweepFile, folder: Path, seed: int, composer: Composer) -> list[Cell]:
@@ -109,7 +119,9 @@ def _cell(sweep: SweepFile, values: Mapping[str, Any], folder: Path, composer: C
             if one.is_sweep_override():
                 raise Refused(f"{one.input_line}: one value is allowed; [a,b] is a list of them")
         told = {key: one.value() for key, one in zip(values, read, strict=True)}
-        return Cell(told, overrides, place, composer.compose(overrides))
+        made = composer.compose(overrides)
+        check_module(made, sweep.modules)
+        return Cell(told, overrides, place, made)
     except REFUSALS as error:
         line = one_line(error, overrides, known_keys(sweep.config_name))
         return Cell(dict(values), overrides, place, None, line)

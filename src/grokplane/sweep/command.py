@@ -24,6 +24,7 @@ from grokplane.app.say import note, reopen_closed, say
 from grokplane.files import write_text
 from grokplane.options import ConfigError
 from grokplane.record import FolderLock, is_locked, status
+from grokplane.record.folder import note_failure
 from grokplane.resources import human
 from grokplane.sweep.call import USAGE, Call, parse_call
 from grokplane.sweep.cells import Cell, changed, make_cells
@@ -32,7 +33,7 @@ from grokplane.sweep.executors import EXECUTORS, Executor
 from grokplane.sweep.options import launcher_keys
 from grokplane.sweep.plan import Stacked, Task, described, left_to_do, stacks
 from grokplane.sweep.progress import SweepProgress
-from grokplane.sweep.stack_job import failure_line, write_failure
+from grokplane.sweep.stack_job import failure_line
 from grokplane.sweep.sweepfile import SweepFile, read_sweep
 from grokplane.sweep.table import TABLE, counted, format_table, table, write_table
 
@@ -151,7 +152,7 @@ def _run(folder: Path, sweep: SweepFile, cells: Sequence[Cell], planned: Sequenc
         if cell.config is None and cell.error is not None:
             (cell.folder / ".hydra").mkdir(parents=True, exist_ok=True)
             write_text(cell.folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(list(cell.overrides)))
-            write_failure(cell.folder, cell.error)
+            note_failure(cell.folder, cell.error)
     code = _train(cells, planned, executor)
     rows = table(cells, folder)
     write_table(rows, folder / TABLE)
@@ -189,7 +190,7 @@ def _train(cells: Sequence[Cell], planned: Sequence[Stacked], executor: Executor
 def _note_lost(folder: Path, error: str) -> None:
     """Write down why a run ended whose worker could not say so itself."""
     if not is_locked(folder) and status(folder) not in ("finished", "diverged"):
-        write_failure(folder, error)
+        note_failure(folder, error)
 
 
 def _draw(rows: Sequence[dict[str, Any]], parameters: Sequence[str], cell: DictConfig, folder: Path) -> list[Path]:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-TRAIN_LOG = "train.log"
+from grokplane.record.folder import LOG
+
 _OWN = 200  # files that the process has open besides
 
 
@@ -59,7 +60,7 @@ class _FolderLogs(logging.Handler):
             own = getattr(record, "folder", None)
             for folder in self._folders if own is None else [own]:
                 folder.mkdir(parents=True, exist_ok=True)
-                with open(folder / TRAIN_LOG, "a") as file:
+                with open(folder / LOG, "a") as file:
                     file.write(f"{line}\n")
         except OSError:
             self.handleError(record)

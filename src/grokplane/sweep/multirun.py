@@ -20,7 +20,7 @@ from grokplane.app.entry import Jobs
 from grokplane.app.errors import Failed
 from grokplane.app.exit_codes import FAILED, SIGNALLED
 from grokplane.app.report import report
-from grokplane.app.resume import nothing_left, resumed_config, saved
+from grokplane.app.resume import forget_saved, nothing_left, resumed_config, saved
 from grokplane.app.say import note, say
 from grokplane.sweep.executors import Executor
 from grokplane.sweep.plan import Task, described, stacks
@@ -106,7 +106,7 @@ class Multirun:
         merged = resumed_config(job.folder, job.asked, typed, job.config.hydra.job.config_name)
         over = nothing_left(job.folder, merged)
         last = saved(job.folder)
-        saved.cache_clear()  # the states are large
+        forget_saved()
         if over is not None:
             say(over.line)
             self._codes.append(over.code)

@@ -91,13 +91,17 @@ class FileContent:
             key, equals, _ = part.partition("=")
             if part.startswith("${") or key in IGNORED:
                 continue
-            if not equals or part.startswith("-") or key.startswith("hydra"):
+            if not equals or part.startswith("-") or key.lstrip("+~").startswith("hydra"):
                 self.refuse("command", part, "key=value after ${program}; flags and Hydra's keys cannot be run here")
+            self._check_text("command", part)
             yield key, part
 
     def parameter(self, key: str, spec: Any, method: str) -> Parameter:
         """A swept key as the file describes it."""
         place = f"parameters.{key}"
+        if key.lstrip("+~").startswith("hydra"):
+            self.refuse(place, "{...}", "Hydra's keys cannot be swept here")
+        self._check_text(place, key)
         if not isinstance(spec, dict):
             self.refuse(place, spec, "a mapping with values, value or distribution")
         if "parameters" in spec:
@@ -141,11 +145,17 @@ class FileContent:
         if "probabilities" in keys and not _are_chances(chances, len(keys["values"])):
             self.refuse(f"{place}.probabilities", chances, "one for each value, adding up to 1")
 
+    def _check_text(self, place: str, text: str) -> None:
+        """A file may be somebody's: it must not have what is no part of it (`${oc.env:HOME}`) put into a config."""
+        if "${" in text and ":" in text:
+            self.refuse(place, text, "would be looked up on this machine; allowed: ${key}, the value of another key")
+
     def _check_value(self, place: str, value: Any) -> None:
         if value is None:
             self.refuse(place, value, 'arrives as the text None; write "null" in quotes')
         if isinstance(value, dict):
             self.refuse(place, value, "a number, a word or a list; no mapping")
+        self._check_text(place, str(value))
         if isinstance(value, str) and _is_number(value):
             self.refuse(place, value, "YAML reads this as text" + _hint(value))
 

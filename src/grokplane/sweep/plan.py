@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused
-from grokplane.app.resume import check_length, disagreements, nothing_left, run_config, saved
+from grokplane.app.resume import check_length, disagreements, forget_saved, nothing_left, run_config, saved
 from grokplane.app.session import plain
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
@@ -161,7 +161,7 @@ def left_to_do(cells: Sequence[Cell]) -> list[Task]:
             continue
         task = _task(cell, stored)
         tasks += [] if task is None else [task]
-        saved.cache_clear()  # the states are large
+        forget_saved()
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         allowed = "name another folder with hydra.sweep.dir=FOLDER, or delete these"

@@ -13,13 +13,13 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane import config
 from grokplane.app.errors import REFUSALS, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, FINISHED, SIGNALLED
-from grokplane.app.resume import nothing_left, saved
+from grokplane.app.resume import forget_saved, nothing_left, saved
 from grokplane.app.session import execute, write_config
 from grokplane.options import ConfigError
-from grokplane.record import FolderBusy, FolderLock, FolderTaken, check_folder, read_summary
-from grokplane.record.recorder import delete_run
+from grokplane.record import FolderBusy, FolderLock, FolderTaken, claim, read_summary
+from grokplane.record.folder import delete_run, note_failure
 from grokplane.record.rows import METRICS
-from grokplane.record.summary import write_summary
+from grokplane.record.summary import cause
 from grokplane.sweep.files import allow_files, logs_in
 from grokplane.train import Stack
 
@@ -90,15 +90,16 @@ class _Member:
         self.config, self.folder, self.notes = made, Path(folder), notes
         self.summary: Mapping[str, Any] | None = None
         self.error: str | None = None
+        self.lock: FolderLock | None = None
 
     def open(self) -> None:
-        """Make the folder ready: delete the run that is to be overwritten, fill `.hydra/`.
+        """Make the folder ready: lock it, delete the run that is to be overwritten, fill `.hydra/`.
 
         Raises:
             FolderBusy, FolderTaken: see `grokplane.record.check_folder`.
         """
         options = self.config.train
-        check_folder(self.folder, overwrite=options.overwrite, resume=options.resume)
+        self.lock = claim(self.folder, overwrite=options.overwrite, resume=options.resume)
         if options.overwrite:
             delete_run(self.folder)
         options.resume, options.overwrite = True, False
@@ -114,6 +115,17 @@ class _Member:
             self.fail(error)
             return False
         return True
+
+    def hold(self) -> FolderLock:
+        """The folder's lock; taken anew for a further attempt."""
+        self.lock = self.lock or claim(self.folder, resume=True)
+        return self.lock
+
+    def let_go(self) -> None:
+        """Give the lock back, if it is not yet."""
+        if self.lock is not None:
+            self.lock.release()
+            self.lock = None
 
     def build(self) -> None:
         """Build it alone; raises what is wrong with it."""
@@ -133,12 +145,13 @@ class _Member:
 
     def fail(self, error: Exception) -> None:
         """Note an error that is this member's own."""
+        self.let_go()
         self.error = failure_line(error)
         trace = None if isinstance(error, REFUSALS) else error
         log.warning("%s failed: %s", self.folder, self.error, exc_info=trace, extra={"folder": self.folder})
         if not isinstance(error, FolderBusy | FolderTaken):  # somebody else's run lies there
             try:
-                self.summary = write_failure(self.folder, self.error)
+                self.summary = note_failure(self.folder, self.error)
             except (OSError, ConfigError) as found:  # a full disk, a lock not given back
                 log.warning("%s: summary.json cannot be written: %s", self.folder, found)
 
@@ -161,8 +174,11 @@ class _Work:
         """Train these members as one stack, or in parts if that fails."""
         members = [self.members[position] for position in positions]
         try:
-            outcome = execute([one.config for one in members], [one.folder for one in members], self.label)
+            locks = [one.hold() for one in members]
+            outcome = execute([one.config for one in members], [one.folder for one in members], self.label, locks=locks)
         except Exception as error:  # whatever it is, it must not take the other members with it
+            for one in members:
+                one.let_go()
             self._take_apart(positions, error)
             return
         self.signal = outcome.signal or 0
@@ -179,7 +195,7 @@ class _Work:
             member = self.members[position]
             if not member.over() and member.tried(member.build):
                 steps.setdefault(member.step(), []).append(position)
-        saved.cache_clear()  # the states are large, and the sessions to come write others
+        forget_saved()
         for part in _smaller(list(steps.values()), len(positions)):
             if not self.signal:
                 self._train(part)
@@ -203,18 +219,4 @@ def _smaller(parts: list[list[int]], whole: int) -> list[list[int]]:
 
 def failure_line(error: Exception) -> str:
     """What went wrong, in one line."""
-    if isinstance(error, REFUSALS):
-        return one_line(error, [], [])
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
-def write_failure(folder: Path, line: str) -> dict[str, Any]:
-    """Say in the folder's `summary.json` that the run failed and why; what it says besides is kept."""
-    lock = FolderLock(folder)
-    try:
-        never = {"steps": 0, "grok": None, "diverged": None, "last": {}, "best": {}}
-        summary = never | read_summary(folder) | {"status": "failed", "error": line}
-        write_summary(folder, summary)
-    finally:
-        lock.release()
-    return summary
+    return one_line(error, [], []) if isinstance(error, REFUSALS) else cause(error)

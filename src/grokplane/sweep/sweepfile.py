@@ -30,6 +30,7 @@ class SweepFile:
         parameters: by config key, in the file's order.
         fixed: overrides in its `command`, the same for every cell; what is ignored here is left out.
         run_cap: how many cells at most; None: no limit, which `random` needs.
+        modules: modules of the user's own that the call named; what the file names is not imported on its word.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class SweepFile:
     parameters: Mapping[str, Parameter]
     fixed: Mapping[str, str]
     run_cap: int | None
+    modules: tuple[str, ...] = ()
 
     def cells(self, seed: int = 0) -> list[dict[str, Any]]:
         """Each cell's value by key: the whole grid, the last key running fastest, or `run_cap` random draws.

@@ -12,6 +12,7 @@ from torch import Tensor
 from grokplane.data import StackedSubset
 from grokplane.metrics import LayerOutput, Look, Subset, parts, right
 from grokplane.models import Tap
+from grokplane.train.memory import bound_together
 from grokplane.train.stack import Stack
 
 Layers = Mapping[str, Mapping[str, Tensor]]
@@ -34,9 +35,9 @@ class Looks:
 
     @cached_property
     def _large(self) -> bool:
-        """Whether outputs and layers are not kept. Noise is numbered by the points of a batch, which stay together."""
+        """Whether outputs and layers are not kept; only where a point's are the same whatever others there are."""
         points = self._stack.examples.train.mask.shape[1] + self._stack.examples.test.mask.shape[1]
-        return points * self._stack.point.both > WHOLE_BYTES and not self._stack.network.noisy
+        return points * self._stack.point.both > WHOLE_BYTES and not bound_together(self._stack.network)
 
     def at(self, subset: StackedSubset, graph: bool = False) -> tuple[Subset, Tensor | None]:
         """A subset as metrics see it, and if asked for and not too large its losses [E, n] with their graph."""

@@ -68,8 +68,14 @@ def check_memory(stack: Stack) -> None:
     if readers:
         rest = ",".join(name for name in one.metrics if name not in readers)
         raise ConfigError("metrics", f"[{','.join(readers)}]", f"{takes}; write metrics=[{rest}]")
-    if stack.network.noisy:
-        raise ConfigError("model", type(one.model).__name__.lower(), f"{takes}, and noise needs all; use no noise")
+    if bound_together(stack.network):
+        why = "noise, or a module that mixes points, needs all of them at once; use none"
+        raise ConfigError("model", type(one.model).__name__.lower(), f"{takes}: {why}")
+
+
+def bound_together(network: StackedModel) -> bool:
+    """Whether a point's outputs outside of training depend on which others there are: noise is numbered by point."""
+    return bool(network.noisy) or network.mixes(training=False)
 
 
 def free_bytes(device: torch.device) -> int:

@@ -1,0 +1,119 @@
+"""A config that lay in a folder, as one of ours: it may be somebody's, so nothing in it is taken at its word.
+
+It is typed by our schemas and checked against their bounds, as what is typed on a command line is; it makes none but
+our own choices; it refers to nothing outside itself; and a module of the user's own, which would be imported, must have
+been named in this very call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields
+from importlib.metadata import entry_points
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from grokplane import config
+from grokplane.making import SETTLED, TARGET, check_keys, makes_its_parts, named
+from grokplane.models.module_factory import TARGET as MODULE
+from grokplane.options import ConfigError
+
+# An installed package that lists its modules or classes here is trusted with being imported.
+PLUGINS = "grokplane.modules"
+
+
+def composed(nested: object, modules: Collection[str] = ()) -> DictConfig:
+    """A stored config, typed and checked.
+
+    Args:
+        nested: as it was stored, plain dicts.
+        modules: the `_target_`s of modules of the user's own that this call named.
+
+    Raises:
+        ConfigError, OmegaConfBaseException: whatever our schemas would not take from a command line.
+    """
+    if not isinstance(nested, Mapping):
+        raise ConfigError("config", nested, "the stored config must be a mapping of keys")
+    for key, text in _texts(nested, ""):
+        if "${" in text:
+            raise ConfigError(key, text, "a stored config refers to nothing; allowed: plain values")
+    schema = config.root()
+    made, known = OmegaConf.structured(schema), [spec.name for spec in fields(schema)]
+    for key, value in nested.items():
+        if key not in known:
+            raise ConfigError(key, value, "written by another version, with other keys; begin the run anew")
+        made[key] = _group(key, value)
+    for group in (*config.MEMBER_KEYS, "record"):
+        there = nested.get(group)
+        if group not in ("seed", *config.LISTS) and not (isinstance(there, Mapping) and TARGET in there):
+            raise ConfigError(group, there, f"the stored config must say what it is, with a {TARGET}")
+    config.validate(made)
+    check_module(made, modules)
+    return made
+
+
+def _group(key: str, value: Any) -> Any:
+    if key in config.LISTS and isinstance(value, Mapping):
+        return {name: _typed(key, part, f"{key}.{name}") for name, part in value.items()}
+    return _typed(key, value, key)
+
+
+def _typed(group: str, node: Any, at: str) -> Any:
+    """A node as its choice's schema has it, and the nodes within; what has no `_target_` is a value."""
+    if not isinstance(node, Mapping) or TARGET not in node:
+        return node
+    choice = named(group, node[TARGET], config.targets(), at)
+    values = {key: value for key, value in node.items() if key not in SETTLED}
+    check_keys(values, choice, at)
+    made = OmegaConf.structured(config.schema(choice))
+    for key, value in values.items():
+        part = value if makes_its_parts(choice) else _typed(f"{group}/{key}", value, f"{at}.{key}")
+        try:
+            made[key] = part
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{at}.{key}", value, str(error).partition("\n")[0]) from error
+    return made
+
+
+def check_module(one: DictConfig, modules: Collection[str]) -> None:
+    """Refuse a module of the user's own that neither this call named nor an installed plug-in lists.
+
+    Args:
+        one: a complete config that came from a folder or a file.
+        modules: see `composed`.
+
+    Raises:
+        ConfigError: it would be imported, which runs whatever it says.
+    """
+    target = module_of(one)
+    if target is not None and target not in modules and not _installed(target):
+        allowed = (
+            f"would be imported, which runs its code: if you trust it, name it in this call, {MODULE}={target}"
+            f" (predict, prune: --module {target}), or install it with an entry point of {PLUGINS}"
+        )
+        raise ConfigError(MODULE, target, allowed)
+
+
+def module_of(one: DictConfig) -> str | None:
+    """The class of a config's module of the user's own, None where the model is one of ours."""
+    found = OmegaConf.select(one, MODULE, default=None, throw_on_missing=False)
+    return None if found is None else str(found)
+
+
+def _installed(target: str) -> bool:
+    listed = (plugin.value.replace(":", ".") for plugin in entry_points(group=PLUGINS))
+    return any(target == name or target.startswith(f"{name}.") for name in listed)
+
+
+def _texts(node: Any, at: str) -> Iterator[tuple[str, str]]:
+    """Every text in a nested config, with its key."""
+    if isinstance(node, Mapping):
+        for key, part in node.items():
+            yield from _texts(part, f"{at}.{key}" if at else str(key))
+    elif isinstance(node, list | tuple):
+        for part in node:
+            yield from _texts(part, at)
+    elif isinstance(node, str):
+        yield at, node

@@ -1,0 +1,96 @@
+"""Whose a run's folder is: refused, claimed or emptied for a new run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from grokplane.options import ConfigError
+from grokplane.record.checkpoints import CHECKPOINTS
+from grokplane.record.lock import LOCK, FolderBusy, FolderLock, holder, is_locked
+from grokplane.record.rows import METRICS
+from grokplane.record.summary import SUMMARY, read_summary, write_failure
+
+FIGURES = "figures"
+PRUNED = "prune.csv"
+LOG = "train.log"  # which Hydra writes, or `grokplane.sweep.files`
+
+
+class FolderTaken(ConfigError):  # noqa: N818 (reads as what happened)
+    """The folder already holds a run."""
+
+    def __init__(self, folder: Path) -> None:
+        allowed = "holds a run already: allowed with train.overwrite=true or train.resume=true"
+        super().__init__("hydra.run.dir", folder, allowed)
+
+
+def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -> None:
+    """Refuse a folder that is in use or taken; reads only, so that a refused folder keeps every byte.
+
+    Raises:
+        FolderBusy: if another process writes there.
+        FolderTaken: if it holds a `metrics.jsonl` and neither overwriting nor resuming was asked for.
+        ConfigError: if a file that would be written there is a link to somewhere else.
+    """
+    for name in (LOCK, METRICS, LOG):
+        if (folder / name).is_symlink():
+            allowed = f"{name} there is a link, and what it leads to would be written: delete it, or choose another"
+            raise ConfigError("hydra.run.dir", folder, allowed)
+    if is_locked(folder):
+        raise FolderBusy(folder, holder(folder))
+    _check_free(folder, overwrite or resume)
+
+
+def _check_free(folder: Path, taken: bool) -> None:
+    if (folder / METRICS).exists() and not taken:
+        raise FolderTaken(folder)
+
+
+def claim(folder: Path, *, overwrite: bool = False, resume: bool = False) -> FolderLock:
+    """Check a folder and lock it, in one act: who started at the same time and came first may be done by now.
+
+    Raises:
+        ConfigError: see `check_folder`.
+    """
+    check_folder(folder, overwrite=overwrite, resume=resume)
+    lock = FolderLock(folder)
+    try:
+        _check_free(folder, overwrite or resume)
+    except FolderTaken:
+        lock.release()
+        raise
+    return lock
+
+
+def delete_run(folder: Path) -> None:
+    """Delete what an earlier run recorded in the folder; `.hydra/` and `train.log` are left.
+
+    `metrics.jsonl` goes last: until then the folder counts as taken. Without one there is no run, and what lies
+    there is somebody's own.
+    """
+    if not (folder / METRICS).exists():
+        return
+    for name in (SUMMARY, CHECKPOINTS, FIGURES, "wandb", PRUNED, METRICS):
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def note_failure(folder: Path, line: str) -> dict[str, Any]:
+    """Say in the folder's `summary.json` that the run failed and why; what it says besides is kept.
+
+    Raises:
+        ConfigError: another process writes there, or the summary is damaged.
+        OSError: it cannot be written.
+    """
+    lock = FolderLock(folder)
+    try:
+        never = {"steps": 0, "grok": None, "diverged": None, "last": {}, "best": {}}
+        summary = never | read_summary(folder) | {"status": "failed", "error": line}
+        write_failure(folder, summary)
+    finally:
+        lock.release()
+    return summary

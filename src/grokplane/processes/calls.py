@@ -46,8 +46,8 @@ class Processes:
     def call(self, function: Callable[..., T], *args: Any, patient: bool = False) -> T:
         """What `function(*args)` returns or raises. In a process if both can be sent there and one is idle, else here.
 
-        A process that dies is told of, and another is started in its place. DiedError at work, for want of memory perhaps,
-        its work is not done again here, where it might end the run, and from then on no work is: calls wait for a
+        A process that dies is told of, and another is started in its place. If it died at work, for want of memory
+        perhaps, that is not done again here, where it might end the run, and from then on nothing is: calls wait for a
         process.
 
         Args:

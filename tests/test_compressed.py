@@ -12,11 +12,12 @@ import pytest
 import torch
 from builders import member, task, trained
 from looking import looked_at, own_points, records
+from torch import Tensor
 
 from grokplane.data import Digits, TeacherStudent
 from grokplane.losses import MSE
-from grokplane.metrics import Compressed
-from grokplane.mi import KSG, PCA, ClassKL, ConvAutoencoder, Ross, standardised
+from grokplane.metrics import Compressed, gauge
+from grokplane.mi import KDE, KSG, PCA, ClassKL, ConvAutoencoder, Estimate, Ross, standardised
 from grokplane.models.conv import Conv
 from grokplane.models.mlp import MLP
 from grokplane.options import ConfigError
@@ -89,6 +90,33 @@ def test_what_an_estimator_refuses_is_null_and_told_once(tmp_path: Path, caplog:
     assert all(math.isfinite(row["MI(X;L)_train/layer 1"]) for row in rows)
     told = [record.message for record in caplog.records if "cannot be measured" in record.message]
     assert len(told) == len(set(told)) >= 1
+
+
+class Surprised:
+    """An estimator with a bug."""
+
+    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+        raise KeyError(len(x), len(y))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_estimators_surprise_takes_its_own_value_away(
+    workers: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gauge._warn.cache_clear()
+    rows = records([images(tmp_path, mi=compressed(code="pca", labels=Surprised(), workers=workers))])[0]
+    assert rows[-1]["step"] == 20
+    assert all(math.isnan(row["MI(L;Y)_train/layer 1"]) for row in rows)
+    assert all(math.isfinite(row["MI(X;L)_train/layer 1"]) for row in rows)
+    told = [record.message for record in caplog.records if "is null: KeyError" in record.message]
+    assert len(told) == 2  # of the subsets' two sizes
+
+
+def test_a_value_above_its_ceiling_is_told_once_in_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    gauge._warn.cache_clear()
+    rows = records([images(tmp_path, mi=compressed(code="pca", labels=KDE(0.1, "upper"), workers=1))])[0]
+    assert rows[-1]["MI(L;Y)_train/layer 1"] > rows[-1]["H(Y)_train"]
+    assert caplog.text.count("KDE gives more than the entropy of y") == 1
 
 
 def test_estimating_beside_training_changes_no_number(tmp_path: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from builders import NEVER, member, task, trained, training, weights
 from command import assert_same_state
+from deadly import ends_its_process
 from looking import looked_at, own_points, records
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -21,7 +24,7 @@ from torch import Tensor
 from grokplane import config
 from grokplane.data import Digits, TeacherStudent
 from grokplane.losses import MSE
-from grokplane.metrics import Information, Job, Off, Pending, exact
+from grokplane.metrics import Information, Job, Off, Pending, exact, gauge
 from grokplane.mi import Estimate, label_entropy, mixture
 from grokplane.models.conv import Conv
 from grokplane.models.mlp import MLP
@@ -149,11 +152,11 @@ def test_a_process_finds_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> No
     stack = Stack([replace(one, mi=information(workers=1)) for one in members])
     seen = observe(stack, None)
     assert stack.gauge is not None
-    with stack.gauge as gauge:
-        while gauge._processes is None or not gauge._processes._idle:
-            gauge.estimate(seen, range(len(members))).result()
+    with stack.gauge as measuring:
+        while measuring._processes is None or not measuring._processes._idle:
+            measuring.estimate(seen, range(len(members))).result()
         monkeypatch.setattr(Processes, "_here", None)
-        pending = gauge.estimate(seen, range(len(members)))
+        pending = measuring.estimate(seen, range(len(members)))
         while not pending.done():
             time.sleep(0.01)
         assert repr(pending.result()) == repr(here)
@@ -188,6 +191,61 @@ def test_a_dead_layer_tells_nothing() -> None:
     found = looked_at(stack)[0]
     for quantity in ("MI(X;L)", "MI(L;Y)", "MI(L;a)", "MI(X;L|Y)", "MI(X;L)@0.1"):
         assert (found[f"{quantity}_train/layer 1"], found[f"{quantity}_Errors_train/layer 1"]) == (0, 0)
+
+
+SURPRISES: list[tuple[Exception, int]] = [
+    (KeyError("a bug"), 0),
+    (MemoryError(), 1),
+    (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), 0),
+    (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), 1),
+]
+
+
+@pytest.mark.parametrize(("surprise", "workers"), SURPRISES)
+def test_what_fails_in_whatever_way_is_null_and_told_once_and_the_run_goes_on(
+    surprise: Exception, workers: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = {name for name in records([member(mi=information(), log=SOME)])[0][0] if name.startswith("MI(")}
+
+    def fails(*_: object, **__: object) -> None:
+        raise surprise
+
+    monkeypatch.setattr(exact, "mixture", fails)
+    gauge._warn.cache_clear()
+    (rows,) = records([member(mi=information(workers=workers), log=SOME)])
+    assert [row["step"] for row in rows] == [0, 1, 2, 7, 14, 20]
+    assert names
+    assert all(math.isnan(row[name]) for row in rows for name in names)
+    told = [record.message for record in caplog.records if "cannot be measured and is null" in record.message]
+    words = f"{type(surprise).__name__}: {surprise}".removesuffix(": ")
+    assert told == [f"some mutual information cannot be measured and is null: {words}"]
+
+
+def test_a_process_that_dies_at_work_leaves_null_and_one_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("ASKED_FIRST", f"{os.getpid()}:{tmp_path / 'asked'}")
+    monkeypatch.setattr("grokplane.metrics.gauge.Processes", partial(Processes, patience=0))
+    stack = Stack([member(mi=information(workers=1))])
+    seen = observe(stack, None)
+    assert stack.gauge is not None
+    gauge._warn.cache_clear()
+    with stack.gauge as measuring:
+        while measuring._processes is None or not measuring._processes._idle:
+            assert all(map(math.isfinite, measuring.estimate(seen, [0]).result()[0].values()))
+        monkeypatch.setattr(exact, "exact_information", ends_its_process)
+        pending = measuring.estimate(seen, [0])
+        while not pending.done():
+            time.sleep(0.01)
+        (found,) = pending.result()
+    monkeypatch.undo()
+    assert found.keys() == (here := looked_at(Stack([member(mi=information())]))[0]).keys()
+    lost = {name for name, value in found.items() if math.isnan(value)}
+    assert len(lost) == len(found.keys() - {name for name, value in found.items() if value == here[name]})
+    assert {name.rpartition("_")[2] for name in lost} in ({f"{s}/layer {n}"} for s in ("train", "eval") for n in (1, 2))
+    told = [record.message for record in caplog.records if "has died (killed" in record.message]
+    assert len(told) == 1
+    assert "cannot be measured and is null: " in told[0]
 
 
 def begun() -> Future[dict[str, float]]:

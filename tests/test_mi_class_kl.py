@@ -15,6 +15,7 @@ from torch import Tensor
 
 from grokplane.mi import KSG, ClassKL, WeightedKL
 from grokplane.mi.entropy import kl_terms, weighted_terms
+from grokplane.mi.scale import at_one_scale
 
 PUBLISHED = ClassKL(k=20, weighted=True, rescale=True)
 
@@ -90,7 +91,8 @@ def test_a_class_with_no_more_rows_than_dimensions_uses_its_first_neighbour():
 
 
 def ksg_terms(x: Tensor, y: Tensor, k: int) -> np.ndarray:
-    """Kraskov's terms, equation 8, from all pairs of distances."""
+    """Kraskov's terms, equation 8, from all pairs of distances, of sides at one scale."""
+    x, y = at_one_scale(x), at_one_scale(y)
     of_x, of_y = (cdist(side.numpy(), side.numpy(), "chebyshev") for side in (x, y))
     joint = np.sort(np.maximum(of_x, of_y), 1)[:, k, None]
     around = [(side < joint * (1 - 1e-12)).sum(1) for side in (of_x, of_y)]  # the point itself stands for the + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import os
 from collections.abc import Callable
@@ -158,6 +159,59 @@ def test_a_damaged_cache_is_told_and_made_again(tmp_path: Path, caplog: pytest.L
     assert [record.getMessage() for record in caplog.records] == [f"{file} is damaged (RuntimeError): it is made again"]
     assert file.read_bytes() == whole
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+UNUSABLE = ["device", "file in its place", "nowhere", "name too long", "full"]
+
+
+@pytest.mark.parametrize("how", UNUSABLE)
+def test_a_cache_that_cannot_be_written_costs_a_warning(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    x, choice = digits()[:20], ConvAutoencoder(channels=2, steps=1)
+    taken = tmp_path / "taken"
+    taken.touch()
+    places = [Path("/dev/null"), taken, Path("/proc/no/such"), tmp_path / ("n" * 300), tmp_path / "full"]
+    if how == "full":
+        monkeypatch.setattr("grokplane.mi.compress.cache.atomic_file", _full)
+    code = choice.fit(x, dict(zip(UNUSABLE, places, strict=True))[how])
+    assert torch.equal(code(x), choice.fit(x)(x))
+    told = [record.getMessage() for record in caplog.records]
+    assert any("cannot be written" in word and "trained anew each time" in word for word in told)
+    assert len(told) <= 2
+    assert taken.read_bytes() == b""
+
+
+def _full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("how", ["folder", "pipe", "device", "not readable", "other tensors", "no tensors", "a list"])
+def test_a_cache_that_cannot_be_read_is_trained_anew(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    x, choice = digits()[:20], ConvAutoencoder(channels=2, steps=1)
+    plain = choice.fit(x, tmp_path)
+    (file,) = tmp_path.iterdir()
+    state = torch.load(file, weights_only=True)
+    file.unlink()
+    contents = {"other tensors": {**state, "conv1": state["conv2"]}, "no tensors": {"conv1": 3}, "a list": [1, 2]}
+    if how == "folder":
+        file.mkdir()
+    elif how == "pipe":
+        os.mkfifo(file)
+    elif how == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        torch.save(contents.get(how, state), file)
+    if how == "not readable":
+        monkeypatch.setattr(torch, "load", _forbidden)
+    assert torch.equal(choice.fit(x, tmp_path)(x), plain(x))
+    assert "cannot be read" in caplog.text or "is damaged" in caplog.text
+
+
+def _forbidden(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
 
 
 def test_refusals() -> None:

@@ -14,6 +14,7 @@ from test_mi_neighbours import normal
 
 from grokplane.mi.external import Mutinfo
 from grokplane.mi.external_labels import MutinfoLabels
+from grokplane.mi.scale import at_one_scale
 from grokplane.options import ConfigError
 
 LIKE_IT = """
@@ -59,7 +60,10 @@ def test_pairs_are_handed_over_as_arrays():
     assert found.value.tolist() == [432, 432]
     assert found.std_error.tolist() == [0.25, 0.25]
     assert found.value.dtype == torch.float64
-    assert Mutinfo("WKL")(x, y).value.tolist() == x[:, 0, 0].tolist()
+    firsts = [at_one_scale(one)[0, 0].item() for one in x]
+    assert Mutinfo("WKL")(x, y).value.tolist() == firsts
+    assert Mutinfo("WKL")(x * 1e9, y).value.tolist() == pytest.approx(firsts)
+    assert Mutinfo("KSG")(x * 0, y).value.tolist() == [0, 0]
 
 
 @pytest.mark.usefixtures("package")

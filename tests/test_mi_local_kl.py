@@ -13,7 +13,8 @@ from torch import Tensor
 from grokplane.mi import JointKL
 from grokplane.mi.degenerate import whiten
 from grokplane.mi.entropy import kl_terms
-from grokplane.mi.local_kl import LocalKL, local_metric, local_terms, scaled
+from grokplane.mi.local_kl import LocalKL, local_metric, local_terms
+from grokplane.mi.scale import at_one_scale
 
 
 @pytest.mark.parametrize(("rho", "dims", "truth"), [(0.75, 1, 0.413339), (0.8, 2, 1.021651), (0.0, 2, 0.0)])
@@ -52,7 +53,7 @@ def test_clusters_in_a_row_give_the_entropy_of_their_labels(gap: float):
 
 def test_the_value_is_the_difference_of_two_entropies_in_their_metrics():
     x, y = pairs(0.7, 2, 150)
-    x, y = scaled(x), scaled(y)
+    x, y = at_one_scale(x), at_one_scale(y)
     order = LocalKL(seed=3)._orders(x)[0]
 
     def entropy(rows: Tensor) -> float:

@@ -17,6 +17,7 @@ from grokplane.metrics.compressed import _Compressing, compressed_information
 from grokplane.metrics.gauge import Asked
 from grokplane.metrics.measured import Sample
 from grokplane.mi import KSG, Ross, Sliced, WeightedKL, external, external_labels, standardised
+from grokplane.mi.scale import at_one_scale
 from tests.test_mi_labels import classes, normal
 
 CHOICES = {(group, name): choice for group, name, choice in config.choices() if group in ("mi/input", "mi/labels")}
@@ -50,21 +51,26 @@ def test_constant_columns_do_not_count() -> None:
     assert not standardised(torch.full((5, 2), 3.0)).any()
 
 
+@pytest.mark.parametrize("factor", [1e-12, 1e-4, 1e4, 1e12])
 @pytest.mark.parametrize("estimator", [KSG(), KSG(variant=2), Sliced(projections=50), WeightedKL(rescale=False)])
-def test_estimators_that_ask_for_it(estimator: KSG | Sliced | WeightedKL) -> None:
-    """On raw numbers their values depend on the scale of one side."""
+def test_estimators_that_compare_distances_in_both_sides(estimator: KSG | Sliced | WeightedKL, factor: float) -> None:
+    """A side that is far larger or smaller than the other once hid the dependence, or added its logarithm."""
     x, y = tangled()
     y = y[:, :4]
-    assert abs(float(estimator(x, y).value - estimator(0.001 * x, y).value)) > 0.1
-    plain, other = (float(estimator(standardised(c * x), standardised(y)).value) for c in (1, 0.001))
-    assert other == pytest.approx(plain, abs=1e-9)
+    for left, right in ((factor * x, y), (x, factor * y)):
+        assert float(estimator(left, right).value) == pytest.approx(float(estimator(x, y).value), abs=1e-9)
 
 
-def test_raw_ksg_loses_nearly_all() -> None:
-    x, y = tangled(1000)
-    assert float(KSG()(x, y).value) > 1
-    for factor in FACTORS:
-        assert float(KSG()(factor * x, y).value) < 0.1
+def test_a_row_far_out_or_a_copied_column_does_not_change_the_scale() -> None:
+    x = tangled()[0]
+    found = at_one_scale(x)
+    assert found.abs().amax(1).median().item() == pytest.approx(1)
+    torch.testing.assert_close(at_one_scale(torch.cat([x, x[:, :1]], 1))[:, :4], found, rtol=0, atol=1e-12)
+    far = torch.cat([x, torch.full((1, 4), 1e12)])
+    torch.testing.assert_close(at_one_scale(far)[:-1], found, rtol=0.05, atol=0.05)
+    half_dead = torch.cat([torch.zeros(300, 4), x])
+    assert at_one_scale(half_dead).abs().amax(1)[300:].median().item() == pytest.approx(1, rel=0.1)
+    assert not at_one_scale(torch.full((5, 2), 3.0)).any()
 
 
 class RawKSG:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from grokplane.processes import DEAD, Processes
+from grokplane.processes import DEAD, DiedError, Processes
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -62,16 +62,87 @@ def test_tensors_are_sent_and_errors_raised(beside: Processes) -> None:
     assert beside.call(os.getpid) != os.getpid()
 
 
-def test_one_that_dies_does_no_harm(beside: Processes, caplog: pytest.LogCaptureFixture) -> None:
-    os.kill(beside.call(os.getpid), signal.SIGKILL)
+def test_one_that_dies_while_it_waits_does_no_harm_and_another_comes(
+    beside: Processes, caplog: pytest.LogCaptureFixture
+) -> None:
+    there = beside.call(os.getpid)
+    os.kill(there, signal.SIGKILL)
+    wait_for(lambda: not beside._idle[0].lives())
     assert [beside.call(abs, -3), beside.call(os.getpid)] == [3, os.getpid()]
-    assert [record.message for record in caplog.records if "has died" in record.message]
+    wait_for(lambda: beside.call(os.getpid) not in (there, os.getpid()))
+    assert caplog.text.count("has died, another is started (killed, as for want of memory)") == 1
 
 
-def test_what_cannot_be_sent_is_done_here(beside: Processes, caplog: pytest.LogCaptureFixture) -> None:
+def test_work_that_ends_its_process_is_told_and_never_done_here(beside: Processes) -> None:
+    """What the system killed for want of memory would end the run itself."""
+    there = beside.call(os.getpid)
+    with pytest.raises(DiedError, match=r"has died \(exit code 3\)"):
+        beside.call(os._exit, 3)
+    assert beside.call(os.getpid) not in (there, os.getpid())
+
+
+def test_where_none_can_take_the_place_of_the_dead_every_call_is_told(
+    beside: Processes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(DiedError, match="has died"):
+        beside.call(os._exit, 1)
+    for _ in range(2):
+        with pytest.raises(DiedError, match="no other can be started"):
+            beside.call(abs, -3)
+    assert caplog.text.count("no process can be started") == 1
+
+
+def test_what_cannot_be_sent_is_done_here_and_costs_no_process(
+    beside: Processes, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
-        assert beside.call(lambda: "here") == "here"
-    assert "in this process" in caplog.text
+        for _ in range(2):
+            assert beside.call(lambda: "here") == "here"
+    assert caplog.text.count("in this process") == 1
+    assert beside.call(os.getpid) != os.getpid()
+
+
+class FussyError(Exception):
+    """What pickle writes and cannot read."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+def fussy() -> None:
+    raise FussyError(1, 2)
+
+
+def locked() -> object:
+    return threading.Lock()
+
+
+def raises_locked() -> None:
+    raise ValueError(threading.Lock())
+
+
+def test_answers_and_errors_that_cannot_be_sent_cost_no_process(beside: Processes) -> None:
+    there = beside.call(os.getpid)
+    with pytest.raises(RuntimeError, match="FussyError: 1 and 2"):
+        beside.call(fussy)
+    with pytest.raises(RuntimeError, match="ValueError: <unlocked"):
+        beside.call(raises_locked)
+    assert isinstance(beside.call(locked), type(threading.Lock()))
+    assert beside.call(os.getpid) == there
+
+
+def test_an_interrupted_call_does_not_answer_the_next(beside: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr("pickle.load", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            beside.call(abs, -3)
+    assert beside.call(abs, -4) == 4
+    wait_for(lambda: beside.call(os.getpid) != os.getpid())
+
+
+def _interrupt(_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_what_a_process_cannot_read_is_done_here(
@@ -82,6 +153,7 @@ def test_what_a_process_cannot_read_is_done_here(
     from come_later import answer  # type: ignore[import-not-found]
 
     assert beside.call(answer) == 42
+    assert beside.call(os.getpid) != os.getpid()
 
 
 def test_signals_to_stop_are_for_the_parent(beside: Processes) -> None:
@@ -136,7 +208,7 @@ def test_who_waits_for_a_start_that_fails_works_here(
 
 
 def test_who_waits_too_long_works_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("grokplane.processes.LONGEST_START", 0.01)
+    monkeypatch.setattr("grokplane.processes.calls.LONGEST_START", 0.01)
     processes = begun()
     assert processes.call(os.getpid, patient=True) == os.getpid()
     processes.close()

@@ -5,13 +5,14 @@ from grokplane.metrics.activations import Activations
 from grokplane.metrics.collected import collected
 from grokplane.metrics.compressed import Compressed
 from grokplane.metrics.dead_neurons import DeadNeurons
-from grokplane.metrics.gauge import Gauge, Inputs, Job, Pending
+from grokplane.metrics.gauge import Gauge, Inputs
 from grokplane.metrics.gradients import Gradients
 from grokplane.metrics.information import Information, InformationChoice, Off
 from grokplane.metrics.learning_rate import LearningRate
 from grokplane.metrics.logit_scale import LogitScale
 from grokplane.metrics.loss import Loss
 from grokplane.metrics.observation import LayerOutput, Metric, Observation, Subset
+from grokplane.metrics.pending import Job, Pending
 from grokplane.metrics.perplexity import Perplexity
 from grokplane.metrics.reduce import masked_fraction
 from grokplane.metrics.softmax_collapse import SoftmaxCollapse

@@ -48,7 +48,7 @@ def _autoencoder(dim: int, steps: int, cache: Path, images: Tensor, progress: Pr
     code = ConvAutoencoder(dim=dim, steps=steps).fit(images, cache, progress)
     spread = float(images.double().var(correction=0))
     log.info(
-        "%d numbers for each of %s images: the autoencoder loses %.3f of their variance, PCA %.3f (kept in %s)",
-        *(dim, f"{len(images):,}", float(code.error) / spread, float(code.pca_error) / spread, cache),
+        "%d numbers for each of %s images: the autoencoder loses %.3f of their variance, PCA %.3f",
+        *(dim, f"{len(images):,}", float(code.error) / spread, float(code.pca_error) / spread),
     )
     return code

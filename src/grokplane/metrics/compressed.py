@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from grokplane.metrics.codes import CODES, FEW, Encoder, encoder
-from grokplane.metrics.gauge import Asked, Gauge, Inputs, Progress, Values
-from grokplane.metrics.measured import REFUSED, Measured, Sample, measured, sample
+from grokplane.metrics.gauge import Asked, Gauge, Inputs, Progress
+from grokplane.metrics.measured import Measured, Sample, measured, not_known, sample
 from grokplane.metrics.observation import LayerOutput
-from grokplane.mi import PCA, Estimate, Estimator, label_entropy, standardised
+from grokplane.metrics.pending import Values
+from grokplane.mi import PCA, Estimate, Estimator, heard, label_entropy, standardised
 from grokplane.options import ConfigError, checked, option
 
 Pair = tuple[float, float]  # an estimate and its standard error
@@ -124,33 +125,42 @@ class _Compressing:
     def measure(self) -> Callable[[Sample, Questions], tuple[Values, list[str]]]:
         return compressed_information
 
+    def unknown(self, questions: Questions) -> Values:  # noqa: ARG002 (the signature of a way)
+        return _named([UNKNOWN] * 2)
+
 
 def compressed_information(of: Sample, questions: Questions) -> tuple[Values, list[str]]:
     """`MI(X;L)` and `MI(L;Y)`, each with its `.._Errors`, in nats.
 
-    What cannot be estimated (values that are not finite, samples that an estimator refuses) is NaN. Second: the reasons
-    of the refusals. A pure function: it may be called in another process.
+    What cannot be estimated (values that are not finite, samples that an estimator refuses or fails at) is NaN. Second:
+    the reasons, and what estimators say of values that are too high. A pure function: it may be called in another
+    process.
     """
     layer = measured(of, questions.options.noise)
-    tries = _Tries([])
-    found = _pairs(layer, questions, tries) if math.isfinite(layer.variance) else [UNKNOWN] * 2
+    with heard() as warnings:
+        tries = _Tries(warnings)
+        found = _pairs(layer, questions, tries) if math.isfinite(layer.variance) else [UNKNOWN] * 2
+    return _named(found), warnings
+
+
+def _named(found: Sequence[Pair]) -> Values:
     values: Values = {}
     for name, (value, error) in zip(("MI(X;L)", "MI(L;Y)"), found, strict=True):
         values |= {name: value, f"{name}_Errors": error}
-    return values, tries.refused
+    return values
 
 
 @dataclass(frozen=True)
 class _Tries:
-    """Estimates that may be refused, and why they were."""
+    """Estimates that may be refused or fail, and the words about those that did."""
 
-    refused: list[str]
+    warnings: list[str]
 
     def __call__(self, estimate: Callable[[], T], otherwise: T) -> T:
         try:
             return estimate()
-        except REFUSED as error:
-            self.refused.append(str(error))
+        except Exception as error:  # an estimator's surprise takes its own value away, not the other one
+            self.warnings.append(not_known(error))
             return otherwise
 
     def pair(self, estimate: Callable[[], Estimate]) -> Pair:

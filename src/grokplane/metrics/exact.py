@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grokplane.metrics.gauge import Asked, Progress, Values
+from grokplane.metrics.gauge import Asked, Progress
 from grokplane.metrics.observation import LayerOutput
-from grokplane.mi import Estimate, label_entropy, mixture
+from grokplane.metrics.pending import Values
+from grokplane.mi import Estimate, MixtureInformation, label_entropy, mixture
 
 
 @dataclass(frozen=True)
@@ -81,32 +82,43 @@ class Exact:
         """See `Way`."""
         return exact_information
 
+    def unknown(self, questions: Questions) -> Values:
+        """See `Way`."""
+        return _named(questions, None)
+
 
 def exact_information(of: Rows, questions: Questions) -> tuple[Values, list[str]]:
     """`MI(X;L)`, for labels `MI(L;Y)` and `MI(X;L|Y)`, for operands `MI(L;a)`, `MI(L;b)`, each with its `.._Errors`.
 
-    In nats, at every level. A layer whose values are not finite, or too large to reckon with, has NaN. Second: why, in
-    the latter case. A pure function: it may be called in another process.
+    In nats, at every level. A layer whose values are not finite has NaN, without a warning. A pure function: it may be
+    called in another process.
+
+    Raises:
+        ValueError: for values that are too large to reckon with.
     """
+    if not bool(torch.isfinite(of.values).all()):
+        return _named(questions, None), []
+    levels = questions.levels
+    settings = {"ladder": levels.ladder, "draws": levels.draws, "seed": of.seed, "stream": of.stream}
+    return _named(questions, mixture(of.values, questions.labels, **settings)), []
+
+
+def _named(questions: Questions, found: MixtureInformation | None) -> Values:
+    """Values and errors by name and level; NaN where nothing was found."""
     levels, labels = questions.levels, questions.labels
     beyond = ["MI(X;L|Y)"] if "Y" in labels else []
     names = ["MI(X;L)", *(f"MI(L;{name})" for name in labels), *beyond]
     unknown = Estimate(*torch.full((2, len(levels.ladder)), math.nan, dtype=torch.float64))
-    found, refused = [unknown] * len(names), list[str]()
-    if bool(torch.isfinite(of.values).all()):
-        try:
-            settings = {"ladder": levels.ladder, "draws": levels.draws, "seed": of.seed, "stream": of.stream}
-            got = mixture(of.values, labels, **settings)
-            found = [got.input, *got.labels.values(), *([got.given["Y"]] if beyond else [])]
-        except ValueError as error:
-            refused.append(str(error))
+    estimates = [unknown] * len(names)
+    if found is not None:
+        estimates = [found.input, *found.labels.values(), *(found.given[name] for name in ("Y",) if beyond)]
     values: Values = {}
-    for quantity, estimate in zip(names, found, strict=True):
+    for quantity, estimate in zip(names, estimates, strict=True):
         numbers = zip(levels.ladder, estimate.value.tolist(), estimate.std_error.tolist(), strict=True)
         for level, value, error in numbers:
             name = levels.name(quantity, level)
             values |= {name: value, f"{name}_Errors": error}
-    return values, refused
+    return values
 
 
 def same(x: Tensor) -> Tensor:

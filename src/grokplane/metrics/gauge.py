@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import product
@@ -13,14 +13,15 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from grokplane.metrics.measured import not_known
 from grokplane.metrics.observation import LayerOutput, Observation
+from grokplane.metrics.pending import Job, Pending, Values, known
 from grokplane.mi import forget
-from grokplane.processes import Processes
+from grokplane.processes import ClosedError, Processes
 from grokplane.resources import keep_freed_memory
 
 log = logging.getLogger(__name__)
 
-Values = dict[str, float]
 Progress = Callable[[int, int], None]
 
 
@@ -101,43 +102,12 @@ class Way(Protocol):
 
     @property
     def measure(self) -> Callable[[Any, Any], tuple[Values, list[str]]]:
-        """A function of a module: (sample, questions) to values by quantity, and why some could not be had."""
+        """A function of a module: (sample, questions) to values by quantity, and warnings about them."""
         ...
 
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """Values of one member: what makes them, and where they will be."""
-
-    member: int
-    task: Callable[[], Values]
-    future: Future[Values]
-
-
-class Pending:
-    """The values of one log point while they are being made.
-
-    Attributes:
-        held: bytes that it keeps in memory until then.
-    """
-
-    def __init__(self, jobs: Sequence[Job], members: int, held: int) -> None:
-        self._jobs, self._members, self.held = jobs, members, held
-
-    def done(self) -> bool:
-        """Whether `result` returns at once."""
-        return all(job.future.done() for job in self._jobs)
-
-    def result(self) -> list[Values]:
-        """The values of each member by metric name; does itself, from the last on, what nobody has begun yet.
-
-        Members that were not asked for have none.
-        """
-        helped = {job: job.task() for job in reversed(self._jobs) if job.future.cancel()}
-        found: list[Values] = [{} for _ in range(self._members)]
-        for job in self._jobs:
-            found[job.member] |= helped[job] if job in helped else job.future.result()
-        return found
+    def unknown(self, questions: Any) -> Values:
+        """What `measure` gives where nothing can be had: NaN by quantity."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,11 +172,11 @@ class Gauge:
         jobs: list[Job] = []
         for member, (name, layers) in product(members, subsets.items()):
             subset, real = self._subset(name, member, seen), seen.subsets[name].mask[member]
-            jobs.append(_known(member, subset.scalars))
+            jobs.append(known(member, subset.scalars))
             for layer, output in layers.items():
                 task = partial(self._layer, subset, real, f"{name}/{layer}", output, member, seen.step)
                 if self._pool is None:
-                    jobs.append(_known(member, task()))
+                    jobs.append(known(member, task()))
                 else:
                     jobs.append(Job(member, task, self._pool.submit(task, patient=True)))
         return Pending(jobs, len(self._inputs.seeds), sum(map(_size, outputs)))
@@ -220,14 +190,23 @@ class Gauge:
         self, of: _Subset, real: Tensor, layer: str, output: LayerOutput, member: int, step: int, patient: bool = False
     ) -> Values:
         stream = self._inputs.seeds[member], layer, step
+        try:
+            found, warnings = self._measured(of, real, output, member, stream, patient)
+        except ClosedError:
+            raise
+        except Exception as error:  # whatever it is, memory that is out too: a run does not end for want of a figure
+            found, warnings = self._way.unknown(of.questions), [not_known(error)]
+        for warning in warnings:
+            _warn(warning)
+        return {f"{name}_{layer}": value for name, value in found.items()}
+
+    def _measured(
+        self, of: _Subset, real: Tensor, output: LayerOutput, member: int, stream: tuple[int, str, int], patient: bool
+    ) -> tuple[Values, list[str]]:
         sample = self._way.sample(output, member, real, stream)
         if self._processes is None:
-            found, refused = self._way.measure(sample, of.questions)
-        else:
-            found, refused = self._processes.call(self._way.measure, sample, of.questions, patient=patient)
-        for reason in refused:
-            _warn(reason)
-        return {f"{name}_{layer}": value for name, value in found.items()}
+            return self._way.measure(sample, of.questions)
+        return self._processes.call(self._way.measure, sample, of.questions, patient=patient)
 
     def _subset(self, name: str, member: int, seen: Observation) -> _Subset:
         """A member's subset as it is asked; the same at every log point, so made once."""
@@ -258,12 +237,6 @@ def _size(output: LayerOutput) -> int:
     return output.activations.nbytes + (output.noisy is not output.activations) * output.noisy.nbytes
 
 
-def _known(member: int, values: Values) -> Job:
-    future: Future[Values] = Future()
-    future.set_result(values)
-    return Job(member, lambda: values, future)
-
-
 def _prepared(threads: int) -> None:
     """Make a process compute as this one does, to the last bit: with as many threads."""
     torch.set_num_threads(threads)
@@ -271,5 +244,5 @@ def _prepared(threads: int) -> None:
 
 
 @cache
-def _warn(reason: str) -> None:
-    log.warning("some mutual information cannot be measured and is null: %s", reason)
+def _warn(warning: str) -> None:
+    log.warning("%s", warning)

@@ -11,9 +11,6 @@ from torch import Tensor
 from grokplane.metrics.observation import LayerOutput
 from grokplane.random import generator
 
-# What an estimator refuses, or a decomposition on the way.
-REFUSED = (ValueError, torch.linalg.LinAlgError)  # pyright: ignore[reportPrivateImportUsage]
-
 
 @dataclass(frozen=True, eq=False)
 class Measured:
@@ -43,6 +40,14 @@ class Sample:
     noisy: Tensor | None
     sigma: float
     stream: tuple[int, str, int]
+
+
+def not_known(error: Exception) -> str:
+    """The warning about information that could not be had: what refused it, or failed unexpectedly."""
+    words = str(error).partition("\n")[0]
+    kind = [] if isinstance(error, ValueError) else [type(error).__name__]
+    reason = ": ".join([*kind, *filter(None, [words])])
+    return f"some mutual information cannot be measured and is null: {reason}"
 
 
 def sample(output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int]) -> Sample:

@@ -2,6 +2,7 @@
 
 from grokplane.mi.base import Estimate, Estimator, HalfCheck, half_check
 from grokplane.mi.binning import Binning
+from grokplane.mi.ceiling import heard
 from grokplane.mi.class_kl import ClassKL
 from grokplane.mi.compress import (
     PCA,
@@ -57,6 +58,7 @@ __all__ = [
     "distances",
     "forget",
     "half_check",
+    "heard",
     "label_entropy",
     "mixture",
     "nearest",

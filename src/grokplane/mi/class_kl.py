@@ -9,9 +9,11 @@ import torch
 from torch import Tensor
 
 from grokplane.mi.base import Estimate, check_count, labels, mean_of, over_batch, samples
-from grokplane.mi.degenerate import distinct, distinct_pairs, independent, rank, whiten
+from grokplane.mi.ceiling import bounded
+from grokplane.mi.degenerate import distinct, independent, rank, whiten
 from grokplane.mi.entropy import kl_terms, remembered, weighted_terms
 from grokplane.mi.ross import shared
+from grokplane.mi.ties import observations, spread, values
 from grokplane.options import check_options, option
 
 
@@ -32,8 +34,8 @@ class ClassKL:
     out, and each entropy is taken over distinct rows; a class of k or fewer rows uses all it has; a class of one
     is left out. With `weighted`, in more than 4 dimensions, a class of d or fewer rows uses its first neighbour alone.
     With `rescale`, a class that has fewer than d + 2 rows or fills fewer than d dimensions is whitened by the
-    covariance of all rows. X that is constant gives exactly 0. X that takes one value a class, such as one-hot(Y), has
-    no density within a class and is an error.
+    covariance of all rows. X that is constant gives exactly 0. Equal values are drawn apart (`ties`), so that
+    X = one-hot(Y) gives about H(Y).
 
     Standard error: deviation of the combined terms over the root of N, so that the covariance of the entropies is
     accounted for.
@@ -53,15 +55,15 @@ class ClassKL:
             ValueError: for k or fewer distinct rows, if no class has two, or with `weighted` for k < d where d > 4.
         """
         x, y = samples(x, least=self.k + 1), labels(y)
-        return over_batch(lambda x, y: mean_of(self._terms(x, y)), x, y, events=(2, 1))
+        return over_batch(bounded(lambda x, y: mean_of(self._terms(x, y)), "ClassKL"), x, y, events=(2, 1))
 
     def _terms(self, x: Tensor, y: Tensor) -> Tensor:
         x = independent(x)
         if x.shape[1] == 0:
             return x.new_zeros(len(x))
         y = torch.unique(y, return_inverse=True)[1]
-        x, column = distinct_pairs(x, y[:, None].double())
-        x, y = shared(x, column.squeeze(1).long())
+        x, column = observations(x, y[:, None].double())
+        x, y = shared(spread(values(x), "x"), column.squeeze(1).long())
         rows, which = distinct(x)
         check_count(len(rows), self.k + 1, "x without repeated rows")
         terms = self._whole(rows)[which]

@@ -42,12 +42,6 @@ def distinct(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[first[order]], order.argsort()[which]
 
 
-def distinct_pairs(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """X [N, dx] and Y [N, dy] without the rows (x, y) that repeat an earlier one."""
-    rows, _ = distinct(torch.cat([x, y], 1))
-    return rows[:, : x.shape[1]], rows[:, x.shape[1] :]
-
-
 def varies(x: Tensor) -> Tensor:
     """Which columns of x [N, d] are not constant, [d] bool."""
     low, high = x.aminmax(dim=0)
@@ -108,21 +102,6 @@ def _directions(x: Tensor) -> Tensor:
     rows = (x - centre) / scale
     rows = rows / rows.abs().amax(1, keepdim=True).clamp_min(1e-300)
     return rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-300)
-
-
-def independent_pairs(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Both sides without redundant columns (`independent`).
-
-    Raises:
-        ValueError: if a linear combination of one side equals one of the other (infinite information), or for too
-            few rows.
-    """
-    x, y = independent(x, "x"), independent(y, "y")
-    if x.shape[1] and y.shape[1]:
-        both = independent(torch.cat([x, y], 1), "(x, y)").shape[1]
-        if both < x.shape[1] + y.shape[1]:
-            raise ValueError("a linear combination of x equals one of y: their mutual information is infinite")
-    return x, y
 
 
 def whiten(x: Tensor, like: Tensor | None = None) -> tuple[Tensor, Tensor]:

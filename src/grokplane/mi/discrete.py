@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from grokplane.mi.base import Estimate, labels, mean_of, over_batch
+from grokplane.mi.ceiling import bounded
 from grokplane.options import check_options, option
 
 
@@ -31,7 +32,7 @@ class Discrete:
 
     def __call__(self, x: Tensor, y: Tensor) -> Estimate:
         """Nats, for labels x and y [..., N]."""
-        return over_batch(self._one, labels(x, "x"), labels(y), events=(1, 1))
+        return over_batch(bounded(self._one, "Discrete"), labels(x, "x"), labels(y), events=(1, 1))
 
     def _one(self, x: Tensor, y: Tensor) -> Estimate:
         both = torch.unique(torch.stack([x, y], 1), dim=0, return_inverse=True)[1]

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor
 
 from grokplane.mi.base import Estimate, check_count, mean_of
-from grokplane.mi.degenerate import distinct, distinct_pairs, independent_pairs, whiten
+from grokplane.mi.degenerate import distinct, whiten
 from grokplane.mi.memory import Memory
 from grokplane.mi.neighbours import distances
+from grokplane.mi.scale import standardised
+from grokplane.mi.ties import continuous
 
 Rule = Callable[[Tensor], Tensor]
 LOG = logging.getLogger(__name__)
@@ -119,16 +121,19 @@ def entropy_of(x: Tensor, rule: Rule, rescale: bool) -> Entropy:
 def information_of(x: Tensor, y: Tensor, rule: Rule, rescale: bool, settings: Hashable) -> Estimate:
     """h(X) + h(Y) - h(X, Y), all three by the same rule, of one sample x [N, dx], y [N, dy].
 
-    Degenerate input is treated as `grokplane.mi.degenerate` says. h(X) and h(Y) are remembered (`settings` names the
-    rule): the input of a network stays the same from one log point to the next, and its layer's entropy is asked for
-    against the labels too.
+    Degenerate input is treated as `grokplane.mi.degenerate` and `ties` say, and without `rescale` each side is divided
+    by its size (`standardised`), for one distance is measured in both. h(X) and h(Y) are remembered (`settings` names
+    the rule): the input of a network stays the same from one log point to the next, and its layer's entropy is asked
+    for against the labels too.
 
     Raises:
         ValueError: for linearly dependent x and y, or too few distinct rows.
     """
-    x, y = independent_pairs(*distinct_pairs(x, y))
+    x, y = continuous(x, y, full_rank=True)
     if x.shape[1] == 0 or y.shape[1] == 0:
         return nothing(x)
+    if not rescale:
+        x, y = standardised(x), standardised(y)
     first, second = remembered(x, rule, rescale, settings), remembered(y, rule, rescale, settings)
     both = entropy_of(torch.cat([x, y], 1), rule, rescale)
     error = mean_of(first.terms + second.terms - both.terms).std_error

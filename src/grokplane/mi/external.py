@@ -18,7 +18,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, over_batch, samples
+from grokplane.mi.base import Estimate, check_count, over_batch, samples
+from grokplane.mi.ceiling import bounded
+from grokplane.mi.entropy import nothing
+from grokplane.mi.scale import at_one_scale
+from grokplane.mi.ties import continuous
 from grokplane.options import ConfigError, check_options, option
 
 REMEDY = "needs the package mutinfo: pip install git+https://github.com/VanessB/mutinfo (GPL-3, 2025.02.1 or later)"
@@ -28,9 +32,8 @@ REMEDY = "needs the package mutinfo: pip install git+https://github.com/VanessB/
 class Mutinfo:
     """What `KSG` (which never returns less than 0) or `WKL` of `mutinfo.estimators.knn` gives for two vectors.
 
-    WKL is the weighted Kozachenko-Leonenko form on raw coordinates: both sides should be of about the same scale.
-    Degenerate samples are that package's affair: duplicate rows are not left out and constant columns not dropped. A
-    value that is not finite is an error here.
+    WKL is the weighted Kozachenko-Leonenko form on raw coordinates. Scales, constant columns, repeated rows and equal
+    values are seen to before the package gets the samples, as for our `KSG`. A value that is not finite is an error.
 
     Standard error: that of the package.
     """
@@ -48,10 +51,15 @@ class Mutinfo:
         Raises:
             ValueError: for k or fewer samples, or a result that is not finite.
         """
-        return over_batch(self._one, samples(x, least=self.k + 1), samples(y, "y"))
+        return over_batch(bounded(self._one, "Mutinfo"), samples(x, least=self.k + 1), samples(y, "y"))
 
     def _one(self, x: Tensor, y: Tensor) -> Estimate:
+        x, y = continuous(x, y, full_rank=False)
+        if x.shape[1] == 0 or y.shape[1] == 0:
+            return nothing(x)
+        check_count(len(x), self.k + 1, f"the set of distinct rows (k={self.k})")
         estimator = getattr(package(), self.estimator)(k_neighbors=self.k)
+        x, y = at_one_scale(x), at_one_scale(y)
         return estimate_of(x, *estimator(x.cpu().numpy(), y.cpu().numpy(), std=True))
 
 

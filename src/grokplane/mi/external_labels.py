@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from grokplane.mi.base import Estimate, labels, over_batch, samples
+from grokplane.mi.ceiling import bounded
 from grokplane.mi.external import estimate_of, package
 from grokplane.mi.ross import shared
+from grokplane.mi.ties import spread
 from grokplane.options import check_options, option
 
 
@@ -16,8 +18,8 @@ from grokplane.options import check_options, option
 class MutinfoLabels:
     """h(X) - sum_y p(y) h(X|y) with `mutinfo.estimators.knn.WKL.entropy`; the package has no estimator for labels.
 
-    A class of k or fewer samples asks for as many neighbours as it has, one of a single sample is left out. Otherwise
-    as `Mutinfo`; like `ClassKL` it may exceed H(Y).
+    A class of k or fewer samples asks for as many neighbours as it has, one of a single sample is left out. Equal
+    values are drawn apart; like `ClassKL` it may exceed H(Y).
 
     Standard error: the root of the sum of squares of the entropies' errors, which overlooks their covariance.
     """
@@ -34,10 +36,10 @@ class MutinfoLabels:
         Raises:
             ValueError: for k or fewer samples, no class of two, or a result that is not finite.
         """
-        return over_batch(self._one, samples(x, least=self.k + 1), labels(y), events=(2, 1))
+        return over_batch(bounded(self._one, "MutinfoLabels"), samples(x, least=self.k + 1), labels(y), events=(2, 1))
 
     def _one(self, x: Tensor, y: Tensor) -> Estimate:
-        x, y = shared(x, y)
+        x, y = shared(spread(x, "x"), y)
         value, error = self._entropy(x)
         square = error**2
         for label in y.unique():

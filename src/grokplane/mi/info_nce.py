@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from grokplane.mi.base import Estimate, labels, mean_of, over_batch, samples
+from grokplane.mi.ceiling import bounded
 from grokplane.options import check_options, option
 from grokplane.random import generator
 
@@ -52,8 +53,9 @@ class InfoNCE:
         """
         x = samples(x, least=4)
         if y.is_floating_point():
-            return over_batch(self._one, x, samples(y, "y"))
-        return over_batch(lambda x, y: self._one(x, _indicators(y)), x, labels(y), events=(2, 1))
+            return over_batch(bounded(self._one, "InfoNCE"), x, samples(y, "y"))
+        one = bounded(lambda x, y: self._one(x, _indicators(y)), "InfoNCE")
+        return over_batch(one, x, labels(y), events=(2, 1))
 
     def _one(self, x: Tensor, y: Tensor) -> Estimate:
         order = torch.randperm(len(x), generator=generator(self.seed, "infonce/split")).to(x.device)

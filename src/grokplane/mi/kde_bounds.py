@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from grokplane.mi.base import Estimate, labels, mean_of, over_batch, samples
+from grokplane.mi.ceiling import bounded
 from grokplane.options import check_options, option
 
 BOUNDS = ("lower", "upper")
@@ -50,7 +51,7 @@ class KDE:
         x = samples(x)
         if y is None:
             return over_batch(lambda x: mean_of(*self._terms(x, self.bound)), x)
-        return over_batch(self._against, x, labels(y), events=(2, 1))
+        return over_batch(bounded(self._against, "KDE"), x, labels(y), events=(2, 1))
 
     def _against(self, x: Tensor, y: Tensor) -> Estimate:
         terms, spread = self._terms(x, self.bound)

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from grokplane.mi.base import Estimate, labels, mean_of, over_batch, samples
+from grokplane.mi.ceiling import bounded
 from grokplane.mi.compress.base import Fitted
 from grokplane.mi.degenerate import independent
 from grokplane.mi.entropy import entropy_of, kl_terms, nothing
+from grokplane.mi.ties import on_lattice
 from grokplane.options import check_options, option
 
 
@@ -32,8 +34,8 @@ class KnownNoise:
 
     Good to about .02 nats where the noise is not far below the distance between samples, .1 to .6 off beyond that. It
     has no ceiling: where rows lie far apart beside the noise it grows with the logarithm of their distance, beyond
-    ln N, which is right for continuous X only (for N known inputs `KDE` has bounds). In many coordinates h(T) needs
-    samples exponential in their number: compress first.
+    ln N, of which a warning tells and which is right for continuous X only (for N known inputs `KDE` has bounds). In
+    many coordinates h(T) needs samples exponential in their number: compress first.
 
     Standard error: deviation of the terms of h(T) over the root of N; h(Z) has none.
 
@@ -61,23 +63,29 @@ class KnownNoise:
 
         Args:
             x: samples of the input [..., N, dx], or labels [..., N] that name it. That T - Z is a function of it is all
-                the formula needs to know of it, so only N is looked at.
+                the formula needs to know of it, so only N is looked at, and whether the value is above its entropy.
             y: the noisy layer [..., N, D] before compression.
 
         Raises:
             ValueError: for a covariance of another shape or not positive definite, a layer that varies in fewer
-                directions than its noise, or k + 1 or fewer rows.
+                directions than its noise or lies on a lattice, or k + 1 or fewer rows.
         """
         y = samples(y, "y", least=self.k + 2)
         count = (samples(x) if x.is_floating_point() else labels(x, "x").unsqueeze(-1)).shape[-2]
         if count != y.shape[-2]:
             raise ValueError(f"x has {count} samples, y has {y.shape[-2]}: must be pairs")
+        if on_lattice(y):
+            raise ValueError("y lies on a lattice: its noise is not Gaussian; it must be given before it is rounded")
         mixing, layer = self._factor(y), y
         if self.compressor is not None:
             mixing, layer = cast(Tensor, self.compressor.matrix) @ mixing, self.compressor(y)
         mixing = mixing.mT.expand(*layer.shape[:-2], -1, -1)
         # Each layer's rows and the mixing of its noise travel together over the leading axes.
-        return over_batch(lambda both: self._one(both[:count], both[count:].T), torch.cat([layer, mixing], -2))
+        return over_batch(lambda both: self._bounded(x, both[:count], both[count:].T), torch.cat([layer, mixing], -2))
+
+    def _bounded(self, x: Tensor, layer: Tensor, mixing: Tensor) -> Estimate:
+        side = x if x.dim() == 1 + x.is_floating_point() else layer  # with leading axes it is not known which x is its
+        return bounded(lambda _: self._one(layer, mixing), "KnownNoise")(side)
 
     def _factor(self, y: Tensor) -> Tensor:
         """L with L L' = covariance [D, D]."""

@@ -9,25 +9,26 @@ import torch
 from torch import Tensor
 
 from grokplane.mi.base import Estimate, check_count, mean_of, over_batch, samples
-from grokplane.mi.degenerate import distinct_pairs, varying
+from grokplane.mi.ceiling import bounded
 from grokplane.mi.entropy import nothing
 from grokplane.mi.neighbours import counts, nearest
+from grokplane.mi.scale import at_one_scale
+from grokplane.mi.ties import continuous
 from grokplane.options import check_options, option
 
 
 @dataclass(frozen=True)
 class KSG:
-    """Kraskov's estimator on raw coordinates, maximum norm.
+    """Kraskov's estimator in the maximum norm, each side divided by its size (`at_one_scale`).
 
     Variant 1 (eq. 8): psi(k) + psi(N) - <psi(n_x + 1) + psi(n_y + 1)>, n_x the points nearer in x than the k-th
     neighbour in (x, y). Variant 2 (eq. 9): psi(k) - 1/k + psi(N) - <psi(n_x) + psi(n_y)>, n_x the points within the
     k neighbours' largest distance in x.
 
     Its three radii are one, so their biases cancel: about 0 at independence. It needs samples exponential in the true
-    value and is too small beyond about 3 nats at N = 1,000; not invariant to the relative scale of columns, nor to that
-    of the two sides: a side that is far larger hides the dependence (`standardised`). Duplicate rows (x, y) are left
-    out, a side that is constant gives 0, equal values on one side alone are counted as they are (variant 2 then comes
-    out low). A row far out does no harm.
+    value and is too small beyond about 3 nats at N = 1,000; invariant to the scale of a side, not to that of its
+    columns. Rows (x, y) that repeat an observation are left out, a side that is constant gives 0, equal values are
+    drawn apart (`ties`). A row far out does no harm.
 
     With `rows` the mean < > is over so many rows, evenly spaced; neighbours are looked for among all N. It costs in
     proportion, is as biased, and its error grows by the root of N / rows.
@@ -49,14 +50,15 @@ class KSG:
             ValueError: for fewer than k + 1 distinct rows.
         """
         one = partial(_ksg, k=self.k, variant=self.variant, rows=self.rows)
-        return over_batch(one, samples(x, "x"), samples(y, "y"))
+        return over_batch(bounded(one, "KSG"), samples(x, "x"), samples(y, "y"))
 
 
 def _ksg(x: Tensor, y: Tensor, k: int, variant: int, rows: int | None) -> Estimate:
-    x, y = distinct_pairs(varying(x), varying(y))
+    x, y = continuous(x, y, full_rank=False)
     if x.shape[1] == 0 or y.shape[1] == 0:
         return nothing(x)
     check_count(len(x), k + 1, f"the set of distinct rows (k={k})")
+    x, y = at_one_scale(x), at_one_scale(y)
     some = torch.linspace(0, len(x) - 1, min(rows or len(x), len(x)), dtype=torch.float64).round().long().to(x.device)
     distance, index = nearest(torch.cat([x, y], 1), k, "chebyshev", rows=some)
     if variant == 1:

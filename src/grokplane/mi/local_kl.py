@@ -13,6 +13,7 @@ from grokplane.mi.base import Estimate, mean_of
 from grokplane.mi.degenerate import whiten
 from grokplane.mi.entropy import entropy_of, kl_terms, remembered
 from grokplane.mi.neighbours import nearest
+from grokplane.mi.scale import at_one_scale
 from grokplane.mi.shuffled import AgainstShuffles
 from grokplane.options import option
 
@@ -50,7 +51,7 @@ class LocalKL(AgainstShuffles):
     seed: int = option(0, "draws the shuffles", at_least=0)
 
     def _compared(self, x: Tensor, y: Tensor) -> Estimate:
-        x, y = scaled(x), scaled(y)
+        x, y = at_one_scale(x), at_one_scale(y)
         rule = partial(local_terms, k=self.k)
         of_x, of_y = (remembered(side, rule, False, ("local", self.k)).terms for side in (x, y))
         both = entropy_of(torch.cat([x, y], 1), rule, False)
@@ -59,18 +60,6 @@ class LocalKL(AgainstShuffles):
         own = mean_of(of_x + of_y - both.terms).std_error
         others = torch.stack([mean_of(of_x + of_y[order] - entropy.terms).std_error for order, entropy in shuffled])
         return Estimate(apart.mean() - both.value, torch.hypot(own, others.norm() / len(shuffled)))
-
-
-def scaled(x: Tensor) -> Tensor:
-    """A side [N, d], no column constant, divided by the median distance of its values from their column's median.
-
-    By the root mean square of those distances where half of the values are the median.
-    """
-    off = x - x.median(0).values
-    size = off.abs().median()
-    if size == 0:
-        size = off.abs().amax() * (off / off.abs().amax()).square().mean().sqrt()
-    return off / size
 
 
 def local_terms(x: Tensor, k: int) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from grokplane.mi.base import Estimate, check_count, labels, mean_of, over_batch, samples
+from grokplane.mi.ceiling import bounded
 from grokplane.mi.neighbours import TOLERANCE, counts, distances
 from grokplane.options import check_options, option
 
@@ -46,7 +47,8 @@ class Ross:
             ValueError: if no class has two samples, or for input that `samples` or `labels` refuse.
         """
         x, y = samples(x), labels(y)
-        return over_batch(lambda x, y: mean_of(ross_terms(*shared(x, y), self.k)), x, y, events=(2, 1))
+        one = bounded(lambda x, y: mean_of(ross_terms(*shared(x, y), self.k)), "Ross")
+        return over_batch(one, x, y, events=(2, 1))
 
 
 def shared(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""One scale for the samples of an estimator that asks how far x is beside y."""
+"""One scale for the samples of an estimator that asks how far x is beside y, and for codes and layers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,32 @@ from grokplane.mi.base import samples
 from grokplane.mi.degenerate import varies
 
 
+def at_one_scale(x: Tensor) -> Tensor:
+    """A side about its median, divided by the median size of its rows; a row far out does not change it.
+
+    The size of a row is its largest distance from a column's median, so that copied columns do not count. Where half
+    of the rows are the median, it is that of the others.
+
+    Args:
+        x: [..., N, d] float64; a constant side becomes 0.
+
+    Returns:
+        [..., N, d].
+    """
+    off = x - x.median(-2, keepdim=True).values
+    far = off.abs().amax(-1, keepdim=True)
+    size = far.median(-2, keepdim=True).values
+    size = torch.where(size > 0, size, far.where(far > 0, torch.nan).nanmedian(-2, keepdim=True).values)
+    return torch.where(size > 0, off / size, 0)
+
+
 def standardised(x: Tensor) -> Tensor:
     """Rows about their mean, divided by the root mean square of the columns' deviations.
 
-    Information does not change when a side is multiplied by a number, but `KSG`, `Sliced`, `Mutinfo` and
-    `WeightedKL(rescale=False)` do, for they compare distances in x with distances in y. A code or a layer that was put
-    through this has the same scale whatever it was made with. All columns are divided by one number: rotations remain
-    rotations, and a column in which little happens is not blown up to the size of the others. Constant columns do not
-    count and become 0.
+    Information does not change when a side is multiplied by a number, but distances in x beside those in y do. A code
+    or a layer that was put through this has the same scale whatever it was made with. All columns are divided by one
+    number: rotations remain rotations, and a column in which little happens is not blown up to the size of the others.
+    Constant columns do not count and become 0.
 
     Args:
         x: [N, d].

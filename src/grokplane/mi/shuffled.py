@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from grokplane.mi.base import Estimate, check_count, over_batch, samples
-from grokplane.mi.degenerate import distinct_pairs, independent_pairs
+from grokplane.mi.ceiling import bounded
 from grokplane.mi.entropy import nothing
+from grokplane.mi.ties import continuous
 from grokplane.options import check_options
 from grokplane.random import generator
 
@@ -28,10 +29,10 @@ class AgainstShuffles:
         Raises:
             ValueError: for linearly dependent x and y (infinite information), or too few distinct rows.
         """
-        return over_batch(self._one, samples(x, "x"), samples(y, "y"))
+        return over_batch(bounded(self._one, type(self).__name__), samples(x, "x"), samples(y, "y"))
 
     def _one(self, x: Tensor, y: Tensor) -> Estimate:
-        x, y = independent_pairs(*distinct_pairs(x, y))
+        x, y = continuous(x, y, full_rank=True)
         if x.shape[1] == 0 or y.shape[1] == 0:
             return nothing(x)
         check_count(len(x), self.k + 1, f"the set of distinct rows (k={self.k})")

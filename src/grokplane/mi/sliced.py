@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from grokplane.mi.base import Estimate, check_count, labels, over_batch, samples
-from grokplane.mi.degenerate import distinct_pairs, varying
+from grokplane.mi.ceiling import bounded
+from grokplane.mi.degenerate import varying
 from grokplane.mi.entropy import nothing
 from grokplane.mi.neighbours import counts, distances
 from grokplane.mi.ross import ross_terms, shared
+from grokplane.mi.scale import at_one_scale
 from grokplane.mi.sorted1d import count_within
 from grokplane.mi.sorted_ross import sorted_ross_terms
+from grokplane.mi.ties import observations, spread
 from grokplane.options import check_options, option
 from grokplane.random import generator
 
@@ -27,13 +30,14 @@ class Sliced:
 
     Goldfeld and Greenewald 2021, "Sliced mutual information: a scalable measure of statistical dependence" (NeurIPS;
     arXiv 2110.05279), and Goldfeld et al. 2022, "k-Sliced mutual information", for `slice_dim` above 1. Each
-    projected pair is measured by KSG (variant 1), against labels I(A'X; Y) by Ross.
+    projected pair is measured by KSG (variant 1, with its treatment of scales and equal values), against labels
+    I(A'X; Y) by Ross.
 
     It is a quantity of its own and not I(X;Y): at most that (data processing) and usually far less, the more so in many
-    dimensions; 0 only at independence. It is unchanged by rotations of X and of Y and by one scale for both, not by
-    other linear maps, a scale of one side among them (`standardised`). Its error does not grow with the dimension,
-    which is its merit. Rows (x, y) that repeat, constant columns and classes of one sample are left out; a side that is
-    constant gives exactly 0 (against labels Ross's -(classes - 1) / N).
+    dimensions; 0 only at independence. It is unchanged by rotations and scales of X and of Y, not by other linear
+    maps. Its error does not grow with the dimension, which is its merit. Rows (x, y) that repeat an observation,
+    constant columns and classes of one sample are left out; a side that is constant gives exactly 0 (against labels
+    Ross's -(classes - 1) / N).
 
     Standard error: of the samples (deviation of the terms averaged over projections, over the root of N) and of the
     projections (deviation of the values over the root of their number), in quadrature.
@@ -55,8 +59,8 @@ class Sliced:
         """
         x = self._wide(samples(x), "x")
         if y.is_floating_point():
-            return over_batch(self._against_values, x, self._wide(samples(y, "y"), "y"))
-        return over_batch(self._against_labels, x, labels(y), events=(2, 1))
+            return over_batch(bounded(self._against_values, "Sliced"), x, self._wide(samples(y, "y"), "y"))
+        return over_batch(bounded(self._against_labels, "Sliced"), x, labels(y), events=(2, 1))
 
     def _wide(self, x: Tensor, name: str) -> Tensor:
         if x.shape[-1] < self.slice_dim:
@@ -66,10 +70,10 @@ class Sliced:
     def _against_values(self, x: Tensor, y: Tensor) -> Estimate:
         if varying(x).shape[1] == 0 or varying(y).shape[1] == 0:
             return nothing(x)
-        x, y = distinct_pairs(x, y)
+        x, y = observations(x, y)
         check_count(len(x), self.k + 2, f"the distinct rows, of which k={self.k} neighbours are asked,")
         sides = zip(self._slices(x, "x"), self._slices(y, "y"), strict=True)
-        return _summary(_ksg_terms(*pair, self.k) for pair in sides)
+        return _summary(_ksg_terms(_continuous(left, "x"), _continuous(right, "y"), self.k) for left, right in sides)
 
     def _against_labels(self, x: Tensor, y: Tensor) -> Estimate:
         x, y = shared(x, y)
@@ -100,6 +104,11 @@ def _summary(parts: Iterator[Tensor]) -> Estimate:
     assert total is not None  # there are two projections at least
     of_samples = (total / len(value)).std() / len(total) ** 0.5
     return Estimate(value.mean(), torch.hypot(of_samples, value.std() / len(value) ** 0.5))
+
+
+def _continuous(x: Tensor, side: str) -> Tensor:
+    """Projections [P, N, s] without equal values, each at one scale."""
+    return at_one_scale(spread(x, side))
 
 
 def _ksg_terms(x: Tensor, y: Tensor, k: int) -> Tensor:

@@ -8,6 +8,7 @@ from functools import partial
 from torch import Tensor
 
 from grokplane.mi.base import Estimate, over_batch, samples
+from grokplane.mi.ceiling import bounded
 from grokplane.mi.entropy import information_of, weighted_terms
 from grokplane.options import check_options, option
 
@@ -22,8 +23,8 @@ class WeightedKL:
 
     The three radii differ, so biases do not cancel (values fall below 0), and the spread is large beyond 4 dimensions.
     Columns that are constant or linear combinations of others are left out, also duplicate rows; a constant side
-    gives 0. Equal values on one side alone, or one row far out, make it meaningless: `KSG` bears them. Without
-    `rescale` X and Y must be of about the same scale.
+    gives 0. Equal values are drawn apart (`ties`). One row far out makes it meaningless: `KSG` bears it. Without
+    `rescale` each side is divided by its size.
 
     Standard error: deviation of the three terms combined per sample, over the root of N.
     """
@@ -43,7 +44,7 @@ class WeightedKL:
         """
         rule = partial(weighted_terms, k=self.k)
         one = partial(information_of, rule=rule, rescale=self.rescale, settings=("weighted", self.k))
-        return over_batch(one, samples(x, "x"), samples(y, "y"))
+        return over_batch(bounded(one, "WeightedKL"), samples(x, "x"), samples(y, "y"))
 
 
 GROUP = "mi/input"

@@ -31,24 +31,47 @@ def content_key(data: Tensor, settings: Mapping[str, Any]) -> str:
 
 
 def save(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Write a dict of tensors so that `path` is at every moment absent or whole, whoever else writes it too."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(path, shared=True) as file:
-        torch.save({name: value.cpu() for name, value in state.items()}, file)
+    """Write a dict of tensors so that `path` is at every moment absent or whole, whoever else writes it too.
+
+    Where that cannot be done (a read-only folder, a full disk, a device in the folder's place) a warning says so.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(path, shared=True) as file:
+            torch.save({name: value.cpu() for name, value in state.items()}, file)
+    except Exception as error:  # torch's writer raises what it likes
+        log.warning("%s cannot be written (%s): its weights are trained anew each time", path, _word(error))
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor] | None:
+def load(path: Path, like: Mapping[str, Tensor], device: torch.device | str = "cpu") -> dict[str, Tensor] | None:
     """The dict of tensors that `save` wrote.
 
+    Args:
+        path: of the file.
+        like: tensors of the same names and shapes, of any values.
+        device: where the tensors are to be.
+
     Returns:
-        None where there is no such file, or a damaged one, of which a warning tells: `save` replaces it.
+        None where there is no such file, or a warning tells of one that cannot be read or is damaged, which `save`
+        replaces.
     """
-    if not path.exists():
-        return None
     try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except OSError:  # it may be whole, and not readable just now
-        raise
-    except Exception as error:
+        if not path.exists():
+            return None
+        if not path.is_file():  # opening a pipe waits for its other end
+            raise OSError("it is no file")
+        state = torch.load(path, map_location=device, weights_only=True)
+        if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in like.items()}:
+            raise ValueError("it holds other tensors")
+    except OSError as error:
+        log.warning("%s cannot be read (%s): its weights are trained anew", path, _word(error))
+    except Exception as error:  # torch's reader raises what it likes
         log.warning("%s is damaged (%s): it is made again", path, type(error).__name__)
-        return None
+    else:
+        return state
+    return None
+
+
+def _word(error: Exception) -> str:
+    words = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0]
+    return words or type(error).__name__

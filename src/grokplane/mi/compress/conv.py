@@ -47,11 +47,12 @@ class ConvAutoencoder:
         Args:
             x: [N, side, side] or [N, side^2].
             cache: folder for the weights, made if absent; the file's name is the SHA-256 of images and settings.
+                One that cannot be used costs a warning.
             progress: told (done, steps) after every training step.
         """
         images = _images(x, least=2)
         path = None if cache is None else cache / f"{content_key(images, {**asdict(self), 'layout': LAYOUT})}.pt"
-        known = None if path is None else load(path, images.device)
+        known = None if path is None else load(path, self._stored(images.shape[-1]), images.device)
         if known is not None:
             return self._code(known, torch.empty(0))
         state, curve = self._train(images, progress)
@@ -73,6 +74,10 @@ class ConvAutoencoder:
         error = torch.stack(losses).sum() / small.numel() * spread.square()
         errors = {"error": error, "pca_error": _pca_error(images.flatten(1), self.dim)}
         return weights | {"mean": mean, "spread": spread} | errors, curve
+
+    def _stored(self, side: int) -> Weights:
+        """Tensors of the names and shapes of `_train`'s."""
+        return self._weights(side) | dict.fromkeys(("mean", "spread", "error", "pca_error"), torch.empty(()))
 
     def _weights(self, side: int) -> Weights:
         one, two, inner = self.channels, 2 * self.channels, 2 * self.channels * (side // 4) ** 2

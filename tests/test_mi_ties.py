@@ -1,0 +1,118 @@
+"""How equal values are drawn apart, repeated observations left out, and ceilings told."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+
+import pytest
+import torch
+from scipy.special import digamma
+from test_mi_labels import classes, normal
+from torch import Tensor
+
+from grokplane.mi import KDE, KSG
+from grokplane.mi.ceiling import heard, value_entropy
+from grokplane.mi.ties import observations, on_lattice, spread, values
+
+
+def order_kept(x: Tensor, found: Tensor) -> bool:
+    """Whether x can be read off what was found: smaller values stay below larger ones, no two are equal."""
+    for before, after in zip(x.T, found.T, strict=True):
+        after = after[before.argsort(stable=True)]
+        for value in before.unique()[1:]:
+            lower, upper = after[before.sort().values < value], after[before.sort().values >= value]
+            if not lower.max() < upper.min():
+                return False
+        if len(after.unique()) < len(after):
+            return False
+    return True
+
+
+@pytest.mark.parametrize("kind", ["lattice", "binary", "uneven", "relu", "pairs of equals", "ranks", "far out"])
+def test_values_are_drawn_apart_and_keep_their_order(kind: str) -> None:
+    x = normal(200, 2)
+    x = {
+        "lattice": x.round(decimals=1),
+        "binary": (x > 0).double(),
+        "uneven": (x.round(decimals=0) * 1.3).exp(),
+        "relu": x.relu(),
+        "pairs of equals": torch.cat([x[:150], x[:50]]),
+        "ranks": x.argsort(0).argsort(0).double(),
+        "far out": torch.cat([x[:1] * 1e12, x[1:].relu()]),
+    }[kind]
+    found = spread(x, "x")
+    assert order_kept(x, found)
+    assert torch.equal(found, spread(x, "x"))
+    assert not torch.equal(found, spread(x, "y"))
+    for scale in (1e-12, 1e12):
+        torch.testing.assert_close(spread(scale * x, "x") / scale, found, rtol=1e-9, atol=1e-9)
+
+
+def test_a_lattice_is_filled_evenly() -> None:
+    x = torch.arange(4.0, dtype=torch.float64).repeat(500)[:, None] / 10
+    off = (spread(x, "x") - x) * 10
+    assert off.abs().max() <= 0.5
+    assert off.square().mean().item() == pytest.approx(1 / 12, rel=0.05)
+
+
+def test_what_has_no_equal_values_stays_as_it_is() -> None:
+    for x in (normal(50, 3), normal(50, 3).float().double(), torch.ones(50, 2), normal(50, 1).round(decimals=6)):
+        assert spread(x, "x") is x or torch.equal(spread(x, "x"), x)
+    assert on_lattice(normal(50, 1).round(decimals=2))
+    assert not on_lattice(normal(50, 1))
+
+
+def test_few_repeats_move_within_their_room_and_nothing_else_does() -> None:
+    x = torch.cat([normal(100, 1), normal(100, 1)[:5]])
+    found = spread(x, "x")
+    assert torch.equal(found[5:100], x[5:100])
+    gap = x.unique().diff().max()
+    assert 0 < (found - x).abs().max() < gap
+
+
+def test_repeated_observations_are_left_out_and_chance_repeats_are_not() -> None:
+    x, y = normal(100, 2), normal(100, 1, seed=1)
+    left, right = observations(torch.cat([x, x[:40]]), torch.cat([y, y[:40]]))
+    assert torch.equal(left, x)
+    assert torch.equal(right, y)
+    three = (torch.cat([x] * 3), torch.cat([y] * 3))
+    assert len(observations(*three)[0]) == 100
+    binary = classes(300, of=2)[:, None].double()
+    for pair in ((binary, binary.flip(0)), (binary, binary), (x.round(), y.round())):
+        assert len(observations(*pair)[0]) == len(pair[0])
+
+
+def test_rows_of_indicators_become_the_number_of_their_value() -> None:
+    y = classes(300, of=7)
+    named = torch.nn.functional.one_hot(y).double()
+    found = values(named)
+    assert found.shape == (300, 1)
+    assert len(torch.unique(torch.cat([found, y[:, None]], 1), dim=0)) == 7
+    for x in (normal(300, 2), normal(300, 2).round(), y[:, None].double()):
+        assert values(x) is x
+
+
+def test_the_entropy_of_what_has_equal_rows() -> None:
+    y = torch.tensor([0] * 30 + [1] * 10)
+    expected = digamma(40) - (30 * digamma(30) + 10 * digamma(10)) / 40
+    assert value_entropy(y) == pytest.approx(expected, abs=1e-12)
+    assert value_entropy(torch.stack([y, -y], 1).double()) == pytest.approx(expected, abs=1e-12)
+    assert value_entropy(normal(40, 2)) is None
+
+
+def test_who_listens_hears_what_this_thread_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    def too_high() -> None:
+        KDE(1e-3, "upper")(normal(60, 2), classes(60, of=2))
+
+    with caplog.at_level(logging.WARNING), heard() as words:
+        too_high()
+        too_high()
+        assert caplog.text == ""
+        other = threading.Thread(target=too_high)
+        other.start()
+        other.join()
+    assert [word.split(":")[0] for word in words] == ["KDE gives more than the entropy of y, which has equal rows"]
+    assert caplog.text.count("too high") == 1
+    assert math.isfinite(KSG()(normal(60, 1), normal(60, 1, seed=1)).value)

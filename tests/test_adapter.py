@@ -476,7 +476,8 @@ def test_the_pages_example_runs_and_resumes(tmp_path: Path) -> None:
     assert (setting, script) == ("PYTHONPATH=.", "train.py")
     tiny = ("mi=off", "data.p=7", "data.train_fraction=0.5", "train.threads=1", "log.every=10", *QUIET)
     finished(*arguments, *tiny, "train.steps=10", "hydra.run.dir=run", cwd=tmp_path, PYTHONPATH=".")
-    finished("hydra.run.dir=run", "train.resume=true", "train.steps=40", cwd=tmp_path, PYTHONPATH=".")
+    again = [argument for argument in arguments if argument.startswith("model")]
+    finished(*again, "hydra.run.dir=run", "train.resume=true", "train.steps=40", cwd=tmp_path, PYTHONPATH=".")
     last = rows(tmp_path / "run")[-1]
     assert last["step"] == 40
     assert {"WN/embedding", "grad_norm_bias/body.0", "num_dead_nrns_train/body.1"} <= last.keys()

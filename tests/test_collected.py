@@ -12,6 +12,7 @@ import torch
 from builders import ALWAYS, METRICS, member, trained
 from torch import Tensor
 
+from grokplane import config
 from grokplane.app.jobs import check_trainable
 from grokplane.config import compose
 from grokplane.metrics import Accuracy, Observation
@@ -107,7 +108,12 @@ def test_flags_and_counts_are_values() -> None:
 
 
 @pytest.mark.parametrize(("name", "why"), [("Perfect", "gives 'Acc/test'"), ("Scalar", r"of shape \[\]")])
-def test_the_command_line_refuses_it_before_there_is_a_folder(name: str, why: str, tmp_path: Path) -> None:
+def test_the_command_line_refuses_it_before_there_is_a_folder(
+    name: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if its file lay beside those of our metrics."""
+    known = config.targets() | {("metrics", f"{__name__}.{name}"): globals()[name]}
+    monkeypatch.setattr(config, "targets", lambda: known)
     one = compose(["data.p=7", "mi=off", f"+metrics.mine._target_={__name__}.{name}", f"hydra.run.dir={tmp_path}/run"])
     with pytest.raises(ConfigError, match=rf"^metrics.mine={name}: .*{why}"):
         check_trainable(one)

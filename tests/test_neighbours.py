@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from stacks import job
 from test_session import rows, session, told
 
-from grokplane.record import Checkpoints
+from grokplane.record import Checkpoints, Recorder
+from grokplane.sweep.stack_job import run_stack
 
 COMMON = [
     "data.train_fraction=0.8",
@@ -65,6 +68,28 @@ def test_marks_rows_checkpoints_and_end_are_those_of_a_run_alone(
     assert Checkpoints(stacked).steps() == Checkpoints(alone).steps()
     assert [row["step"] for row in rows(stacked)] == [row["step"] for row in rows(alone)]
     for one, other in zip(rows(stacked), rows(alone), strict=True):
+        assert numbers(one) == pytest.approx(numbers(other), rel=1e-6, abs=1e-12, nan_ok=True)
+
+
+def test_a_member_beside_one_that_fails_ends_as_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk of the second is full once it has 100 rows; the first goes on from its checkpoint."""
+    original = Recorder.log
+
+    def log(self: Recorder, record: Mapping[str, Any]) -> None:
+        if self.folder.name == "1" and record["step"] == 100:
+            raise OSError(28, "No space left on device")
+        original(self, record)
+
+    keys = ("log.every=1", "train.steps=150", "train.dtype=float64", "train.checkpoint_every=40")
+    alone = tmp_path / "alone" / "0"
+    assert run_stack(job(tmp_path / "alone", *keys)).exit_code == 0
+    monkeypatch.setattr(Recorder, "log", log)
+    result = run_stack(job(tmp_path / "stack", *keys, members=2))
+    assert result.errors == (None, "OSError: [Errno 28] No space left on device")
+    survivor = tmp_path / "stack" / "0"
+    assert told(survivor) == told(alone)
+    assert Checkpoints(survivor).steps() == Checkpoints(alone).steps()
+    for one, other in zip(rows(survivor), rows(alone), strict=True):
         assert numbers(one) == pytest.approx(numbers(other), rel=1e-6, abs=1e-12, nan_ok=True)
 
 

@@ -21,7 +21,7 @@ from grokplane.models.mlp import MLP
 from grokplane.optim import SGD, Adam, AdamW, Cosine, RMSprop
 from grokplane.options import ConfigError
 from grokplane.train import GrokMarks, GrokOptions, LogOptions, Member, Stack, check_stackable, run, train
-from grokplane.train.stack import find_device
+from grokplane.train.device import find_device
 
 
 def log_points(log: LogOptions, steps: int) -> list[int]:

@@ -22,7 +22,7 @@ from grokplane.record.checkpoints import __name__ as CHECKPOINTS_LOGGER
 from grokplane.record.lock import holder
 from grokplane.record.rows import METRICS
 from grokplane.train import Member, Stack
-from grokplane.train.stack import find_device
+from grokplane.train.device import find_device
 
 GO_ON = "go on with the program that began it, with hydra.run.dir={folder} train.resume=true"
 # What a folder must say of itself by status; a finished run is the only one that is asked.

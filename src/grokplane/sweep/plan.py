@@ -24,7 +24,7 @@ from grokplane.sweep.cost import Memory, free_bytes, memory
 from grokplane.sweep.groups import grouped, signature
 from grokplane.sweep.stack_job import StackJob, failure_line
 from grokplane.train import Member
-from grokplane.train.stack import find_device
+from grokplane.train.device import find_device
 
 log = logging.getLogger(__name__)
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from grokplane import data, models
-from grokplane.data import SAMPLERS, Batches, StackedExamples
-from grokplane.metrics import Gauge, Inputs
-from grokplane.models import Signature, StackedModel
+from grokplane.metrics import Gauge
 from grokplane.optim import Context, Factor, Kept
-from grokplane.options import ConfigError
 from grokplane.resources import cores, keep_freed_memory
+from grokplane.train import parts
 from grokplane.train.begun import begun, go_on
+from grokplane.train.device import find_device
 from grokplane.train.grok import GrokMarks
 from grokplane.train.member import Member, check_stackable
 from grokplane.train.memory import point_bytes
@@ -69,12 +67,12 @@ class Stack:
         options = members[0].train
         self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
         if self.examples.train.targets.is_floating_point():
-            _refuse_labels(members[0])
+            parts.refuse_labels(members[0])
         members[0].grok.check(self.examples.mirrored)
-        self.batches = _streams(members, self.examples)
-        self.batch_buffer = _buffer(self.examples.train.values, len(members), options.batch_size)
+        self.batches = parts.streams(members, self.examples)
+        self.batch_buffer = parts.buffer(self.examples.train.values, len(members), options.batch_size)
         choices, seeds = [member.model for member in members], [member.seed for member in members]
-        self.network = models.build(choices, _signature(self.examples), seeds, self.dtype).to(self.device)
+        self.network = models.build(choices, parts.signature(self.examples), seeds, self.dtype).to(self.device)
         self.point = point_bytes(self.network, self.examples.train.inputs(slice(0, 1)))
         self.network.pad(self.examples.train.mask if self.batches is None else None, training=True)
         for subset in (self.examples.train, self.examples.test):  # what a look refuses is refused now
@@ -97,7 +95,7 @@ class Stack:
         self._clock = torch.zeros((), dtype=torch.int64, device=self.device)
 
     def _measured(self) -> Gauge | None:
-        return self.present[0].mi.gauge(_inputs(self.examples, self.present, self.network))
+        return self.present[0].mi.gauge(parts.inputs(self.examples, self.present, self.network))
 
     @property
     def present(self) -> list[Member]:
@@ -235,75 +233,3 @@ class Stack:
             return None
         streams = [stream.indices(start, stop) for stream in self.batches]
         return torch.stack(streams, 1).to(self.device, non_blocking=True)
-
-
-def find_device(name: str) -> torch.device:
-    """The device of that name.
-
-    Raises:
-        ConfigError: if this machine has none, with those that it has.
-    """
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise RuntimeError(f"{name} is not a device that this project trains on")
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):  # torch raises the latter where it was built without the device
-        here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
-        raise ConfigError("train.device", name, f"no such device here; allowed: {', '.join(here)}") from None
-    return device
-
-
-def _refuse_labels(member: Member) -> None:
-    """Raise ConfigError for a loss or a metric that needs class labels, where the answers are numbers."""
-    why = "class labels, and this task's answers are numbers"
-    if getattr(member.loss, "needs_labels", False):
-        raise ConfigError("loss", type(member.loss).__module__.rpartition(".")[2], f"needs {why}; use loss=mse")
-    refused = [name for name, metric in member.metrics.items() if getattr(metric, "needs_labels", False)]
-    if refused:
-        named, rest = (",".join(names) for names in (member.metrics, [n for n in member.metrics if n not in refused]))
-        raise ConfigError("metrics", f"[{named}]", f"{' and '.join(refused)} need {why}; write metrics=[{rest}]")
-
-
-def _inputs(examples: StackedExamples, members: Sequence[Member], network: StackedModel) -> Inputs:
-    discrete = examples.vocabulary is not None
-    places = [place for place in range(examples.shape.numel()) if place not in examples.fixed]
-    return Inputs(
-        subsets={"train": examples.train.inputs, "eval": examples.test.inputs},
-        operands=places if discrete and len(places) == 2 else (),
-        discrete=discrete,
-        seen=network.seen,
-        populations=[examples.population or partial(_own_inputs, examples, member) for member in range(len(members))],
-        seeds=[member.seed for member in members],
-        log_points=members[0].log.count(members[0].train.steps),
-    )
-
-
-def _own_inputs(examples: StackedExamples, member: int) -> Tensor:
-    """All inputs of one member [N, ...]."""
-    subsets = examples.train, examples.test
-    return torch.cat([subset.inputs()[member][subset.mask[member]] for subset in subsets])
-
-
-def _signature(examples: StackedExamples) -> Signature:
-    shape = examples.shape
-    return Signature(shape.numel(), examples.vocabulary, examples.outputs, examples.fixed, tuple(shape))
-
-
-def _buffer(values: Tensor, members: int, batch_size: int | str) -> Tensor | None:
-    """Where a CPU gathers the questions of every step.
-
-    A tensor of its own in each step costs 16 members of MNIST's size 1 to 3% of the step.
-    """
-    if values.device.type != "cpu" or isinstance(batch_size, str):
-        return None
-    return values.new_empty(members, batch_size, *values.shape[1:])
-
-
-def _streams(members: Sequence[Member], examples: StackedExamples) -> list[Batches] | None:
-    options = members[0].train
-    if isinstance(options.batch_size, str):
-        return None
-    sampler, size = SAMPLERS[options.sampling], options.batch_size
-    counts = examples.train.count.tolist()
-    return [sampler(member.seed, count, size) for member, count in zip(members, counts, strict=True)]

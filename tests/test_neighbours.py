@@ -71,6 +71,20 @@ def test_marks_rows_checkpoints_and_end_are_those_of_a_run_alone(
         assert numbers(one) == pytest.approx(numbers(other), rel=1e-6, abs=1e-12, nan_ok=True)
 
 
+def test_the_last_row_of_a_lost_member_has_the_noise_of_its_own_step(tmp_path: Path) -> None:
+    noise = ["model.noise_sigma=0.5", "model.noise_scale=relative", "model.noise_in=eval", "train.dtype=float32"]
+    noisy = [*COMMON, *noise, "log.every=100", "train.steps=300", "mi=off"]
+    lost = [*noisy, "optimizer.lr=1e-10", "optimizer.weight_decay=2.2e10"]  # as LOST, while noise is finite in float32
+    (alone,) = session(tmp_path / "alone", lost)
+    _, stacked = session(tmp_path / "stack", [*noisy, "optimizer.lr=0.01"], lost)
+    assert told(alone)["status"] == "diverged"
+    assert told(alone)["steps"] % 100
+    assert told(stacked) == told(alone)
+    for one, other in zip(rows(stacked), rows(alone), strict=True):
+        assert numbers(one) == pytest.approx(numbers(other), rel=1e-3, nan_ok=True)
+    assert rows(alone)[-1]["logits_mean_train/layer 2"] is not None
+
+
 def test_a_member_beside_one_that_fails_ends_as_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk of the second is full once it has 100 rows; the first goes on from its checkpoint."""
     original = Recorder.log

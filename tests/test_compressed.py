@@ -16,7 +16,7 @@ from torch import Tensor
 
 from grokplane.data import Digits, TeacherStudent
 from grokplane.losses import MSE
-from grokplane.metrics import Compressed, gauge
+from grokplane.metrics import Compressed
 from grokplane.mi import KDE, KSG, PCA, ClassKL, ConvAutoencoder, Estimate, Ross, standardised
 from grokplane.models.conv import Conv
 from grokplane.models.mlp import MLP
@@ -103,7 +103,6 @@ class Surprised:
 def test_an_estimators_surprise_takes_its_own_value_away(
     workers: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    gauge._warn.cache_clear()
     rows = records([images(tmp_path, mi=compressed(code="pca", labels=Surprised(), workers=workers))])[0]
     assert rows[-1]["step"] == 20
     assert all(math.isnan(row["MI(L;Y)_train/layer 1"]) for row in rows)
@@ -113,7 +112,6 @@ def test_an_estimators_surprise_takes_its_own_value_away(
 
 
 def test_a_value_above_its_ceiling_is_told_once_in_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    gauge._warn.cache_clear()
     rows = records([images(tmp_path, mi=compressed(code="pca", labels=KDE(0.1, "upper"), workers=1))])[0]
     assert rows[-1]["MI(L;Y)_train/layer 1"] > rows[-1]["H(Y)_train"]
     assert caplog.text.count("KDE gives more than the entropy of y") == 1

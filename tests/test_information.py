@@ -24,7 +24,7 @@ from torch import Tensor
 from grokplane import config
 from grokplane.data import Digits, TeacherStudent
 from grokplane.losses import MSE
-from grokplane.metrics import Information, Job, Off, Pending, exact, gauge
+from grokplane.metrics import Information, Job, Off, Pending, exact
 from grokplane.mi import Estimate, label_entropy, mixture
 from grokplane.models.conv import Conv
 from grokplane.models.mlp import MLP
@@ -211,7 +211,6 @@ def test_what_fails_in_whatever_way_is_null_and_told_once_and_the_run_goes_on(
         raise surprise
 
     monkeypatch.setattr(exact, "mixture", fails)
-    gauge._warn.cache_clear()
     (rows,) = records([member(mi=information(workers=workers), log=SOME)])
     assert [row["step"] for row in rows] == [0, 1, 2, 7, 14, 20]
     assert names
@@ -229,7 +228,6 @@ def test_a_process_that_dies_at_work_leaves_null_and_one_warning(
     stack = Stack([member(mi=information(workers=1))])
     seen = observe(stack, None)
     assert stack.gauge is not None
-    gauge._warn.cache_clear()
     with stack.gauge as measuring:
         while measuring._processes is None or not measuring._processes._idle:
             assert all(map(math.isfinite, measuring.estimate(seen, [0]).result()[0].values()))

@@ -186,16 +186,25 @@ def _full(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-@pytest.mark.parametrize("how", ["folder", "pipe", "device", "not readable", "other tensors", "no tensors", "a list"])
+UNREADABLE = ["folder", "pipe", "device", "not readable", "other tensors", "other types", "other values", "a list"]
+
+
+@pytest.mark.parametrize("how", UNREADABLE)
 def test_a_cache_that_cannot_be_read_is_trained_anew(
     how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     x, choice = digits()[:20], ConvAutoencoder(channels=2, steps=1)
     plain = choice.fit(x, tmp_path)
     (file,) = tmp_path.iterdir()
-    state = torch.load(file, weights_only=True)
+    kept = torch.load(file, weights_only=True)
+    state = kept["tensors"]
     file.unlink()
-    contents = {"other tensors": {**state, "conv1": state["conv2"]}, "no tensors": {"conv1": 3}, "a list": [1, 2]}
+    changed = {
+        "other tensors": {**state, "conv1": state["conv2"]},
+        "other types": {name: value.double() for name, value in state.items()},
+        "other values": {**state, "conv1": state["conv1"] + 1},  # as of a file of which a byte has changed
+    }
+    contents = {name: {**kept, "tensors": tensors} for name, tensors in changed.items()} | {"a list": [1, 2]}
     if how == "folder":
         file.mkdir()
     elif how == "pipe":
@@ -203,7 +212,7 @@ def test_a_cache_that_cannot_be_read_is_trained_anew(
     elif how == "device":
         file.symlink_to("/dev/zero")
     else:
-        torch.save(contents.get(how, state), file)
+        torch.save(contents.get(how, kept), file)
     if how == "not readable":
         monkeypatch.setattr(torch, "load", _forbidden)
     assert torch.equal(choice.fit(x, tmp_path)(x), plain(x))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
@@ -12,9 +14,9 @@ from scipy.special import digamma
 from test_mi_labels import classes, normal
 from torch import Tensor
 
-from grokplane.mi import KDE, KSG
+from grokplane.mi import KDE, KSG, ClassKL, InfoNCE, JointKL, LocalKL, Sliced, WeightedKL
 from grokplane.mi.ceiling import heard, value_entropy
-from grokplane.mi.ties import observations, on_lattice, spread, values
+from grokplane.mi.ties import observations, on_lattice, settled, spread, values
 
 
 def order_kept(x: Tensor, found: Tensor) -> bool:
@@ -116,3 +118,46 @@ def test_who_listens_hears_what_this_thread_is_told(caplog: pytest.LogCaptureFix
     assert [word.split(":")[0] for word in words] == ["KDE gives more than the entropy of y, which has equal rows"]
     assert caplog.text.count("too high") == 1
     assert math.isfinite(KSG()(normal(60, 1), normal(60, 1, seed=1)).value)
+
+
+def test_a_mass_point_beside_a_continuous_part_is_kept() -> None:
+    """A neuron that is dead for one of two classes, of which half the pairs are (0, 0)."""
+    x = (normal(1000, 1) > 0).double()
+    y = torch.where(x > 0, normal(1000, 1, seed=3).abs() + 1, 0.0)
+    for estimator in (KSG(), WeightedKL(), JointKL(), LocalKL(), Sliced(projections=4)):
+        assert float(estimator(x, y).value) == pytest.approx(math.log(2), abs=0.15)
+    assert float(ClassKL()(y, x[:, 0].long()).value) == pytest.approx(math.log(2), abs=0.01)
+
+
+def test_values_that_differ_by_round_off_are_equal() -> None:
+    """Means of rounded values are on a lattice but for their last bits."""
+    x, y = (torch.stack([normal(1000, 1, seed=s + k).round(decimals=1) for k in range(3)]).mean(0) for s in (1, 10))
+    assert len(x.unique()) > len(settled(x).unique())
+    assert (settled(x) - x).abs().max() < 1e-14
+    for estimator in (KSG(), KSG(variant=2), WeightedKL(), LocalKL(), Sliced(projections=4)):
+        assert abs(float(estimator(x, y).value)) < 0.25
+    smooth = normal(1000, 1) + 1e8
+    assert settled(smooth) is smooth
+
+
+def test_a_copied_discrete_column_is_finite_information() -> None:
+    bit = (normal(1000, 1) > 0).double()
+    x, y = (torch.cat([bit, normal(1000, 1, seed=seed)], 1) for seed in (5, 6))
+    for estimator in (KSG(), WeightedKL(), JointKL(), LocalKL()):
+        assert float(estimator(x, y).value) == pytest.approx(math.log(2), abs=0.3)
+    with pytest.raises(ValueError, match="infinite"):
+        LocalKL()(x, torch.cat([x[:, 1:], y[:, 1:]], 1))
+
+
+def test_the_smallest_numbers_have_a_scale_too() -> None:
+    x, y = normal(500, 1), normal(500, 1, seed=4)
+    for estimator in (JointKL(), WeightedKL()):
+        assert float(estimator(x * 1e-200, y).value) == pytest.approx(float(estimator(x, y).value), abs=1e-6)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_critic_is_trained_where_gradients_are_off(mode: Callable[[], AbstractContextManager[object]]) -> None:
+    x = normal(200, 1)
+    with mode():
+        inside = InfoNCE(steps=5)(x * 1, x * 2)
+    assert float(inside.value) == float(InfoNCE(steps=5)(x, x * 2).value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -255,3 +256,45 @@ def test_after_closing_every_call_is_told(beside: Processes) -> None:
     for patient in (False, True):
         with pytest.raises(EOFError, match="closed"):
             beside.call(math.sqrt, 4.0, patient=patient)
+
+
+def test_a_file_of_the_current_folder_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a folder that somebody else has filled."""
+    (tmp_path / "torch.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    with contextlib.closing(begun()) as processes:
+        assert processes.call(os.getpid, patient=True) != os.getpid()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_work_finds_nothing_to_read(beside: Processes) -> None:
+    assert beside.call(sys_stdin) == ""
+    assert beside.call(max, 1, 2) == 2
+
+
+def sys_stdin() -> str:
+    """What a function reads that asks for input."""
+    return sys.stdin.read()
+
+
+def test_a_process_that_dies_beside_its_own_child_is_found_dead(beside: Processes) -> None:
+    """The child holds the pipe of the answers open."""
+    begin = time.monotonic()
+    with pytest.raises(DiedError):
+        beside.call(forks_and_dies)
+    assert time.monotonic() - begin < 10
+
+
+def forks_and_dies() -> None:
+    """Leave a child behind that lives for long."""
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_numpy_has_no_type_for_is_sent(beside: Processes) -> None:
+    assert torch.equal(
+        beside.call(torch.neg, torch.ones(2, dtype=torch.bfloat16)), -torch.ones(2, dtype=torch.bfloat16)
+    )

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from itertools import product
+from threading import Lock
 from typing import Any, Protocol
 
 import torch
@@ -129,6 +130,8 @@ class Gauge:
         self._asked: dict[tuple[str, int], _Subset] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._processes: Processes | None = None
+        self._told: set[str] = set()
+        self._telling = Lock()
 
     def __enter__(self) -> Gauge:
         return self
@@ -155,6 +158,7 @@ class Gauge:
         for (name, member), asked in other._asked.items():
             if member in kept:
                 self._asked[name, kept.index(member)] = asked
+        self._told = other._told
         self._pool, self._processes, other._pool, other._processes = other._pool, other._processes, None, None
 
     def prepare(self, progress: Progress | None = None) -> None:
@@ -197,8 +201,16 @@ class Gauge:
         except Exception as error:  # whatever it is, memory that is out too: a run does not end for want of a figure
             found, warnings = self._way.unknown(of.questions), [not_known(error)]
         for warning in warnings:
-            _warn(warning)
+            self._tell(warning)
         return {f"{name}_{layer}": value for name, value in found.items()}
+
+    def _tell(self, warning: str) -> None:
+        """Warn, once of the same thing in a run."""
+        with self._telling:
+            if warning in self._told:
+                return
+            self._told.add(warning)
+        log.warning("%s", warning)
 
     def _measured(
         self, of: _Subset, real: Tensor, output: LayerOutput, member: int, stream: tuple[int, str, int], patient: bool
@@ -241,8 +253,3 @@ def _prepared(threads: int) -> None:
     """Make a process compute as this one does, to the last bit: with as many threads."""
     torch.set_num_threads(threads)
     keep_freed_memory()
-
-
-@cache
-def _warn(warning: str) -> None:
-    log.warning("%s", warning)

@@ -117,7 +117,8 @@ def whiten(x: Tensor, like: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """
     source = x if like is None else like
     centred = source - source.mean(0)
-    scale = centred.std(0)
+    largest = centred.abs().amax(0)
+    scale = (centred / largest).std(0) * largest  # squares of numbers below 1e-154 are 0
     _, sizes, axes = torch.linalg.svd(torch.linalg.qr(centred / scale, mode="r").R)
     sizes = sizes.clamp_min(1e-15 * float(sizes[0])) / (len(source) - 1) ** 0.5
     log_det = scale.log().sum() + sizes.log().sum()

@@ -67,7 +67,10 @@ class InfoNCE:
             whole = held_out[: len(held_out) // size * size].split(size)
             return mean_of(torch.cat([_terms(weights, x[rows], y[rows]) for rows in whole]))
 
+    @torch.inference_mode(False)
+    @torch.enable_grad()
     def _trained(self, x: Tensor, y: Tensor) -> Weights:
+        x, y = x.clone(), y.clone()  # they may come from inference mode
         weights = {name: value.to(x.device).requires_grad_() for name, value in self._drawn(x.shape[1], y.shape[1])}
         optimizer = torch.optim.AdamW(weights.values(), lr=self.lr, weight_decay=self.weight_decay)
         for step, rows in zip(range(self.steps), self._batches(len(x)), strict=False):

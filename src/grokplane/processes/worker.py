@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import pickle
+import selectors
 import signal
 import subprocess
 import sys
@@ -43,7 +44,7 @@ class Worker:
     def __init__(self) -> None:
         modules = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _SERVE],
+            [sys.executable, "-P", "-c", _SERVE],  # -P: no file of the current folder is a module
             env=os.environ | {"PYTHONPATH": modules},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -59,11 +60,20 @@ class Worker:
         except Exception as error:
             return Unreadable(f"{type(error).__name__}: {error}")
         _send(call, self._process.stdin)
+        self._wait_for_an_answer(self._process.stdout)
         answer = pickle.load(self._process.stdout)
         try:
             return pickle.loads(answer)
         except Exception as error:
             return Unreadable(f"{type(error).__name__}: {error}")
+
+    def _wait_for_an_answer(self, pipe: IO[bytes]) -> None:
+        """Raise EOFError if the process ends first: what it started may hold its end of the pipe open."""
+        with selectors.DefaultSelector() as ready:
+            ready.register(pipe, selectors.EVENT_READ)
+            while not ready.select(1.0):
+                if not self.lives() and not ready.select(0):
+                    raise EOFError("it has ended")
 
     def lives(self) -> bool:
         """Whether it has not ended."""
@@ -84,7 +94,8 @@ class Worker:
         """End it, at once or when it finds that no more calls come."""
         assert self._process.stdin is not None
         if at_once:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)  # its own session: with all that it started
         else:
             with contextlib.suppress(OSError):  # what a dead process did not read
                 self._process.stdin.close()
@@ -103,7 +114,8 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, obj: Any) -> Any:
         if type(obj) is torch.Tensor and obj.device.type == "cpu" and not obj.requires_grad:
-            return torch.tensor, (obj.numpy(),)
+            with contextlib.suppress(TypeError):  # numpy has no bfloat16
+                return torch.tensor, (obj.numpy(),)
         return NotImplemented
 
 
@@ -116,15 +128,17 @@ def _pickled(function: Callable[..., object], args: tuple[Any, ...]) -> bytes:
 def serve() -> None:
     """Answer calls from standard input on standard output until the input ends: what a process does.
 
-    Signals to stop are the parent's business. What a function prints goes to standard error.
+    Signals to stop are the parent's business. What a function prints goes to standard error, and it reads nothing.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
+    calls = os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    with calls, os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers, open(os.devnull, "rb") as nothing:
+        os.dup2(nothing.fileno(), sys.stdin.fileno())
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
         with contextlib.suppress(EOFError, BrokenPipeError):
             while True:
-                _send(_answer(pickle.load(sys.stdin.buffer)), answers)
+                _send(_answer(pickle.load(calls)), answers)
 
 
 def _answer(call: bytes) -> bytes:

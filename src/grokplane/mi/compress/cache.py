@@ -38,7 +38,8 @@ def save(path: Path, state: Mapping[str, Tensor]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path, shared=True) as file:
-            torch.save({name: value.cpu() for name, value in state.items()}, file)
+            kept = {name: value.detach().cpu() for name, value in state.items()}
+            torch.save({"tensors": kept, "sha256": _digest(kept)}, file)
     except Exception as error:  # torch's writer raises what it likes
         log.warning("%s cannot be written (%s): its weights are trained anew each time", path, _word(error))
 
@@ -48,7 +49,7 @@ def load(path: Path, like: Mapping[str, Tensor], device: torch.device | str = "c
 
     Args:
         path: of the file.
-        like: tensors of the same names and shapes, of any values.
+        like: tensors of the same names, shapes and types, of any values.
         device: where the tensors are to be.
 
     Returns:
@@ -60,16 +61,30 @@ def load(path: Path, like: Mapping[str, Tensor], device: torch.device | str = "c
             return None
         if not path.is_file():  # opening a pipe waits for its other end
             raise OSError("it is no file")
-        state = torch.load(path, map_location=device, weights_only=True)
-        if {name: value.shape for name, value in state.items()} != {name: value.shape for name, value in like.items()}:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        state = found["tensors"]
+        if _kinds(state) != _kinds(like) or found["sha256"] != _digest(state):
             raise ValueError("it holds other tensors")
     except OSError as error:
         log.warning("%s cannot be read (%s): its weights are trained anew", path, _word(error))
     except Exception as error:  # torch's reader raises what it likes
         log.warning("%s is damaged (%s): it is made again", path, type(error).__name__)
     else:
-        return state
+        return {name: value.to(device) for name, value in state.items()}
     return None
+
+
+def _digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of the numbers: torch reads a file of which a byte has changed without a word."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _kinds(state: Mapping[str, Tensor]) -> dict[str, object]:
+    return {name: (value.shape, value.dtype, value.layout, value.is_meta) for name, value in state.items()}
 
 
 def _word(error: Exception) -> str:

@@ -76,8 +76,9 @@ class ConvAutoencoder:
         return weights | {"mean": mean, "spread": spread} | errors, curve
 
     def _stored(self, side: int) -> Weights:
-        """Tensors of the names and shapes of `_train`'s."""
-        return self._weights(side) | dict.fromkeys(("mean", "spread", "error", "pca_error"), torch.empty(()))
+        """Tensors of the names, shapes and types of `_train`'s."""
+        numbers = torch.empty((), dtype=torch.float64)
+        return self._weights(side) | dict.fromkeys(("mean", "spread", "error", "pca_error"), numbers)
 
     def _weights(self, side: int) -> Weights:
         one, two, inner = self.channels, 2 * self.channels, 2 * self.channels * (side // 4) ** 2

@@ -69,6 +69,7 @@ def batches(count: int, size: int, seed: int) -> Iterator[Tensor]:
         epoch += 1
 
 
+@torch.enable_grad()
 def descend(
     weights: Weights,
     reconstruct: Callable[[Weights, Tensor], Tensor],

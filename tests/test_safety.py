@@ -272,11 +272,11 @@ def test_a_module_in_a_sweep_file_is_imported_where_the_call_names_it(
     assert marker.exists()
 
 
+@pytest.mark.parametrize("value", ["${oc.env:GROKPLANE_SECRET}", r"$\{oc.env\:GROKPLANE_SECRET\}"])
 @pytest.mark.parametrize("place", ["parameters", "command"])
 def test_what_a_hostile_sweep_file_refers_to_is_not_looked_up(
-    tmp_path: Path, inside: Inside, secret: str, place: str
+    tmp_path: Path, inside: Inside, secret: str, place: str, value: str
 ) -> None:
-    value = "${oc.env:GROKPLANE_SECRET}"
     keys: dict[str, Any] = {"parameters": {"record.project": {"values": [value]}}}
     if place == "command":
         keys = {"command": ["${program}", f"record.project={value}"]}

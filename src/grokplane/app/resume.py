@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.exit_codes import DIVERGED, FINISHED
-from grokplane.app.stored import composed, module_of
+from grokplane.app.stored import composed, is_state, module_of
 from grokplane.options import LISTS, ConfigError, shown
 from grokplane.record import Checkpoints, NoCheckpoint, Saved
 from grokplane.record.load import stored_config
@@ -60,8 +60,12 @@ def run_config(folder: Path) -> dict[str, Any] | None:
     """The config of the run in a folder: that of its last checkpoint, before the first one that of `.hydra/`."""
     last = saved(folder.absolute())
     if last is None:
-        return stored_config(folder) or None
-    if not isinstance(last.state, dict) or not {"config", "alive"} <= last.state.keys():
+        stored = stored_config(folder)
+        if not stored and (folder / ".hydra" / "config.yaml").exists():
+            allowed = ".hydra/config.yaml there holds no config: allowed with train.overwrite=true"
+            raise ConfigError("hydra.run.dir", folder, allowed)
+        return stored or None
+    if not is_state(last.state, last.step):
         raise ConfigError("hydra.run.dir", folder, f"the checkpoint of step {last.step} holds no state of a run")
     return last.state["config"]
 

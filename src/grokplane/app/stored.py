@@ -96,6 +96,16 @@ def check_module(one: DictConfig, modules: Collection[str]) -> None:
         raise ConfigError(MODULE, target, allowed)
 
 
+def is_state(state: object, step: int) -> bool:
+    """Whether what a checkpoint of a step holds is of the kind that a run saves: it may be somebody's."""
+    kinds = {"config": dict, "model": dict, "optimizer": dict, "rules": dict, "grok": dict, "alive": bool}
+    kinds |= {"step": int, "diverged": int}
+    if not isinstance(state, dict) or any(type(state.get(name)) is not kind for name, kind in kinds.items()):
+        return False
+    marks = [state["grok"].get(name) for name in ("train_step", "test_step")]
+    return state["step"] == step >= 0 and all(mark is None or type(mark) is int for mark in marks)
+
+
 def module_of(one: DictConfig) -> str | None:
     """The class of a config's module of the user's own, None where the model is one of ours."""
     found = OmegaConf.select(one, MODULE, default=None, throw_on_missing=False)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.exit_codes import REFUSED
-from grokplane.app.stored import composed
+from grokplane.app.stored import composed, is_state
 from grokplane.metrics import Off
 from grokplane.options import ConfigError
 from grokplane.record import Checkpoints, NoCheckpoint, read_summary, status
@@ -129,11 +129,7 @@ def _last(folder: Path, steps: int) -> tuple[int, dict[str, Any]]:
     if step != steps:
         what = "is damaged" if path.exists() else "is missing"
         raise Refused(f"{path}: the checkpoint of the last step {what}: {GO_ON.format(folder=folder)}")
-    if (
-        not isinstance(state, dict)
-        or not {"config", "model", "step"} <= state.keys()
-        or type(state["config"]) is not dict
-    ):
+    if not is_state(state, steps):
         raise Refused(f"{path}: holds no state of a run")
     return step, state
 

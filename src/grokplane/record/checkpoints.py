@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import pickle
 import re
@@ -90,7 +91,7 @@ class Checkpoints:
         raise NoCheckpoint(f"{self.folder}: no checkpoint that can be read")
 
     def _prune(self, newest: int, regular: bool) -> None:
-        for leftover in self.folder.glob(f"*{TEMPORARY}"):
+        for leftover in self.folder.glob(f"step_*.pt{TEMPORARY}"):
             leftover.unlink()
         steps = self.steps()
         # Later ones were passed over as damaged when this run resumed; it will save those steps again.
@@ -106,8 +107,15 @@ class Checkpoints:
 def _load(path: Path) -> dict[str, Any]:
     import torch
 
-    with zipfile.ZipFile(path) as archive:
-        damaged = archive.testzip()  # torch.load itself does not notice flipped bits
-    if damaged is not None:
-        raise ValueError(f"wrong checksum of {damaged}")
-    return torch.load(path, map_location="cpu", weights_only=True)
+    data = io.BytesIO(path.read_bytes())  # from here on whatever fails is the content's fault
+    try:
+        with zipfile.ZipFile(data) as archive:
+            damaged = archive.testzip()  # torch.load itself does not notice flipped bits
+        if damaged is not None:
+            raise ValueError(f"wrong checksum of {damaged}")
+        data.seek(0)
+        return torch.load(data, map_location="cpu", weights_only=True)
+    except (MemoryError, *_DAMAGE):
+        raise
+    except Exception as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error

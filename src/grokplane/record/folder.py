@@ -8,7 +8,7 @@ from typing import Any
 
 from grokplane.options import ConfigError
 from grokplane.record.checkpoints import CHECKPOINTS
-from grokplane.record.lock import LOCK, FolderBusy, FolderLock, holder, is_locked
+from grokplane.record.lock import LOCK, MARKER, FolderBusy, FolderLock, holder, is_locked
 from grokplane.record.rows import METRICS
 from grokplane.record.summary import SUMMARY, read_summary, write_failure
 
@@ -31,9 +31,9 @@ def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False)
     Raises:
         FolderBusy: if another process writes there.
         FolderTaken: if it holds a `metrics.jsonl` and neither overwriting nor resuming was asked for.
-        ConfigError: if a file that would be written there is a link to somewhere else.
+        ConfigError: if a file or folder that would be written there is a link to somewhere else.
     """
-    for name in (LOCK, METRICS, LOG):
+    for name in (LOCK, MARKER, METRICS, LOG, SUMMARY, CHECKPOINTS, FIGURES, ".hydra", "wandb"):
         if (folder / name).is_symlink():
             allowed = f"{name} there is a link, and what it leads to would be written: delete it, or choose another"
             raise ConfigError("hydra.run.dir", folder, allowed)

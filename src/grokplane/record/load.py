@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grokplane.options import ConfigError
 from grokplane.record.rows import METRICS, read_rows
 from grokplane.record.summary import read_summary, status
 from grokplane.strict_json import flatten
@@ -99,9 +100,24 @@ def stored_config(folder: Path) -> dict[str, Any]:
 
 
 def _yaml(file: Path) -> Any:
+    """What a YAML file holds; None where there is none. It may be somebody's, or damaged.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     import yaml
 
-    return yaml.safe_load(file.read_text()) if file.exists() else None
+    if not file.exists():
+        return None
+    try:
+        text = file.read_text()
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise ValueError("it refers to parts of itself")  # ours never does, and a few lines can mean millions
+        return yaml.safe_load(text)
+    # What PyYAML raises beside its own errors, of !!int x and of thousands of brackets.
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, RecursionError, OSError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError("hydra.run.dir", file.parents[1], f"{file} is damaged ({why})") from error
 
 
 def _referred(value: Any, values: dict[str, Any]) -> Any:

@@ -81,19 +81,32 @@ def _sign(path: Path) -> None:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a living process holds the folder's lock; opens read-only and creates nothing."""
+    """Whether a living process holds the folder's lock; opens read-only and creates nothing.
+
+    Raises:
+        ConfigError: what lies there as the lock cannot be read.
+    """
     try:
-        with open(folder / LOCK) as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        file = os.open(folder / LOCK, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would wait for its other end
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise _unreadable(folder, error) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError as error:
         if error.errno not in _NO_FLOCK:
-            raise
+            raise _unreadable(folder, error) from error
         return _is_marked(folder / MARKER)
+    finally:
+        os.close(file)
     return False
+
+
+def _unreadable(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError("hydra.run.dir", folder, f"{LOCK} there cannot be read ({error.strerror or error})")
 
 
 def _is_marked(path: Path) -> bool:

@@ -76,6 +76,22 @@ def cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
 
 
+def _checked(summary: Any) -> dict[str, Any]:
+    """A summary whose entries are of their kinds; ValueError otherwise: it may be somebody's."""
+    if not isinstance(summary, dict):
+        raise ValueError("it is no object")
+    kinds = {"status": str, "steps": int, "diverged": int, "wall_seconds": int | float, "wandb_id": str}
+    for name, kind in kinds.items():
+        value = summary.get(name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+            raise ValueError(f"{name}={value!r}")
+    if summary.get("status") not in (None, *STATUSES):
+        raise ValueError(f"status={summary['status']!r}")
+    if summary.get("status") == "diverged" and summary.get("diverged") is None:
+        raise ValueError("diverged=null")
+    return summary
+
+
 def read_summary(folder: Path) -> dict[str, Any]:
     """The folder's summary; empty if there is none yet.
 
@@ -83,10 +99,10 @@ def read_summary(folder: Path) -> dict[str, Any]:
         ConfigError: it is not what this program wrote there.
     """
     try:
-        return json.loads((folder / SUMMARY).read_text())
+        return _checked(json.loads((folder / SUMMARY).read_text()))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError, IsADirectoryError) as error:
         raise ConfigError("hydra.run.dir", folder, f"{SUMMARY} there is damaged ({error}): delete that file") from error
 
 

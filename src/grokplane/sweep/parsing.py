@@ -43,8 +43,9 @@ def load_yaml(path: Path) -> Any:
         return yaml.load(path.read_text(), _Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
-    except yaml.YAMLError as error:
-        raise Refused(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    # What PyYAML raises beside its own errors, of !!int x and of thousands of brackets.
+    except (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise Refused(f"{path}: not YAML: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
 class FileContent:
@@ -147,7 +148,8 @@ class FileContent:
 
     def _check_text(self, place: str, text: str) -> None:
         """A file may be somebody's: it must not have what is no part of it (`${oc.env:HOME}`) put into a config."""
-        if "${" in text and ":" in text:
+        plain = text.replace("\\", "")  # Hydra takes escapes out of what it reads
+        if "${" in plain and ":" in plain:
             self.refuse(place, text, "would be looked up on this machine; allowed: ${key}, the value of another key")
 
     def _check_value(self, place: str, value: Any) -> None:

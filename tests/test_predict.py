@@ -288,7 +288,7 @@ def other_target(saved: dict[str, Any]) -> dict[str, Any]:
         (lambda folder: edit_summary(folder, status="running"), ("the run is dead", "train.resume=true")),
         (lambda folder: edit_summary(folder, status="interrupted"), ("interrupted at step 60", "train.resume=true")),
         (lambda folder: edit_summary(folder, status="failed"), ("failed at step 60", "train.resume=true")),
-        (lambda folder: edit_summary(folder, status="diverged"), ("diverged at step 60",)),
+        (lambda folder: edit_summary(folder, status="diverged", diverged=60), ("diverged at step 60",)),
         (lambda folder: (folder / "summary.json").unlink(), ("the run is dead", "train.resume=true")),
         (lambda folder: cut(folder / "summary.json"), ("summary.json is damaged", "train.resume=true")),
         (lambda folder: [path.unlink() for path in folder.glob("*.json*")], ("must be the folder of a run",)),

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from grokplane.options import ConfigError
 from grokplane.record import find_runs, load, summaries
 
 
@@ -57,6 +58,29 @@ def test_a_torn_row_is_left_out(multirun):
     with open(multirun / "0" / "metrics.jsonl", "a") as file:
         file.write('{"step": 20, "Acc')
     assert list(load(multirun / "0")["step"]) == [0, 10]
+
+
+def test_numbers_anywhere_in_a_path_are_in_their_order(tmp_path):
+    names = [
+        *(f"2026-01-04/optimizer.weight_decay={value}" for value in ("-1", "-0.5", "0,seed=2", "1e-3,seed=2")),
+        *(f"2026-01-04/optimizer.weight_decay={value}" for value in ("1e-3,seed=10", "0.01,seed=0", "2", "10")),
+        *("2026-01-31/a", "2026-01-31/\u00b2", "20260131123000999999", "20260131123001000000", "run2", "run10"),
+    ]
+    for number, name in enumerate(reversed(names)):
+        make_run(tmp_path / name, number, [{"step": 0}])
+    assert list(load(tmp_path)["run"]) == names
+    assert list(summaries(tmp_path)["run"]) == names
+
+
+def test_a_damaged_row_is_refused_by_its_file_and_line(multirun):
+    damaged = multirun / "1" / "metrics.jsonl"
+    damaged.write_text('{"step": 0}\n{"step": 5, "Acc\n{"step": 10}\n')
+    with pytest.raises(ConfigError) as refused:
+        load(multirun)
+    what = "line 2 of 3 is damaged (it is no JSON object): delete that line, or the run's folder"
+    assert str(refused.value) == f"hydra.run.dir={damaged.parent}: {damaged}: {what}"
+    damaged.write_text('{"step": 0}\n\n{"step": 10}\n')  # somebody emptied it
+    assert list(load(multirun / "1")["step"]) == [0, 10]
 
 
 def test_a_run_without_rows_or_config_can_be_loaded(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from grokplane.files import TEMPORARY, atomic_file, write_text
+from grokplane.options import ConfigError
 from grokplane.record.rows import RowWriter, read_rows, rewind
 from grokplane.strict_json import flatten, to_json
 
@@ -93,10 +94,30 @@ def test_every_cut_of_the_file_can_be_read(rows_file):
         assert len(read_rows(rows_file)) == whole[:cut].count(b"\n")
 
 
-def test_a_damaged_line_in_the_middle_is_an_error(rows_file):
-    rows_file.write_bytes(b"{oops\n" + rows_file.read_bytes())
-    with pytest.raises(ValueError, match="line 1 is not a JSON object"):
-        read_rows(rows_file)
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"{oops", "it is no JSON object"),
+        (b"[3]", "it is no JSON object"),
+        (b"{}", "it has no step"),
+        (b'{"step": "3"}', "step='3'"),
+        (b'{"step": 2.5}', "step=2.5"),
+        (b'{"step": NaN}', "step=nan"),
+        (b"\xff\xfe", "it is no JSON object"),
+        (b"[" * 100_000, "it is no JSON object"),
+    ],
+)
+def test_a_damaged_line_in_the_middle_is_named(rows_file, line, why):
+    rows_file.write_bytes(line + b"\n" + rows_file.read_bytes())
+    before = rows_file.read_bytes()
+    for read in (read_rows, lambda path: rewind(path, 1)):
+        with pytest.raises(
+            ConfigError, match=r"metrics\.jsonl: line 1 of 6 is damaged .*: delete that line"
+        ) as refused:
+            read(rows_file)
+        assert why in str(refused.value)
+        assert "\n" not in str(refused.value)
+    assert rows_file.read_bytes() == before
 
 
 @pytest.mark.parametrize(("step", "kept"), [(0, []), (1, [0]), (10, [0, 1, 2]), (11, [0, 1, 2, 10]), (21, None)])

@@ -199,6 +199,15 @@ def test_sync_says_when_the_server_cannot_be_reached(tmp_path):
     assert "not synced online: W&B is offline" in done.stderr
 
 
+def test_sync_names_a_damaged_row_and_sends_nothing(tmp_path, capsys):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n{"ste\n{"step": 2}\n')
+    assert main([str(tmp_path), "--mode", "offline"]) == 2
+    err = capsys.readouterr().err
+    assert f"{tmp_path / 'metrics.jsonl'}: line 2 of 3 is damaged" in err
+    assert err.count("\n") == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
 def test_sync_refuses_a_bad_folder_in_one_line(tmp_path, capsys):
     assert main([str(tmp_path)]) == 2
     recorder = Recorder(tmp_path / "busy", {}, Record(wandb="disabled"))

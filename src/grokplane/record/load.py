@@ -6,6 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,13 @@ def load(path: Paths) -> pd.DataFrame:
         path: a run's folder, a folder with runs at any depth below it (a multirun), a glob, or a list of these.
 
     Returns:
-        Columns `run` (the run's folder, relative to what was asked for), `step`, the metrics (null is NaN), and the
+        Runs in natural order (see `find_runs`), each one's rows as they were written. Columns `run` (the run's
+        folder, relative to what was asked for), `step`, the metrics (null is NaN), and the
         config's keys, dotted (`optimizer.lr`); a config list is a tuple. A torn last row is left out.
 
     Raises:
         FileNotFoundError: if there is no run.
+        ConfigError: a run's config, or a row that is not the last one, is damaged: its file and line are named.
     """
     import pandas as pd
 
@@ -72,6 +75,8 @@ def overrides(path: Paths) -> list[str]:
 def find_runs(path: Paths) -> dict[str, Path]:
     """The folders that hold a `metrics.jsonl`, by their name relative to what was asked for, in natural order.
 
+    Numbers anywhere in a name count as such: `lr=1e-3,seed=2`, `lr=1e-3,seed=10`, `lr=0.01,seed=0`.
+
     Raises:
         FileNotFoundError: if there is none.
     """
@@ -86,7 +91,7 @@ def find_runs(path: Paths) -> dict[str, Path]:
         raise FileNotFoundError(f"no run (a folder with {METRICS}) in {', '.join(map(str, asked))}")
     root = Path(os.path.commonpath(roots))
     names = {str(folder.relative_to(root)): folder for folder in found}
-    return {name: names[name] for name in sorted(names, key=_natural)}
+    return {name: names[name] for name in sorted(names, key=lambda name: (_natural(name), name))}
 
 
 def stored_config(folder: Path) -> dict[str, Any]:
@@ -143,6 +148,13 @@ def _expand(item: str | Path) -> list[Path]:
     return [folder.resolve() for folder in folders if folder.is_dir()]
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort key by which "2" comes before "10"."""
-    return [(int(part), "") if part.isdigit() else (1 << 62, part) for part in name.split(os.sep)]
+# A number inside a name: its sign counts where nothing is written before it, as in `lr=-1` but not in `2026-01-31`.
+_NUMBER = re.compile(r"((?:(?<![\w.)\]])[-+])?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]{1,3}(?![0-9A-Za-z]))?)")
+
+
+def _natural(name: str) -> list[list[tuple[int, Decimal, str]]]:
+    """Sort key by which "2" comes before "10", "seed=2" before "seed=10" and "lr=1e-3" before "lr=0.01"."""
+    return [
+        [(1, Decimal(0), part) if number % 2 == 0 else (0, Decimal(part), "") for number, part in pieces if part]
+        for pieces in (list(enumerate(_NUMBER.split(folder))) for folder in name.split(os.sep))
+    ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grokplane.files import atomic_file
+from grokplane.options import ConfigError
 from grokplane.strict_json import to_json
 
 METRICS = "metrics.jsonl"
@@ -46,13 +47,17 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """All whole rows of a file, in order; a torn last line is left out.
 
     Raises:
-        ValueError: for a damaged line that is not the last one.
+        ConfigError: for a damaged line that is not the last one: nothing is lost in silence.
     """
     return [row for _, row in _whole_lines(path)]
 
 
 def rewind(path: Path, step: int) -> None:
-    """Drop, atomically, the rows whose step is `step` or later and a torn last line; a resumed run logs them again."""
+    """Drop, atomically, the rows whose step is `step` or later and a torn last line; a resumed run logs them again.
+
+    Raises:
+        ConfigError: see `read_rows`; the file stays as it is.
+    """
     if not path.exists():
         return
     kept = b"".join(line for line, row in _whole_lines(path) if row["step"] < step)
@@ -62,21 +67,31 @@ def rewind(path: Path, step: int) -> None:
 
 
 def _whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The rows with their lines; a torn last line is left out, and lines without a character stand for nothing."""
     lines = path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
-        row = _parse(line)
-        if row is not None:
-            yield line, row
-        elif number < len(lines):
-            raise ValueError(f"{path}: line {number} is not a JSON object")
+        try:
+            if line.strip():
+                yield line, _parse(line)
+        except ValueError as error:
+            if number < len(lines):
+                why = (
+                    f"{path}: line {number} of {len(lines)} is damaged ({error}): delete that line, or the run's folder"
+                )
+                raise ConfigError("hydra.run.dir", path.parent, why) from error
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
-    """The row, or None for a line that is torn: without its end, or not a JSON object."""
+def _parse(line: bytes) -> dict[str, Any]:
+    """The row; ValueError for a line that is torn or damaged: without its end, or no JSON object with a step."""
     if not line.endswith(b"\n"):
-        return None
+        raise ValueError("it has no end")
     try:
         row = json.loads(line)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) else None
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        raise ValueError("it is no JSON object")
+    step = row.get("step")
+    if isinstance(step, bool) or not isinstance(step, int | float) or step % 1:
+        raise ValueError("it has no step" if step is None else f"step={step!r}")
+    return row

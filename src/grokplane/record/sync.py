@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from grokplane.options import ConfigError
 from grokplane.record.load import stored_config
 from grokplane.record.lock import holder, is_locked
 from grokplane.record.options import Record
@@ -35,7 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if refusal is not None:
         print(f"RUN={options.run}: {refusal}", file=sys.stderr)
         return 2
-    tracker, rows = sync(options.run, options.mode)
+    try:
+        tracker, rows = sync(options.run, options.mode)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
     if tracker.mode != options.mode:
         print(f"{options.run}: not synced {options.mode}: W&B is {tracker.mode}", file=sys.stderr)
         return 1
@@ -52,11 +57,14 @@ def sync(folder: Path, mode: str) -> tuple[Tracker, int]:
 
     Returns:
         The finished tracker, whose `mode` says what was possible, and the number of rows.
+
+    Raises:
+        ConfigError: a file of the run is damaged; nothing is sent then.
     """
     config, summary = stored_config(folder), read_summary(folder)
     options = replace(_record(config), wandb=mode)
-    tracker = Tracker(folder, config, options, summary.get("wandb_id") or new_run_id(), finish_timeout=600.0)
     rows = read_rows(folder / METRICS)
+    tracker = Tracker(folder, config, options, summary.get("wandb_id") or new_run_id(), finish_timeout=600.0)
     for row in rows:
         tracker.log(row)
     for figure in sorted((folder / "figures").glob("*.*")):

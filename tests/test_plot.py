@@ -1,4 +1,6 @@
 import os
+import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -256,3 +258,35 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
         save(figure, path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["curves.png"]
+
+
+# What the first bytes of a file of each format are.
+BEGINNINGS = {
+    "png": b"\x89PNG",
+    "PNG": b"\x89PNG",
+    "pdf": b"%PDF",
+    "svg": b"<?xml",
+    "svgz": b"\x1f\x8b",
+    "eps": b"%!PS-Adobe",
+    "ps": b"%!PS-Adobe",
+    "jpg": b"\xff\xd8",
+    "jpeg": b"\xff\xd8",
+    "tiff": b"II*\0",
+    "webp": b"RIFF",
+}
+
+
+@pytest.mark.parametrize("ending", BEGINNINGS)
+@pytest.mark.parametrize("kind", [str, Path])
+def test_save_takes_text_or_a_path_and_writes_what_its_ending_says(tmp_path, ending, kind):
+    path = tmp_path / f"a.b.{ending}"
+    save(Figure(figsize=(1, 1)), kind(path))
+    assert path.read_bytes().startswith(BEGINNINGS[ending])
+    assert os.listdir(tmp_path) == [path.name]
+
+
+@pytest.mark.parametrize("name", ["curves", "curves.", "curves.v2", ".pdf", "curves.xyz"])
+def test_save_refuses_an_ending_that_names_no_format(tmp_path, name):
+    with pytest.raises(ValueError, match=rf"{re.escape(name)}: must end in one of \.\w+, .*\.pdf, .*\.png, .*\.svg, "):
+        save(Figure(figsize=(1, 1)), str(tmp_path / "new" / name))
+    assert os.listdir(tmp_path) == []

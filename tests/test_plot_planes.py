@@ -274,3 +274,11 @@ def test_a_film_of_130_points(tmp_path):
 def test_a_film_of_one_point(tmp_path):
     plane_animation(information_rows().head(1), tmp_path / "one.gif", "train")
     assert len(frames(tmp_path / "one.gif")) == 1
+
+
+@pytest.mark.parametrize("name", ["film", "film.mp4", "film.png"])
+def test_a_film_under_another_name_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=r"a film is a GIF, its name must end in \.gif"):
+        plane_animation(information_rows().head(1), str(tmp_path / name))
+    plane_animation(information_rows().head(1), str(tmp_path / "film.GIF"))
+    assert [path.name for path in tmp_path.iterdir()] == ["film.GIF"]

@@ -22,14 +22,21 @@ DPI = 80
 COLORS = 128
 
 
-def plane_animation(rows: pd.DataFrame, path: Path, subset: str = "eval", *, title: str = "") -> None:
+def plane_animation(rows: pd.DataFrame, path: str | Path, subset: str = "eval", *, title: str = "") -> None:
     """Write `information_plane` as a GIF: a frame a log point (40 at most, evenly chosen), the way so far behind it.
 
     The file appears at `path` whole or not at all. What takes more than two seconds shows its progress on a terminal.
 
+    Args:
+        rows, subset, title: as for `information_plane`.
+        path: it ends in `.gif`.
+
     Raises:
         ValueError, OSError: see `information_plane` and `save`.
     """
+    path = Path(path).expanduser()
+    if path.suffix.lower() != ".gif":
+        raise ValueError(f"{path}: a film is a GIF, its name must end in .gif")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
     from tqdm import tqdm

@@ -16,26 +16,34 @@ DPI = 150
 QUICKLY = {"compress_level": 2}
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: str | Path) -> None:
     """Write a figure in the format that the ending of `path` says; the file appears there whole or not at all.
 
     PNG has 150 dots per inch; PDF and SVG are made of lines and text, heat maps in them of dots. The folder is made if
     it is missing; a file already at `path` is replaced.
 
+    Args:
+        figure: the figure.
+        path: with an ending that names one of matplotlib's formats, in small or capital letters.
+
     Raises:
         OSError: if the folder or the file cannot be written; what stood at `path` is still there.
-        ValueError: for an ending that names no format.
+        ValueError: for no ending, and for one that names no format: the message lists those that do.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kind = path.suffix.removeprefix(".")
+    path, formats = Path(path).expanduser(), sorted(figure.canvas.get_supported_filetypes())
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in formats:
+        raise ValueError(f"{path}: must end in one of {', '.join(f'.{one}' for one in formats)}")
     settings: dict[str, Any] = {"pil_kwargs": QUICKLY} if kind == "png" else {}
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
-        figure.savefig(file, format=kind, dpi=DPI, **settings)
+        # By its name, since some formats are written as text: the same file, flushed to disk with it.
+        figure.savefig(file.name, format=kind, dpi=DPI, **settings)
 
 
-def save_all(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
+def save_all(figure: Figure, folder: str | Path, name: str, formats: Sequence[str]) -> list[Path]:
     """Write a figure once in each format, `NAME.FORMAT`; the files. Errors: see `save`."""
-    paths = [folder / f"{name}.{one}" for one in dict.fromkeys(formats)]
+    paths = [Path(folder) / f"{name}.{one}" for one in dict.fromkeys(formats)]
     for path in paths:
         save(figure, path)
     return paths

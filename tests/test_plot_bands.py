@@ -54,7 +54,12 @@ def test_bands_of_two_settings():
     metrics = ["Acc/test", "Loss/test", "MI(L;Y)_eval/layer 2"]
     figure = mean_and_band({"wd 1": seeds, "wd 0": information_rows()}, metrics, title="grid")
     labels = [axes.get_ylabel() for axes in figure.axes]
-    assert labels == ["Acc/test", "Loss/test (log scale)", "MI(L;Y)_eval/layer 2 (nats)"]
+    held_out = "held-out subset"
+    assert labels == [
+        f"{held_out}\naccuracy",
+        f"{held_out}\nloss (log scale)",
+        f"layer 2, {held_out}\nI(L;Y) (nats)",
+    ]
     last = figure.axes[-1]
     assert list(lines(last)) == ["wd 1: mean of 2 runs", "wd 0: 1 run"]
     expected = information_rows(shift=0.25)["MI(L;Y)_eval/layer 2"]

@@ -80,7 +80,7 @@ def test_a_run_leaves_its_figures_in_each_format_and_they_say_what_it_is(tmp_pat
     assert not [name for name in names if name.endswith("png")]
     assert f"figures: {', '.join(sorted(names))}" in done.stdout
     curves = (tmp_path / "run" / "figures" / "curves.svg").read_text()
-    assert "default: data.p=7, data.train_fraction=0.5, model.hidden=[8], model.embedding_dim=8," in curves
+    assert "data.p=7, data.train_fraction=0.5, model.hidden=[8], model.embedding_dim=8," in curves
     assert "optimizer.weight_decay=0.3, train.steps=3, seed 4" in curves
     words = plot.measured(load(tmp_path / "run").iloc[0].to_dict())
     assert len(words) > 20

@@ -36,7 +36,7 @@ def memorised(**keys) -> dict:
 ROWS = {
     "generalised": run(),
     "memorised only": memorised(),
-    "confused": memorised(acc_train=0.98),
+    "fit lost": memorised(acc_train=0.98),
     "never fitted": run(NEVER, NEVER, 0.5, 0.1),
     "diverged": run(50, NEVER, float("nan"), float("nan"), "diverged"),
     "failed": run(NEVER, NEVER, float("nan"), float("nan"), "failed"),
@@ -87,7 +87,7 @@ def test_region_of_a_row(region):
 
 
 def test_regions_keep_the_index_and_follow_the_threshold():
-    frame = pd.DataFrame([ROWS["confused"], ROWS["failed"]], index=[7, 3])
+    frame = pd.DataFrame([ROWS["fit lost"], ROWS["failed"]], index=[7, 3])
     assert classify(frame, 0.98).to_dict() == {7: "memorised only", 3: "failed"}
 
 
@@ -148,7 +148,7 @@ def test_edges_lie_halfway_on_the_axis():
 
 
 def test_phase_diagram_names_every_region_and_places_it():
-    kinds = ["memorised only", "confused", "never fitted", "diverged", "failed"]
+    kinds = ["memorised only", "fit lost", "never fitted", "diverged", "failed"]
     places = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)]
     cells = {(*place, seed): ROWS[kind] for place, kind in zip(places, kinds, strict=True) for seed in range(3)}
     figure = sweep_figure(grid(cells), [LR, DECAY, "seed"], title="$a_sweep")
@@ -163,8 +163,8 @@ def test_phase_diagram_names_every_region_and_places_it():
     # By ascending learning rate, then weight decay: memorised twice, never fitted, generalised.
     np.testing.assert_allclose(drawn(right, "values").get_array(), [0.3, 0.3, 0.1, 1.0])
     assert left.get_xscale() == left.get_yscale() == "log"
-    assert left.get_xlabel() == f"{LR} (log scale)"
-    assert left.get_ylabel() == f"{DECAY} (log scale)"
+    assert left.get_xlabel() == f"learning rate, {LR} (log scale)"
+    assert left.get_ylabel() == f"weight decay, {DECAY} (log scale)"
     assert figure.get_suptitle() == "$a_sweep"
 
 
@@ -230,7 +230,7 @@ def test_names_and_zero_get_places():
     axes = sweep_figure(pd.DataFrame(rows), ["data.operation", DECAY]).axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["mul", "add"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "0.01", "0.1", "1"]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("data.operation", DECAY)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("operation, data.operation", f"weight decay, {DECAY}")
 
 
 def test_a_cell_whose_accuracy_was_not_recorded_is_left_white():
@@ -274,7 +274,7 @@ def test_alpha_curve_has_every_seed_and_marks_those_that_never_got_there():
     np.testing.assert_allclose(line(accuracy, "test"), [0.3, 0.3, 1, 1])
     assert len(offsets(accuracy, "_test runs")) == 12
     assert steps.get_yscale() == "log"
-    assert accuracy.get_xlabel() == FRACTION
+    assert accuracy.get_xlabel() == f"share of the questions that train, {FRACTION}"
     assert margin.get_xlim() == steps.get_xlim() == accuracy.get_xlim()
 
 
@@ -361,8 +361,8 @@ def test_landscape_shows_both_errors_and_puts_the_norm_along():
     np.testing.assert_allclose(drawn(test, "values").get_array(), [0.5] * 3 + [0] * 3 + [0.5] * 2)
     np.testing.assert_allclose(drawn(train, "values").get_array(), [0.5] * 3 + [0] * 5)
     assert centres(test, "diverged") == centres(train, "diverged") == [(10.0, 1000.0)]
-    assert test.get_xlabel() == "rules.constant_norm.alpha (log scale)"
-    assert test.get_ylabel() == "data.train_points (log scale)"
+    assert test.get_xlabel() == "norm of the weights / initial norm, rules.constant_norm.alpha (log scale)"
+    assert test.get_ylabel() == "training points, data.train_points (log scale)"
     assert legend(figure) == ["diverged"]
 
 
@@ -377,9 +377,9 @@ def test_landscape_takes_the_median_over_seeds():
 
 def test_parameters_that_do_not_vary_are_passed_over():
     frame = grid({}).assign(model="mlp")
-    assert sweep_figure(frame, ["model", LR, "seed", DECAY]).axes[0].get_xlabel() == f"{LR} (log scale)"
+    assert sweep_figure(frame, ["model", LR, "seed", DECAY]).axes[0].get_xlabel() == f"learning rate, {LR} (log scale)"
     one = sweep_figure(frame.query(f"`{LR}` == 0.1"), ["model", LR, "seed", DECAY])
-    assert one.axes[-1].get_xlabel() == f"{DECAY} (log scale)"
+    assert one.axes[-1].get_xlabel() == f"weight decay, {DECAY} (log scale)"
 
 
 def test_other_shapes_are_refused_with_those_that_can_be_drawn():

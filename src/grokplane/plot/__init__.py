@@ -12,6 +12,7 @@ from grokplane.plot.pictures import PICTURES, READS, Picture, pictures
 from grokplane.plot.plane import information_plane, information_planes
 from grokplane.plot.prune import prune
 from grokplane.plot.save import save, save_all
+from grokplane.plot.settings import settings
 from grokplane.plot.sweeps import classify, landscape, phase, spread, sweep_figure
 from grokplane.plot.titles import About, about
 
@@ -39,6 +40,7 @@ __all__ = [
     "prune",
     "save",
     "save_all",
+    "settings",
     "spread",
     "sweep_figure",
     "weight_norms",

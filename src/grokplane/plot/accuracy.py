@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from grokplane.plot import style
-from grokplane.plot.bands import line_with_band, over_runs
+from grokplane.plot import style, ticks
+from grokplane.plot.bands import LEAST_NATS, line_with_band, over_runs
 from grokplane.plot.grid import Margins, grid, legend_below, legend_height
-from grokplane.plot.information import INPUT, LABEL, SUBSETS, Limit, ceiling, column, constant, information_layers
+from grokplane.plot.information import INPUT, LABEL, Limit, ceiling, column, constant, information_layers
 from grokplane.plot.measured import frame_measured
+from grokplane.plot.settings import check_one_setting
+from grokplane.plot.words import SUBSETS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +57,7 @@ def information_accuracy(
     """
     layers = information_layers(rows, (subset,), (INPUT,))
     words, resolution = frame_measured(rows)
+    check_one_setting(rows)
     head = [title, ", ".join(part for part in (f"information of the {SUBSETS[subset]}", words) if part)]
     margins = Margins(0.95, 0.8, 0.6 + legend_height(2 * LEGEND_COLUMNS, LEGEND_COLUMNS), 0.42, down=0.16)
     frame = grid(len(layers), 1, PANEL, margins, head, share_x=True)
@@ -83,7 +86,8 @@ def _panel(axes: Axes, rows: pd.DataFrame, subset: str, layer: str, limit: Limit
         if column(quantity, subset, layer) in rows:
             _information(axes, rows, quantity, subset, layer)
     style.plain(axes, f"{layer}\ninformation (nats)")
-    axes.set_ylim(min(0.0, axes.get_ylim()[0]))
+    ticks.least_span(axes, LEAST_NATS)
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     entropy = constant(rows, f"H(Y)_{subset}")
     if entropy == entropy:  # known
         style.level_line(axes, entropy, "H(Y)")

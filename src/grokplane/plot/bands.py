@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from grokplane.plot import style
+from grokplane.plot import style, ticks
 from grokplane.plot.headings import heading
+from grokplane.plot.settings import settings
+from grokplane.plot.words import metric_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, PANEL_HEIGHT, MARGIN = 9.0, 2.9, 0.9  # inches
+LEAST_NATS = 0.4  # that an axis of information spans: a narrower one would blow its noise up
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def _band(steps: np.ndarray, table: np.ndarray) -> Band:
     count = np.isfinite(table).sum(axis=1)
     mean = np.nansum(table, axis=1) / np.where(count > 0, count, np.nan)
     low, high = (ends.reduce(table, axis=1, initial=np.nan) for ends in (np.fmin, np.fmax))
-    return Band(steps, mean, low, high, count)
+    # The mean of equal values may be off by its last bit, and so outside of their band.
+    return Band(steps, np.clip(mean, low, high), low, high, count)
 
 
 def line_with_band(axes: Axes, band: Band, *, color: str, label: str, linestyle: style.LineStyle = "-") -> None:
@@ -103,8 +107,8 @@ def mean_and_band(
     early.
 
     Args:
-        frames: the runs (seeds) of one setting, column `run`; or several settings by the names that the legend gives
-            them.
+        frames: runs, column `run`; or several such frames by the names that the legend gives them. Runs that differ in
+            more than their seed have a line for each setting (see `grokplane.plot.settings`).
         metric: a column, or several.
         title: stands above the panels.
 
@@ -114,35 +118,47 @@ def mean_and_band(
     from matplotlib.figure import Figure
 
     metrics = [metric] if isinstance(metric, str) else list(metric)
-    settings = dict(frames) if isinstance(frames, Mapping) else {"": frames}
-    _check(settings, metrics)
+    parted = _settings(frames)
+    _check(parted, metrics)
     figure = Figure(figsize=(WIDTH, MARGIN + PANEL_HEIGHT * len(metrics)), layout="constrained")
     grid = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
-    style.step_axis(grid[0], max([1, *(step for rows in settings.values() for step in rows["step"])]))
+    style.step_axis(grid[0], max([1, *(step for rows in parted.values() for step in rows["step"])]))
     for axes, name in zip(grid, metrics, strict=True):
-        _panel(axes, settings, name)
+        _panel(axes, parted, name)
     style.step_label(grid[-1])
     heading(figure, title)
     return figure
 
 
-def _check(settings: Mapping[str, pd.DataFrame], metrics: Sequence[str]) -> None:
-    for name, rows in settings.items():
+def _settings(frames: pd.DataFrame | Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The frames by name, each parted by what differs between its runs besides the seed."""
+    named = frames if isinstance(frames, Mapping) else {"": frames}
+    return {
+        ", ".join(part for part in (name, setting) if part): rows
+        for name, frame in named.items()
+        for setting, rows in settings(frame).items()
+    }
+
+
+def _check(parted: Mapping[str, pd.DataFrame], metrics: Sequence[str]) -> None:
+    for name, rows in parted.items():
         absent = [metric for metric in metrics if metric not in rows]
         if absent:
             raise ValueError(f"{', '.join(absent)}: not among the columns{' of ' * bool(name)}{name}")
 
 
-def _panel(axes: Axes, settings: Mapping[str, pd.DataFrame], metric: str) -> None:
-    bands = {name: over_runs(rows, metric) for name, rows in settings.items()}
+def _panel(axes: Axes, parted: Mapping[str, pd.DataFrame], metric: str) -> None:
+    bands = {name: over_runs(rows, metric) for name, rows in parted.items()}
     for color, (name, band) in zip(style.cycle(len(bands)), bands.items(), strict=True):
         label = f"{name}: {band.made_of()}" if name else band.made_of()
         line_with_band(axes, band, color=color, label=label)
     log = metric.startswith("Loss/") and any(bool((band.mean > 0).any()) for band in bands.values())
-    unit = " (nats)" if metric.startswith("MI(") else " (log scale)" if log else ""
-    style.plain(axes, f"{metric}{unit}")
+    words, place = metric_words(metric)
+    style.plain(axes, "\n".join(part for part in (place, f"{words} (log scale)" if log else words) if part))
     if log:
-        style.log_values(axes)
+        ticks.log_values(axes)
     elif metric.startswith("Acc/"):
         axes.set_ylim(-0.04, 1.04)
+    else:
+        ticks.least_span(axes, LEAST_NATS if "(nats)" in words else 0.0)
     style.legend_beside(axes)

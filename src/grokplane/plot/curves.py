@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from grokplane.plot import style
+from grokplane.plot import style, ticks
 from grokplane.plot.headings import heading
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 WIDTH, PANEL_HEIGHT, MARGIN = 9.0, 2.7, 0.9  # inches
 NORMS = "WN/"
+DASHED = (0, (3, 1.5))
 SUMS = {
     "WN/total": ("total (sum)", style.BLACK, "-"),
     "WN/global": ("global (L2)", style.GREY, (0, (5, 1.5))),
@@ -89,7 +90,7 @@ def _panels(rows: pd.DataFrame) -> list[_Panel]:
     panels = [
         _Panel("accuracy", _subsets("Acc"), limits=(-0.04, 1.04)),
         _Panel("loss", _subsets("Loss"), log=True),
-        _Panel("weight norm", norm_series(list(rows.columns)), limits=(0, None)),
+        _Panel("weight norm (L2)", norm_series(list(rows.columns)), limits=(0, None)),
     ]
     found = [replace(panel, series=[one for one in panel.series if one.column in rows]) for panel in panels]
     return [panel for panel in found if panel.series]
@@ -107,7 +108,9 @@ def norm_series(columns: Sequence[str]) -> list[Series]:
     layers = [name for name in columns if name.startswith(NORMS) and name not in SUMS]
     # The last tenth of viridis is too pale to be seen on white.
     colors = [to_hex(colormaps["viridis"](0.9 * i / max(1, len(layers) - 1))) for i in range(len(layers))]
-    lines = [Series(name, name.removeprefix(NORMS), color) for name, color in zip(layers, colors, strict=True)]
+    # Layers of one size often have one norm: where two lines are one, the dashed one lets the other be seen.
+    looks = zip(layers, colors, [("-", DASHED)[i % 2] for i in range(len(layers))], strict=True)
+    lines = [Series(name, name.removeprefix(NORMS), color, linestyle) for name, color, linestyle in looks]
     return lines + [Series(name, *SUMS[name]) for name in SUMS]
 
 
@@ -119,7 +122,7 @@ def _draw(
     log = panel.log and any(bool((values > 0).any()) for values in drawn)
     style.plain(axes, f"{panel.ylabel} (log scale)" if log else panel.ylabel)
     if log:
-        style.log_values(axes)
+        ticks.log_values(axes)
     else:
         axes.set_ylim(*panel.limits)
     style.mark_lines(axes, marks)

@@ -25,17 +25,18 @@ def wrapped(text: str, width: float) -> list[str]:
 def _wrapped(text: str, width: float) -> list[str]:
     """Lines of equally many characters, as many as the widest of them has room for."""
     lines, characters = [text], len(text)
-    while max(map(_inches, lines)) > FILLED * width and characters > FEWEST:
-        characters = max(FEWEST, int(0.9 * min(characters, len(text) * width / _inches(text))))
+    while max(map(inches, lines)) > FILLED * width and characters > FEWEST:
+        characters = max(FEWEST, int(0.9 * min(characters, len(text) * width / inches(text))))
         lines = textwrap.wrap(text, characters, max_lines=MOST, placeholder=" ...", break_on_hyphens=False)
     return lines
 
 
-def _inches(text: str) -> float:
+def inches(text: str, size: float = SIZE) -> float:
+    """How wide a line of text of so many points is."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    return text_to_path.get_text_width_height_descent(text, FontProperties(size=SIZE), ismath=False)[0] / 72
+    return text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)[0] / 72
 
 
 def heading(figure: Figure, *texts: str) -> None:

@@ -11,6 +11,7 @@ from grokplane.plot.cells import Cells, medians
 from grokplane.plot.headings import heading
 from grokplane.plot.regions import REGIONS, Outcome
 from grokplane.plot.scales import Scale, scale
+from grokplane.plot.settings import check_one_setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,7 +55,11 @@ def plane(frame: pd.DataFrame, x: str, y: str) -> Plane:
         frame: a row for each run.
         x: the column of the horizontal axis.
         y: that of the vertical one.
+
+    Raises:
+        ValueError: if runs differ in more than these two and the seed.
     """
+    check_one_setting(frame, (x, y))
     scales = [scale(key, list(frame[key]), cells=True) for key in (x, y)]
     rows = [one.number(list(frame[one.key])) for one in scales]
     full = len(set(zip(*rows, strict=True))) >= FULL * len(scales[0].labels) * len(scales[1].labels)

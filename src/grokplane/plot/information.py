@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from grokplane.plot.bands import over_runs
 from grokplane.plot.measured import frame_measured
+from grokplane.plot.words import SUBSETS
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
 INPUT, LABEL = "MI(X;L)", "MI(L;Y)"
-SUBSETS = {"train": "training subset", "eval": "held-out subset"}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from grokplane.plot.grid import Grid, Margins, grid, legend_below, legend_height
 from grokplane.plot.information import (
     INPUT,
     LABEL,
-    SUBSETS,
     Limit,
     check_subset,
     constant,
@@ -22,6 +21,8 @@ from grokplane.plot.information import (
     told_apart,
 )
 from grokplane.plot.measured import frame_measured
+from grokplane.plot.settings import check_one_setting
+from grokplane.plot.words import SUBSETS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,9 +79,10 @@ def information_map(
 
     Raises:
         ValueError: for another subset, for a run without information at several resolutions, and for runs that were
-            measured in different ways.
+            measured in different ways or differ in more than their seed.
     """
     layers, own = _layers(rows, subset), frame_measured(rows)[1]
+    check_one_setting(rows)
     levels = list(level_columns(rows, INPUT, subset, layers[0], own))
     quantities = [one for one in _quantities(rows, subset) if _recorded(rows, one, subset, layers, levels)]
     blocks = [layers[first : first + COLUMNS] for first in range(0, len(layers), COLUMNS)]

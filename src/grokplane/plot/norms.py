@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from grokplane.plot import style
+from grokplane.plot import style, ticks
 from grokplane.plot.bands import line_with_band, over_runs
 from grokplane.plot.curves import norm_series
 from grokplane.plot.headings import heading
+from grokplane.plot.settings import check_one_setting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,13 +30,14 @@ def weight_norms(rows: pd.DataFrame, *, marks: Mapping[str, int | None] | None =
         title: stands above the panel.
 
     Raises:
-        ValueError: if there is no such column.
+        ValueError: if there is no such column, and for runs that differ in more than their seed.
     """
     from matplotlib.figure import Figure
 
     series = [one for one in norm_series(list(rows.columns)) if one.column in rows]
     if not series:
         raise ValueError("no weight norms were recorded (columns WN/<layer>)")
+    check_one_setting(rows)
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     axes = figure.subplots()
     style.step_axis(axes, max([1, *rows["step"]]))
@@ -45,7 +47,7 @@ def weight_norms(rows: pd.DataFrame, *, marks: Mapping[str, int | None] | None =
     log = any(bool((band.mean > 0).any()) for band in bands)
     style.plain(axes, "L2 norm (log scale)" if log else "L2 norm")
     if log:
-        style.log_values(axes)
+        ticks.log_values(axes)
     style.mark_lines(axes, marks or {})
     style.mark_labels(axes, marks or {})
     style.step_label(axes)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from grokplane.plot import heatmap, style
 from grokplane.plot.cells import Cells
-from grokplane.plot.regions import THRESHOLD, final_error, steps_to_generalise
+from grokplane.plot.regions import THRESHOLD, final_error, steps_to_generalise, thresholds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,14 +28,16 @@ def phase(frame: pd.DataFrame, x: str, y: str, *, threshold: float = THRESHOLD, 
         frame: a row for each run, with the columns `regions.COLUMNS`, `x` and `y`.
         x: the parameter of the horizontal axis; log where it is spaced geometrically.
         y: that of the vertical axis.
-        threshold: the accuracy that counted as fitted and generalised.
+        threshold: the accuracy that counted as fitted and generalised, where there is no column `grok.threshold`.
         title: stands above the panels.
     """
     over = heatmap.plane(frame, x, y)
     figure, (left, right) = heatmap.panels(over, title)
     steps = over.cells(steps_to_generalise(frame, threshold))
     heatmap.bar(figure, heatmap.paint(left, over, steps, step_colors(steps.value)), left)
-    left.set_title(f"steps until test accuracy reaches {threshold:g} (log scale)", fontsize=style.FONT + 1)
+    known = sorted({*thresholds(frame, threshold).tolist()})
+    reached = f"{known[0]:g}" if len(known) == 1 else "its threshold"
+    left.set_title(f"steps until test accuracy reaches {reached} (log scale)", fontsize=style.FONT + 1)
     errors = over.cells(final_error(frame, "test"))
     accuracy = replace(errors, value=1 - errors.value)
     heatmap.bar(figure, heatmap.paint(right, over, accuracy, share_colors("Blues")), right)

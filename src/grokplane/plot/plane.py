@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from grokplane.plot import style
+from grokplane.plot.bands import LEAST_NATS
 from grokplane.plot.grid import Grid, Margins, grid, legend_below, legend_height
-from grokplane.plot.information import SUBSETS, Limit, Trajectory, error_meaning, information_layers, trajectory
+from grokplane.plot.information import Limit, Trajectory, error_meaning, information_layers, trajectory
+from grokplane.plot.limits import draw_limits
 from grokplane.plot.measured import frame_measured
 from grokplane.plot.path import END, START, Panel, draw_path
+from grokplane.plot.settings import check_one_setting
+from grokplane.plot.words import SUBSETS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,8 +27,6 @@ if TYPE_CHECKING:
 
 PANEL, LEAST_WIDTH = (2.55, 2.4), 6.0  # inches
 COLUMNS = 4
-# A narrower axis would blow an estimator's noise up to a trajectory.
-LEAST_SPAN = 0.4  # nats
 PAD, NEAR = 0.1, 1.0  # shares of the span: room around the values; how far off a bound or a bar's end is still shown
 
 
@@ -63,7 +65,7 @@ def information_plane(rows: pd.DataFrame, subset: str = "eval", *, title: str = 
 
     Raises:
         ValueError: for another subset, for a run that recorded no mutual information, and for runs that were measured
-            in different ways.
+            in different ways or differ in more than their seed.
     """
     return _figure(rows, (subset,), title)
 
@@ -86,12 +88,13 @@ def _figure(rows: pd.DataFrame, subsets: Sequence[str], title: str) -> Figure:
 
 def empty_planes(rows: pd.DataFrame, subsets: Sequence[str], *, title: str) -> Planes:
     """Everything but the trajectories and the legend, for which there is room below; see `information_plane`."""
-    layers = information_layers(rows, subsets)
+    layers, told = information_layers(rows, subsets), _told(rows, subsets)
+    check_one_setting(rows)
     blocks = [layers[first : first + COLUMNS] for first in range(0, len(layers), COLUMNS)]
     beside = 3 if len(blocks[0]) > 2 else 1
     margins = Margins(0.9, 1.45, 0.6 + legend_height(3, beside), 0.32, 0.5, 0.36 if len(blocks) == 1 else 0.85)
     size = (len(blocks) * len(subsets), len(blocks[0]))
-    frame = grid(*size, PANEL, margins, [title, _told(rows, subsets)], least_width=LEAST_WIDTH)
+    frame = grid(*size, PANEL, margins, [title, told], least_width=LEAST_WIDTH)
     panels: list[Panel] = []
     for number, block in enumerate(blocks):
         for place, layer in enumerate(block):
@@ -117,7 +120,7 @@ def _column(column: Sequence[Axes], paths: Sequence[Trajectory], *, first: bool)
     for axes, path in zip(column, paths, strict=True):
         style.plain(axes, f"{SUBSETS[path.subset]}\nI(L;Y) (nats)" if first else "")
         axes.set(xlim=x, ylim=y)
-        _bounds(axes, path)
+        draw_limits(axes, path)
     column[0].set_title(paths[0].layer, fontsize=style.FONT + 1, parse_math=False)
     column[-1].set_xlabel("I(X;L) (nats)", fontsize=style.FONT + 1)
     return [Panel(axes, path) for axes, path in zip(column, paths, strict=True)]
@@ -129,7 +132,7 @@ def _limits(drawn: Sequence[tuple[np.ndarray, np.ndarray]], bounds: Sequence[Lim
 
     values = np.concatenate([finite_values(value) for value, _ in drawn])
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
-    span = max(high - low, LEAST_SPAN)
+    span = max(high - low, LEAST_NATS)
     low, high = min(low, (low + high - span) / 2), max(high, (low + high + span) / 2)
     ends = np.concatenate([finite_values(value + sign * bar[side]) for value, bar in drawn for side, sign in _ENDS])
     ends = np.clip(ends, low - NEAR * span, high + NEAR * span)
@@ -146,23 +149,6 @@ def finite_values(values: np.ndarray) -> np.ndarray:
     import numpy as np
 
     return values[np.isfinite(values)]
-
-
-def _bounds(axes: Axes, path: Trajectory) -> None:
-    """H(Y) as a horizontal and the ceiling of I(X;L) as a vertical line, where they lie inside the axes."""
-    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
-    entropy, ceiling = path.entropy, path.ceiling
-    look = {"color": style.GREY, "linestyle": (0, (4, 2)), "linewidth": 1, "zorder": 1.5}
-    text = {"textcoords": "offset points", "fontsize": style.FONT - 1, "color": style.GREY, "zorder": 1.9}
-    if bottom < entropy.nats < top:
-        axes.axhline(entropy.nats, **look)
-        place = {"xytext": (3, 2), "xycoords": axes.get_yaxis_transform(), "va": "bottom"}
-        axes.annotate(f"{entropy.name} = {entropy.nats:.2f}", (0, entropy.nats), **place, **text)
-    if left < ceiling.nats < right:
-        axes.axvline(ceiling.nats, **look)
-        place = {"xytext": (2, 0), "xycoords": axes.get_xaxis_transform(), "ha": "left", "va": "center"}
-        words = f"{ceiling.name} = {ceiling.nats:.2f}"
-        axes.annotate(words, (ceiling.nats, 0.5), rotation=90, **place, **text)
 
 
 def _color_bar(frame: Grid, last_step: int) -> None:

@@ -29,7 +29,7 @@ class Region:
 # In the order of legends; colours that are on none of the scales they stand beside.
 REGIONS = {
     "memorised only": Region("#F3C48F", "", "^"),
-    "confused": Region(style.PURPLE, "//", "v"),
+    "fit lost": Region(style.PURPLE, "//", "v"),
     "never fitted": Region("#C4C4C4", "", "s"),
     "diverged": Region(style.VERMILION, "xx", "X"),
     "failed": Region("#3A3A3A", "", "P"),
@@ -60,18 +60,19 @@ def classify(frame: pd.DataFrame, threshold: float = THRESHOLD) -> pd.Series:
     - `diverged`: a training loss was not finite.
     - `unfinished`: interrupted, killed, running or not begun.
     - `never fitted`: train accuracy never reached the threshold.
-    - `confused`: train accuracy once reached it, but is below it at the end.
+    - `fit lost`: train accuracy once reached it, but is below it at the end.
     - `memorised only`: train accuracy reached it and is there at the end.
 
     Liu et al. 2022, "Towards understanding grokking: an effective theory of representation learning" (arXiv
     2205.10343), tell four phases apart by a threshold of 0.9 and a budget of 1e5 steps. Their comprehension and
     grokking (test follows train within 1,000 steps, or later) are both `generalised` here, told apart by `grok.delay`.
-    Their memorization (fitted, never generalised) is `memorised only` and `confused` together, their confusion (not
+    Their memorization (fitted, never generalised) is `memorised only` and `fit lost` together, their confusion (not
     fitted) is `never fitted`: a fit that did not last is a region of its own here.
 
     Args:
         frame: a row for each run; `status`, `grok.train_step`, `grok.test_step` (NaN or None: never), `last.Acc/train`.
-        threshold: the accuracy that counts as fitted, as in `grok.threshold`; the steps already stand for it.
+        threshold: the accuracy that counts as fitted where the frame has no column `grok.threshold`; the steps already
+            stand for it.
 
     Returns:
         Names, with the frame's index.
@@ -84,9 +85,17 @@ def classify(frame: pd.DataFrame, threshold: float = THRESHOLD) -> pd.Series:
         GENERALISED: ~np.isnan(numbers(frame, "grok.test_step")),
         **{name: status == name for name in ("failed", "diverged", "unfinished")},
         "never fitted": np.isnan(numbers(frame, "grok.train_step")),
-        "confused": numbers(frame, "last.Acc/train") < threshold,
+        "fit lost": numbers(frame, "last.Acc/train") < thresholds(frame, threshold),
     }
     return pd.Series(np.select(list(rules.values()), list(rules), "memorised only"), frame.index, name="region")
+
+
+def thresholds(frame: pd.DataFrame, threshold: float = THRESHOLD) -> np.ndarray:
+    """The accuracy [rows] that counted as fitted and generalised: each row's own `grok.threshold` where it has one."""
+    import numpy as np
+
+    own = numbers(frame, "grok.threshold") if "grok.threshold" in frame else np.full(len(frame), np.nan)
+    return np.where(np.isnan(own), threshold, own)
 
 
 def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:

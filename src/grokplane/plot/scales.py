@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from grokplane.plot import style
+from grokplane.plot import style, ticks
+from grokplane.plot.words import key_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,8 @@ class Scale:
         """Scale, ticks and label of an axis of a panel."""
         (axes.set_xscale if side == "x" else axes.set_yscale)(LOG if self.kind == LOG else LINEAR)
         axis = axes.xaxis if side == "x" else axes.yaxis
-        axis.set_label_text(f"{self.key} (log scale)" if self.kind == LOG else self.key, {"fontsize": style.FONT + 1})
+        words = key_words(self.key)
+        axis.set_label_text(f"{words} (log scale)" if self.kind == LOG else words, {"fontsize": style.FONT + 1})
         if self.kind == PLACES or len(self.labels) <= TICKED:
             every = -(-len(self.labels) // NAMED)
             shown = self.labels[::every]
@@ -67,7 +69,7 @@ class Scale:
                 axes.tick_params("x", labelrotation=30)
                 axis.set_tick_params(labelrotation_mode="xtick")
         elif self.kind == LOG:
-            axis.set_major_formatter(lambda value, _: f"{value:g}")
+            axis.set_major_formatter(lambda value, _: ticks.number(value))
 
 
 def scale(key: str, column: Iterable[Any], *, cells: bool = False) -> Scale:

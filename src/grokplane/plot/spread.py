@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from grokplane.plot import style
+from grokplane.plot import style, ticks
 from grokplane.plot.cells import Cells, medians
 from grokplane.plot.headings import heading
 from grokplane.plot.regions import (
@@ -21,6 +21,7 @@ from grokplane.plot.regions import (
     steps_to_generalise,
 )
 from grokplane.plot.scales import Scale, scale
+from grokplane.plot.settings import check_one_setting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,9 +87,13 @@ def spread(frame: pd.DataFrame, x: str, *, threshold: float = THRESHOLD, title: 
     Args:
         frame: a row for each run, with the columns `regions.COLUMNS` and `x`.
         x: the parameter; log where it is spaced geometrically.
-        threshold: the accuracy that counted as fitted and generalised.
+        threshold: the accuracy that counted as fitted and generalised, where there is no column `grok.threshold`.
         title: stands above the panels.
+
+    Raises:
+        ValueError: if runs differ in more than this parameter and the seed.
     """
+    check_one_setting(frame, (x,))
     along = scale(x, list(frame[x]))
     seeds, marks = _Seeds(along, along.number(list(frame[x]))), _marks(frame, threshold)
     names = [name for name in REGIONS if (marks == name).any()]
@@ -143,7 +148,7 @@ def _log_limits(axes: Axes, low: float, high: float) -> None:
     else:
         axes.set_yscale("log")
         axes.set_ylim(low / 1.5, max(1.5 * high, 10 * low))
-    axes.yaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
+    ticks.log_ticks(axes)
 
 
 def _accuracies(axes: Axes, seeds: _Seeds, train: Outcome, test: Outcome) -> None:

@@ -123,14 +123,6 @@ def gapped_line(
     return values[finite]
 
 
-def log_values(axes: Axes) -> None:
-    """A log y axis for the lines drawn so far, at least one decade long, so that its ticks are powers of ten."""
-    axes.set_yscale("log")
-    low, high = axes.get_ylim()
-    if high < 10 * low:
-        axes.set_ylim(10 ** math.floor(math.log10(low)), 10 ** math.ceil(math.log10(high)))
-
-
 def step_label(axes: Axes) -> None:
     """Label the step axis; only the lowest panel of a figure needs it."""
     axes.set_xlabel(STEP, fontsize=FONT + 1)

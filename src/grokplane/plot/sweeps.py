@@ -34,7 +34,7 @@ def sweep_figure(
         frame: a row for each cell, with the parameters by their config keys, `status`, `grok.train_step`,
             `grok.test_step` (NaN or None: never), `last.Acc/train` and `last.Acc/test`; other columns are passed over.
         parameters: the swept keys.
-        threshold: the accuracy that counted as fitted and generalised (`grok.threshold`).
+        threshold: the accuracy that counted as fitted and generalised, where there is no column `grok.threshold`.
         title: stands above the panels.
 
     Raises:

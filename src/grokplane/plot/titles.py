@@ -11,9 +11,10 @@ from grokplane.plot.measured import value
 
 # Overrides that do not change what a figure shows, or that its title has anyhow.
 ASIDE = (
-    *("hydra", "record", "log", "debug", "name", "seed", "data.root"),
+    *("hydra", "record", "log", "metrics", "debug", "name", "seed", "data.root"),
     *(f"train.{key}" for key in ("device", "threads", "checkpoint_every", "keep_checkpoints", "resume", "overwrite")),
 )
+UNNAMED = "default"  # of a run that nobody named: what was set for it says more
 TOLD, LONGEST = 150, 60  # characters of all overrides together and of one of them
 
 
@@ -50,28 +51,29 @@ def about(
         runs: how many runs the figure shows; of several it names no seed.
     """
     marks, name, seed = grok or {}, str(value(config, "name") or ""), value(config, "seed")
-    told = [_present(config, one) for one in overrides if one != f"experiment={name}" and not _aside(one)]
+    told = [_present(config, one) for one in overrides if one != f"experiment={name}" and not is_aside(_key(one))]
     told = _shortened(told)
     told += [f"{runs} runs"] if runs > 1 else [f"seed {seed}"] if seed is not None else []
-    title = ": ".join(part for part in (name, ", ".join(told)) if part)
+    named = "" if name == UNNAMED and len(told) > 1 else name
+    title = ": ".join(part for part in (named, ", ".join(told)) if part)
     return About(title, marks, marks.get("threshold"))
 
 
 def _shortened(told: Sequence[str]) -> list[str]:
-    """As many of the overrides, from the first on, as a title has room for, and how many there are more."""
+    """As many of the last overrides, in which a sweep's cells differ, as have room, and how many there are more."""
     each = [one if len(one) <= LONGEST else f"{one[: LONGEST - 3]}..." for one in told]
-    room = [sum(map(len, each[:count])) + 2 * count <= TOLD for count in range(1, len(each) + 1)]
+    room = [sum(map(len, each[-count:])) + 2 * count <= TOLD for count in range(1, len(each) + 1)]
     left = room.count(False)
-    return [*each[: len(each) - left], *([f"{left} more"] if left else [])]
+    return [*([f"{left} more"] if left else []), *each[left:]]
 
 
 def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0].replace("/", ".")
 
 
-def _aside(override: str) -> bool:
-    key = _key(override)
-    return any(key == one or key.startswith(f"{one}.") for one in ASIDE)
+def is_aside(key: str, more: Sequence[str] = ()) -> bool:
+    """Whether a config key is one of `ASIDE` or of `more`, or lies below one."""
+    return any(key == one or key.startswith(f"{one}.") for one in (*ASIDE, *more))
 
 
 def _present(config: Mapping[str, Any], override: str) -> str:

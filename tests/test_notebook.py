@@ -11,6 +11,7 @@ import nbformat
 import pytest
 from command import QUIET, TINY, finished, summary
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 NOTEBOOK = Path(__file__).parents[1] / "plot.ipynb"
 SWEEP = """program: train.py
@@ -99,7 +100,7 @@ def test_it_says_what_it_has_not(place: Path, monkeypatch: pytest.MonkeyPatch):
     notebook = executed(place, monkeypatch, cells, RUN="outputs/multirun", SEEDS="outputs/none/*", SWEEP="none.csv")
     assert said(notebook) == {
         "sweep": "no table none.csv: python sweep.py sweeps/weight_decay_x_seed.yaml makes one\n",
-        "seeds": "no folder outputs/none/*: python train.py -m seed=0,1,2 makes one\n",
+        "seeds": "no run with a log point in outputs/none/*: python train.py -m seed=0,1,2 makes some\n",
         "wandb": "WANDB_RUN is empty: no run from W&B\n",
     }
 
@@ -113,6 +114,41 @@ def test_a_run_without_information_is_met_with_a_sentence(place: Path, monkeypat
         "this run has no I(X;L), or no labels as answers and so no I(L;Y) (or mi=off): nothing to draw here\n"
     }
     assert told["map"] == "no ladder of resolutions in this run (mi=default records one): nothing to draw here\n"
+
+
+def test_no_run_and_a_run_without_rows_are_one_line_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "metrics.jsonl").touch()
+    for place, line in (
+        (
+            "outputs/typo",
+            "no run (a folder with metrics.jsonl) in outputs/typo: RUN, or GROKPLANE_RUN, names another place",
+        ),
+        ("empty", f"{tmp_path / 'empty'} has no log point: the run ended before its first one, or has just begun"),
+    ):
+        with pytest.raises(CellExecutionError) as stopped:
+            executed(tmp_path, monkeypatch, ("paths", "load"), RUN=place)
+        assert stopped.value.ename == "Missing"
+        assert stopped.value.evalue == line
+        assert "Traceback" not in str(stopped.value)
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    typed = ("optimizer.weight_decay=0.5,2", "seed=0,1", "train.steps=5", "mi=off", "hydra.sweep.dir=nine")
+    finished("-m", *typed, "hydra/launcher=stacked", *TINY, *QUIET, cwd=tmp_path)
+    words = "        title = title_of(setting)\n"
+    drawn = executed(
+        tmp_path,
+        monkeypatch,
+        ("paths", "load", "seeds"),
+        (words, f"{words}        print(title, list(dict.fromkeys(setting['seed'])))\n"),
+        RUN="nine",
+        SEEDS="nine",
+    )
+    told = sorted(said(drawn)["seeds"].splitlines())
+    assert [line.partition(", ")[0] for line in told] == [f"optimizer.weight_decay={decay}" for decay in ("0.5", "2.0")]
+    assert all(line.endswith(", 2 runs [0, 1]") for line in told)
+    assert pictures(drawn) == {"seeds": 3}
 
 
 def test_it_finds_the_newest_default_run_and_makes_a_short_one_where_there_is_none(

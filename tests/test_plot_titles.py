@@ -43,9 +43,9 @@ def test_overrides_that_change_what_is_seen_are_told(overrides, told, nested):
 
 
 def test_a_long_list_is_cut_and_the_seed_stays():
-    overrides = [f"optimizer.betas_{number}=0.9" for number in range(12)]
+    overrides = [f"optimizer.betas_{number}=0.9" for number in range(15)]
     title = plot.about({"name": "n", "seed": 7}, None, overrides).title
-    assert title == f"n: 6 more, {', '.join(overrides[6:])}, seed 7"
+    assert title == f"n: 5 more, {', '.join(overrides[5:])}, seed 7"
     long = plot.about({"name": "n", "seed": 7}, None, [f"data.operation={'x' * 90}"]).title
     assert long == f"n: data.operation={'x' * 42}..., seed 7"
 

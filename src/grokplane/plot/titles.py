@@ -15,7 +15,7 @@ ASIDE = (
     *(f"train.{key}" for key in ("device", "threads", "checkpoint_every", "keep_checkpoints", "resume", "overwrite")),
 )
 UNNAMED = "default"  # of a run that nobody named: what was set for it says more
-TOLD, LONGEST = 150, 60  # characters of all overrides together and of one of them
+TOLD, LONGEST = 250, 60  # characters of all overrides together and of one of them
 
 
 @dataclass(frozen=True)

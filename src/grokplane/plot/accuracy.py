@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANEL = (7.2, 2.2)  # inches
+WIDTH, HEIGHT = 8.95, 2.2  # inches: of the figure, of a panel
+LEFT, RIGHT = 0.95, 0.8  # inches beside the panels
 DASHED, DOTTED = (0, (5, 2)), (0, (1, 1))
 # Where two of them are one line (operands that are interchangeable), the dashed one lets the other be seen.
 QUANTITIES: dict[str, tuple[str, str, style.LineStyle]] = {
@@ -39,6 +40,7 @@ def information_accuracy(
     *,
     marks: Mapping[str, int | None] | None = None,
     title: str = "",
+    width: float = WIDTH,
 ) -> Figure:
     """Mutual information in nats (left axis) and accuracy (right) against the step (log), a panel a layer.
 
@@ -51,6 +53,7 @@ def information_accuracy(
         subset: whose information: `train` or `eval` (held out).
         marks: as for `curves`.
         title: stands above the panels.
+        width: of the figure, in inches.
 
     Raises:
         ValueError: as for `information_plane`.
@@ -59,8 +62,9 @@ def information_accuracy(
     words, resolution = frame_measured(rows)
     check_one_setting(rows)
     head = [title, ", ".join(part for part in (f"information of the {SUBSETS[subset]}", words) if part)]
-    margins = Margins(0.95, 0.8, 0.6 + legend_height(2 * LEGEND_COLUMNS, LEGEND_COLUMNS), 0.42, down=0.16)
-    frame = grid(len(layers), 1, PANEL, margins, head, share_x=True)
+    columns = max(2, int(LEGEND_COLUMNS * width / WIDTH))
+    margins = Margins(LEFT, RIGHT, 0.6 + legend_height(2 * LEGEND_COLUMNS, columns), 0.42, down=0.16)
+    frame = grid(len(layers), 1, (width - LEFT - RIGHT, HEIGHT), margins, head, share_x=True)
     column = frame.panels[:, 0]
     style.step_axis(column[0], max([1, *rows["step"]]))
     for axes, layer in zip(column, layers, strict=True):
@@ -69,7 +73,7 @@ def information_accuracy(
     style.mark_labels(column[0], marks or {})
     column[-1].tick_params(labelbottom=True)
     style.step_label(column[-1])
-    _legend(frame.figure)
+    _legend(frame.figure, columns)
     return frame.figure
 
 
@@ -107,10 +111,10 @@ def _information(axes: Axes, rows: pd.DataFrame, quantity: str, subset: str, lay
         axes.fill_between(band.steps, band.mean - error, band.mean + error, color=color, alpha=0.2, linewidth=0)
 
 
-def _legend(figure: Figure) -> None:
+def _legend(figure: Figure, columns: int) -> None:
     """One legend for all panels, below them."""
     entries = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)
-    legend_below(figure, list(entries.values()), list(entries), min(len(entries), LEGEND_COLUMNS))
+    legend_below(figure, list(entries.values()), list(entries), min(len(entries), columns))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from grokplane.plot import style, ticks
 from grokplane.plot.headings import heading
+from grokplane.plot.legends import legend
 from grokplane.plot.settings import settings
 from grokplane.plot.words import metric_words
 
@@ -99,7 +100,11 @@ def line_with_band(axes: Axes, band: Band, *, color: str, label: str, linestyle:
 
 
 def mean_and_band(
-    frames: pd.DataFrame | Mapping[str, pd.DataFrame], metric: str | Sequence[str], *, title: str = ""
+    frames: pd.DataFrame | Mapping[str, pd.DataFrame],
+    metric: str | Sequence[str],
+    *,
+    title: str = "",
+    width: float = WIDTH,
 ) -> Figure:
     """Metrics against the step (log), a panel each: the mean over runs and the band from the smallest to the largest.
 
@@ -111,6 +116,7 @@ def mean_and_band(
             more than their seed have a line for each setting (see `grokplane.plot.settings`).
         metric: a column, or several.
         title: stands above the panels.
+        width: of the figure, in inches.
 
     Raises:
         ValueError: if a setting has no such column.
@@ -120,11 +126,16 @@ def mean_and_band(
     metrics = [metric] if isinstance(metric, str) else list(metric)
     parted = _settings(frames)
     _check(parted, metrics)
-    figure = Figure(figsize=(WIDTH, MARGIN + PANEL_HEIGHT * len(metrics)), layout="constrained")
+    figure = Figure(figsize=(width, MARGIN + PANEL_HEIGHT * len(metrics)), layout="constrained")
     grid = figure.subplots(len(metrics), 1, sharex=True, squeeze=False)[:, 0]
     style.step_axis(grid[0], max([1, *(step for rows in parted.values() for step in rows["step"])]))
+    above: list[str] = []
     for axes, name in zip(grid, metrics, strict=True):
         _panel(axes, parted, name)
+        labels = axes.get_legend_handles_labels()[1]
+        if labels != above:
+            legend(axes, width)
+        above = labels
     style.step_label(grid[-1])
     heading(figure, title)
     return figure
@@ -161,4 +172,3 @@ def _panel(axes: Axes, parted: Mapping[str, pd.DataFrame], metric: str) -> None:
         axes.set_ylim(-0.04, 1.04)
     else:
         ticks.least_span(axes, LEAST_NATS if "(nats)" in words else 0.0)
-    style.legend_beside(axes)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from grokplane.plot import style, ticks
 from grokplane.plot.headings import heading
+from grokplane.plot.legends import legend
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +51,7 @@ def curves(
     marks: Mapping[str, int | None] | None = None,
     threshold: float | None = None,
     title: str = "",
+    width: float = WIDTH,
 ) -> Figure:
     """Accuracy, loss (log) and weight norm against the step (log, step 0 included), a panel for each.
 
@@ -64,6 +66,7 @@ def curves(
             passed over, so that the `grok` of a summary will do.
         threshold: the accuracy that the marks stand for, drawn as a thin line.
         title: stands above the panels.
+        width: of the figure, in inches.
 
     Returns:
         The figure, not bound to any screen; `save` writes it.
@@ -71,11 +74,13 @@ def curves(
     from matplotlib.figure import Figure
 
     panels = _panels(rows)
-    figure = Figure(figsize=(WIDTH, MARGIN + PANEL_HEIGHT * max(1, len(panels))), layout="constrained")
+    figure = Figure(figsize=(width, MARGIN + PANEL_HEIGHT * max(1, len(panels))), layout="constrained")
     grid = figure.subplots(max(1, len(panels)), 1, sharex=True, squeeze=False)[:, 0]
     style.step_axis(grid[0], max([1, *rows["step"]]))
     for axes, panel in zip(grid, panels, strict=False):
         _draw(axes, panel, rows, marks or {}, threshold)
+        below = len(style.mark_words(marks or {})) if axes is grid[0] else 0
+        legend(axes, width, below=below)
     if not panels:
         style.plain(grid[0], "")
         style.note(grid[0], "neither accuracy nor loss nor weight norms were recorded")
@@ -117,7 +122,7 @@ def norm_series(columns: Sequence[str]) -> list[Series]:
 def _draw(
     axes: Axes, panel: _Panel, rows: pd.DataFrame, marks: Mapping[str, int | None], threshold: float | None
 ) -> None:
-    """One panel: its lines, the marks, the threshold, and a legend beside it."""
+    """One panel: its lines, the marks, the threshold."""
     drawn = [_line(axes, series, run, number) for number, run in enumerate(_runs(rows)) for series in panel.series]
     log = panel.log and any(bool((values > 0).any()) for values in drawn)
     style.plain(axes, f"{panel.ylabel} (log scale)" if log else panel.ylabel)
@@ -128,7 +133,6 @@ def _draw(
     style.mark_lines(axes, marks)
     if threshold is not None and panel.ylabel == "accuracy":
         style.level_line(axes, threshold, f"threshold {threshold:g}")
-    style.legend_beside(axes)
     if not any(values.size for values in drawn):
         style.note(axes, "no finite value")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from grokplane.plot import style
 from grokplane.plot.cells import Cells, medians
 from grokplane.plot.headings import heading
+from grokplane.plot.legends import NARROW
 from grokplane.plot.regions import REGIONS, Outcome
 from grokplane.plot.scales import Scale, scale
 from grokplane.plot.settings import check_one_setting
@@ -68,18 +69,21 @@ def plane(frame: pd.DataFrame, x: str, y: str) -> Plane:
     return Plane(scales[0], scales[1], (rows[0], rows[1]), full)
 
 
-def panels(over: Plane, title: str) -> tuple[Figure, Sequence[Axes]]:
-    """A figure with two panels side by side and the plane's axes on both."""
+def panels(over: Plane, title: str, width: float = WIDTH) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with two panels, one above the other where it is narrow, and the plane's axes on both."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-    pair = figure.subplots(1, 2)
+    beside = width >= NARROW
+    high = HEIGHT if beside else 1.7 * width
+    figure = Figure(figsize=(width, high), layout="constrained")
+    pair = figure.subplots(1, 2) if beside else figure.subplots(2, 1)
     for axes in pair:
         over.x.dress(axes, "x")
         over.y.dress(axes, "y")
         axes.tick_params(labelsize=style.FONT)
         axes.spines[["top", "right"]].set_visible(False)
-    pair[1].set_ylabel("")
+    if beside:
+        pair[1].set_ylabel("")
     heading(figure, title)
     return figure, pair
 
@@ -143,7 +147,7 @@ def legend(figure: Figure, shown: Iterable[str], title: str) -> None:
             for name, look in looks.items()
         ],
         loc="outside lower center",
-        ncols=max(1, len(names)),
+        ncols=max(1, len(names) if figure.get_figwidth() >= NARROW else 2),
         frameon=False,
         fontsize=style.FONT,
         title=title,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def landscape(frame: pd.DataFrame, x: str, y: str, *, title: str = "") -> Figure:
+def landscape(frame: pd.DataFrame, x: str, y: str, *, title: str = "", width: float = heatmap.WIDTH) -> Figure:
     """Final test error and final train error, 1 - accuracy, over two parameters; log axes where they are geometric.
 
     With the weights' norm held at alpha times the initial one on one axis and the number of training points on the
@@ -26,9 +26,10 @@ def landscape(frame: pd.DataFrame, x: str, y: str, *, title: str = "") -> Figure
         x: the parameter of the horizontal axis.
         y: that of the vertical axis.
         title: stands above the panels.
+        width: of the figure, in inches.
     """
     over = heatmap.plane(frame, x, y)
-    figure, panels = heatmap.panels(over, title)
+    figure, panels = heatmap.panels(over, title, width)
     shown: set[str] = set()
     for axes, subset in zip(panels, ("test", "train"), strict=True):
         cells = over.cells(final_error(frame, subset))

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 8
-WIDTH, NARROW, WIDE, HEIGHT = 9.6, 1.7, 3.4, 1.5  # inches: the panels of a row together, a panel, its height
+NARROW, WIDE, HEIGHT = 1.7, 3.4, 1.5  # inches: a panel, its height
+LEFT, RIGHT, ACROSS = 0.95, 1.75, 0.26  # inches beside the panels and between them
+WIDTH = 9.6 + LEFT + RIGHT  # inches; for more panels than have room there it is exceeded
 TICK = 0.6  # inches that a tick's label needs
 COLORS, EMPTY = "magma", "#B8C4B8"
 LEGEND = "resolution of the information plane"
@@ -61,6 +63,7 @@ def information_map(
     *,
     marks: Mapping[str, int | None] | None = None,
     title: str = "",
+    width: float = WIDTH,
 ) -> Figure:
     """I(L;Y) / H(Y), I(X;L) / H(X) and I(L;a) / H(a) by colour, over the step (log) and the resolution.
 
@@ -76,6 +79,7 @@ def information_map(
         subset: `train` or `eval` (held out).
         marks: as for `curves`.
         title: stands above the panels.
+        width: of the figure at most, in inches, as far as a panel has room; panels stand below each other then.
 
     Raises:
         ValueError: for another subset, for a run without information at several resolutions, and for runs that were
@@ -85,23 +89,24 @@ def information_map(
     check_one_setting(rows)
     levels = list(level_columns(rows, INPUT, subset, layers[0], own))
     quantities = [one for one in _quantities(rows, subset) if _recorded(rows, one, subset, layers, levels)]
-    blocks = [layers[first : first + COLUMNS] for first in range(0, len(layers), COLUMNS)]
+    across = COLUMNS if width >= WIDTH else max(1, int((width - LEFT - RIGHT + ACROSS) / (NARROW + ACROSS)))
+    blocks = [layers[first : first + across] for first in range(0, len(layers), across)]
     head = [title, f"what each layer tells at each resolution r, {SUBSETS[subset]}"]
-    frame = _frame(len(blocks), len(blocks[0]), len(quantities), head)
+    frame = _frame(len(blocks), len(blocks[0]), len(quantities), head, width)
     style.step_axis(frame.panels[0, 0], max([1, *rows["step"]]))
     _step_ticks(frame, max([1, *rows["step"]]))
     for axes in frame.panels.flat:
         axes.set_axis_off()
     gaps = []
     for number, layer in enumerate(layers):
-        top, place = number // COLUMNS * len(quantities), number % COLUMNS
+        top, place = number // across * len(quantities), number % across
         column = frame.panels[top : top + len(quantities), place]
         for axes, quantity in zip(column, quantities, strict=True):
             columns = list(level_columns(rows, quantity.columns, subset, layer, own).values())
             gaps.append(_panel(axes, rows, columns, quantity.whole))
             style.mark_lines(axes, marks or {}, cased=True)
             _levels(axes, levels, own, f"{quantity.name} / {quantity.whole.name}" * (place == 0))
-            if place == COLUMNS - 1 or layer == layers[-1]:
+            if place == across - 1 or layer == layers[-1]:
                 _reach(axes, levels, quantity.whole)
         for axes in column[:-1]:
             axes.xaxis.set_visible(False)
@@ -142,10 +147,11 @@ def _recorded(
     return all([*level_columns(rows, quantity.columns, subset, layer, own)] == [*levels] for layer in layers)
 
 
-def _frame(blocks: int, columns: int, quantities: int, head: Sequence[str]) -> Grid:
-    width = min(WIDE, max(NARROW, (WIDTH - 0.12 * (columns - 1)) / columns))
-    margins = Margins(0.95, 1.75, 0.6 + legend_height(4, 2), 0.34, 0.26, 0.14 if blocks == 1 else 0.8)
-    return grid(blocks * quantities, columns, (width, HEIGHT), margins, head, least_width=7.0, share_x=True)
+def _frame(blocks: int, columns: int, quantities: int, head: Sequence[str], width: float) -> Grid:
+    panel = min(WIDE, max(NARROW, (width - LEFT - RIGHT - 0.12 * (columns - 1)) / columns))
+    entries = legend_height(4, _legend_columns(width))
+    margins = Margins(LEFT, RIGHT, 0.6 + entries, 0.34, ACROSS, 0.14 if blocks == 1 else 0.8)
+    return grid(blocks * quantities, columns, (panel, HEIGHT), margins, head, least_width=min(7.0, width), share_x=True)
 
 
 def _step_ticks(frame: Grid, last_step: int) -> None:
@@ -227,4 +233,8 @@ def _legend(figure: Figure, marks: Mapping[str, int | None], *, gaps: bool) -> N
 
     entries = {words: Line2D([], [], color=color, **style.MARK) for words, color, _ in style.mark_words(marks)}
     entries |= {LEGEND: Line2D([], [], **_MARK)} | ({"no value": Patch(facecolor=EMPTY)} if gaps else {})
-    legend_below(figure, list(entries.values()), list(entries), 2)
+    legend_below(figure, list(entries.values()), list(entries), _legend_columns(figure.get_figwidth()))
+
+
+def _legend_columns(width: float) -> int:
+    return 2 if width >= 6 else 1

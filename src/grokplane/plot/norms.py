@@ -9,6 +9,7 @@ from grokplane.plot import style, ticks
 from grokplane.plot.bands import line_with_band, over_runs
 from grokplane.plot.curves import norm_series
 from grokplane.plot.headings import heading
+from grokplane.plot.legends import legend
 from grokplane.plot.settings import check_one_setting
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 9.0, 4.2  # inches
 
 
-def weight_norms(rows: pd.DataFrame, *, marks: Mapping[str, int | None] | None = None, title: str = "") -> Figure:
+def weight_norms(
+    rows: pd.DataFrame, *, marks: Mapping[str, int | None] | None = None, title: str = "", width: float = WIDTH
+) -> Figure:
     """The L2 norm of every layer, their sum and the norm of all parameters against the step, both axes logarithmic.
 
     With several runs: means over them, and bands from the smallest to the largest. What is not finite is a gap.
@@ -28,6 +31,7 @@ def weight_norms(rows: pd.DataFrame, *, marks: Mapping[str, int | None] | None =
             `WN/<layer>`, `WN/total`, `WN/global`.
         marks: as for `curves`.
         title: stands above the panel.
+        width: of the figure, in inches.
 
     Raises:
         ValueError: if there is no such column, and for runs that differ in more than their seed.
@@ -38,7 +42,7 @@ def weight_norms(rows: pd.DataFrame, *, marks: Mapping[str, int | None] | None =
     if not series:
         raise ValueError("no weight norms were recorded (columns WN/<layer>)")
     check_one_setting(rows)
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    figure = Figure(figsize=(width, HEIGHT), layout="constrained")
     axes = figure.subplots()
     style.step_axis(axes, max([1, *rows["step"]]))
     bands = [over_runs(rows, one.column) for one in series]
@@ -51,6 +55,6 @@ def weight_norms(rows: pd.DataFrame, *, marks: Mapping[str, int | None] | None =
     style.mark_lines(axes, marks or {})
     style.mark_labels(axes, marks or {})
     style.step_label(axes)
-    style.legend_beside(axes)
+    legend(axes, width, below=len(style.mark_words(marks or {})))
     heading(figure, title)
     return figure

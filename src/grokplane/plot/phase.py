@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def phase(frame: pd.DataFrame, x: str, y: str, *, threshold: float = THRESHOLD, title: str = "") -> Figure:
+def phase(
+    frame: pd.DataFrame, x: str, y: str, *, threshold: float = THRESHOLD, title: str = "", width: float = heatmap.WIDTH
+) -> Figure:
     """Steps to generalise and final test accuracy over two parameters.
 
     A cell whose median over the seeds never generalised is coloured by its region (`regions.classify`). Where seeds
@@ -30,9 +32,10 @@ def phase(frame: pd.DataFrame, x: str, y: str, *, threshold: float = THRESHOLD, 
         y: that of the vertical axis.
         threshold: the accuracy that counted as fitted and generalised, where there is no column `grok.threshold`.
         title: stands above the panels.
+        width: of the figure, in inches.
     """
     over = heatmap.plane(frame, x, y)
-    figure, (left, right) = heatmap.panels(over, title)
+    figure, (left, right) = heatmap.panels(over, title, width)
     steps = over.cells(steps_to_generalise(frame, threshold))
     heatmap.bar(figure, heatmap.paint(left, over, steps, step_colors(steps.value)), left)
     known = sorted({*thresholds(frame, threshold).tolist()})

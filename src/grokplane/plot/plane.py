@@ -13,6 +13,7 @@ from grokplane.plot import style
 from grokplane.plot.bands import LEAST_NATS
 from grokplane.plot.grid import Grid, Margins, grid, legend_below, legend_height
 from grokplane.plot.information import Limit, Trajectory, error_meaning, information_layers, trajectory
+from grokplane.plot.legends import NARROW
 from grokplane.plot.limits import draw_limits
 from grokplane.plot.measured import frame_measured
 from grokplane.plot.path import END, START, Panel, draw_path
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL, LEAST_WIDTH = (2.55, 2.4), 6.0  # inches
-COLUMNS = 4
+FLAT = 1.7  # inches: the height of a panel where the figure is narrow
+WIDTH = 14.1  # inches: four panels
+LEFT, RIGHT, ACROSS = 0.9, 1.45, 0.5  # inches beside the panels and between them
 PAD, NEAR = 0.1, 1.0  # shares of the span: room around the values; how far off a bound or a bar's end is still shown
 
 
@@ -47,7 +50,7 @@ class Planes:
     beside: int
 
 
-def information_plane(rows: pd.DataFrame, subset: str = "eval", *, title: str = "") -> Figure:
+def information_plane(rows: pd.DataFrame, subset: str = "eval", *, title: str = "", width: float = WIDTH) -> Figure:
     """I(L;Y) against I(X;L) in nats, a panel a layer, one point a log point, coloured by step (log scale).
 
     A square marks the first point, a star the last. What cannot be exceeded is drawn where it is near: H(Y), and for
@@ -62,39 +65,42 @@ def information_plane(rows: pd.DataFrame, subset: str = "eval", *, title: str = 
             `measured.KEYS`, of which the second line of the title is made.
         subset: `train` or `eval` (held out).
         title: stands above the panels.
+        width: of the figure at most, in inches, as far as a panel has room; panels stand below each other then.
 
     Raises:
         ValueError: for another subset, for a run that recorded no mutual information, and for runs that were measured
             in different ways or differ in more than their seed.
     """
-    return _figure(rows, (subset,), title)
+    return _figure(rows, (subset,), title, width)
 
 
-def information_planes(rows: pd.DataFrame, *, title: str = "") -> Figure:
+def information_planes(rows: pd.DataFrame, *, title: str = "", width: float = WIDTH) -> Figure:
     """The information planes of the training and the held-out subset, one above the other with equal limits.
 
     Arguments and errors: see `information_plane`.
     """
-    return _figure(rows, tuple(SUBSETS), title)
+    return _figure(rows, tuple(SUBSETS), title, width)
 
 
-def _figure(rows: pd.DataFrame, subsets: Sequence[str], title: str) -> Figure:
-    planes = empty_planes(rows, subsets, title=title)
+def _figure(rows: pd.DataFrame, subsets: Sequence[str], title: str, width: float) -> Figure:
+    planes = empty_planes(rows, subsets, title=title, width=width)
     for panel in planes.panels:
         draw_path(panel, planes.last_step)
     _legend(planes, error_meaning(rows))
     return planes.figure
 
 
-def empty_planes(rows: pd.DataFrame, subsets: Sequence[str], *, title: str) -> Planes:
+def empty_planes(rows: pd.DataFrame, subsets: Sequence[str], *, title: str, width: float = WIDTH) -> Planes:
     """Everything but the trajectories and the legend, for which there is room below; see `information_plane`."""
     layers, told = information_layers(rows, subsets), _told(rows, subsets)
     check_one_setting(rows)
-    blocks = [layers[first : first + COLUMNS] for first in range(0, len(layers), COLUMNS)]
+    columns = max(1, int((width - LEFT - RIGHT + ACROSS) / (PANEL[0] + ACROSS)))
+    blocks = [layers[first : first + columns] for first in range(0, len(layers), columns)]
     beside = 3 if len(blocks[0]) > 2 else 1
-    margins = Margins(0.9, 1.45, 0.6 + legend_height(3, beside), 0.32, 0.5, 0.36 if len(blocks) == 1 else 0.85)
+    margins = Margins(LEFT, RIGHT, 0.6 + legend_height(3, beside), 0.32, ACROSS, 0.36 if len(blocks) == 1 else 0.85)
     size = (len(blocks) * len(subsets), len(blocks[0]))
-    frame = grid(*size, PANEL, margins, [title, told], least_width=LEAST_WIDTH)
+    panel = PANEL if width >= NARROW else (PANEL[0], FLAT)
+    frame = grid(*size, panel, margins, [title, told], least_width=min(LEAST_WIDTH, width))
     panels: list[Panel] = []
     for number, block in enumerate(blocks):
         for place, layer in enumerate(block):

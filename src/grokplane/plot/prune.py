@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from grokplane.plot import style
 from grokplane.plot.headings import heading
+from grokplane.plot.legends import legend
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,14 @@ TICKS = (0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.92, 0.94, 0.96, 0.98, 1)
 LINES = {"Acc/train": ("train", style.TRAIN), "Acc/test": ("held-out", style.TEST)}
 
 
-def prune(rows: pd.DataFrame, *, kept: float | None = None, tolerance: float | None = None, title: str = "") -> Figure:
+def prune(
+    rows: pd.DataFrame,
+    *,
+    kept: float | None = None,
+    tolerance: float | None = None,
+    title: str = "",
+    width: float = WIDTH,
+) -> Figure:
     """Accuracy on both subsets against sparsity; the axis is linear up to 0.9 and stretched from there on.
 
     Values that are not finite are gaps.
@@ -32,13 +40,14 @@ def prune(rows: pd.DataFrame, *, kept: float | None = None, tolerance: float | N
         kept: the largest sparsity at which held-out accuracy is as it was, to within `tolerance`; marked.
         tolerance: see `kept`; also drawn, as a band below the held-out accuracy at the smallest sparsity.
         title: stands above the panel.
+        width: of the figure, in inches.
 
     Returns:
         The figure, not bound to any screen; `save` writes it.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+    figure = Figure(figsize=(width, HEIGHT), layout="constrained")
     axes, rows = figure.subplots(), rows.sort_values("sparsity", kind="stable")
     _sparsity_axis(axes)
     for column, (label, color) in LINES.items():
@@ -47,7 +56,7 @@ def prune(rows: pd.DataFrame, *, kept: float | None = None, tolerance: float | N
     axes.set_ylim(-0.04, 1.04)
     if kept is not None and tolerance is not None:
         _mark(axes, float(rows["Acc/test"].iloc[0]), kept, tolerance)
-    style.legend_beside(axes)
+    legend(axes, width, below=0 if kept is None else 1)
     heading(figure, title)
     return figure
 

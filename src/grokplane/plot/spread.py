@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from grokplane.plot import style, ticks
 from grokplane.plot.cells import Cells, medians
 from grokplane.plot.headings import heading
+from grokplane.plot.legends import legend
 from grokplane.plot.regions import (
     GENERALISED,
     REGIONS,
@@ -74,7 +75,9 @@ class _Look:
         return -1 if self.color == style.TRAIN else 1
 
 
-def spread(frame: pd.DataFrame, x: str, *, threshold: float = THRESHOLD, title: str = "") -> Figure:
+def spread(
+    frame: pd.DataFrame, x: str, *, threshold: float = THRESHOLD, title: str = "", width: float = WIDTH
+) -> Figure:
     """Steps to fit and to generalise (log) and final accuracies over one parameter, all seeds and their median.
 
     Over numbers the medians are a line and the band goes from the smallest to the largest; over names (operations,
@@ -89,6 +92,7 @@ def spread(frame: pd.DataFrame, x: str, *, threshold: float = THRESHOLD, title: 
         x: the parameter; log where it is spaced geometrically.
         threshold: the accuracy that counted as fitted and generalised, where there is no column `grok.threshold`.
         title: stands above the panels.
+        width: of the figure, in inches.
 
     Raises:
         ValueError: if runs differ in more than this parameter and the seed.
@@ -97,10 +101,12 @@ def spread(frame: pd.DataFrame, x: str, *, threshold: float = THRESHOLD, title: 
     along = scale(x, list(frame[x]))
     seeds, marks = _Seeds(along, along.number(list(frame[x]))), _marks(frame, threshold)
     names = [name for name in REGIONS if (marks == name).any()]
-    figure, strip, (steps, accuracy) = _panels(len(names))
+    figure, strip, (steps, accuracy) = _panels(len(names), width)
     along.dress(accuracy, "x")
     _steps(steps, seeds, steps_to_fit(frame), steps_to_generalise(frame, threshold))
     _accuracies(accuracy, seeds, final_error(frame, "train"), final_error(frame, "test"))
+    legend(steps, width)
+    legend(accuracy, width)
     if strip is not None:
         _margin(strip, seeds, marks.to_numpy(), names)
     heading(figure, title)
@@ -113,12 +119,12 @@ def _marks(frame: pd.DataFrame, threshold: float) -> pd.Series:
     return regions.where(regions != GENERALISED, ended(frame))
 
 
-def _panels(rows: int) -> tuple[Figure, Axes | None, Sequence[Axes]]:
+def _panels(rows: int, width: float) -> tuple[Figure, Axes | None, Sequence[Axes]]:
     """The figure, the margin of so many rows if there are any, the two panels."""
     from matplotlib.figure import Figure
 
     heights = ([ROW * rows + 0.1] if rows else []) + [PANEL, PANEL]
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.9), layout="constrained")
+    figure = Figure(figsize=(width, sum(heights) + 0.9), layout="constrained")
     every = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights)
     return figure, every[0] if rows else None, every[-2:]
 
@@ -137,7 +143,6 @@ def _steps(axes: Axes, seeds: _Seeds, fitted: Outcome, generalised: Outcome) -> 
     _draw(axes, seeds, fitted.values, medians(fitted, seeds.rows), _Look("fitted", style.TRAIN))
     if len(seeds.rows) > len(seeds.scale.labels):
         _explain(axes)
-    style.legend_beside(axes)
 
 
 def _log_limits(axes: Axes, low: float, high: float) -> None:
@@ -158,7 +163,6 @@ def _accuracies(axes: Axes, seeds: _Seeds, train: Outcome, test: Outcome) -> Non
         cells = medians(outcome, seeds.rows)
         flipped = replace(cells, value=1 - cells.value, low=1 - cells.high, high=1 - cells.low)
         _draw(axes, seeds, 1 - outcome.values, flipped, look)
-    style.legend_beside(axes)
 
 
 def _draw(axes: Axes, seeds: _Seeds, values: np.ndarray, cells: Cells, look: _Look) -> None:

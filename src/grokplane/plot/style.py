@@ -149,23 +149,6 @@ def level_line(axes: Axes, level: float, label: str) -> None:
     axes.axhline(level, color=GREY, linestyle=":", linewidth=1, label=label, zorder=1.5)
 
 
-def legend_beside(axes: Axes) -> None:
-    """A legend to the right of the panel, where it hides no data; more than ten entries take two columns."""
-    handles, labels = axes.get_legend_handles_labels()
-    legend = axes.legend(
-        handles,
-        labels,
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.0),
-        ncols=1 if len(labels) <= 10 else 2,
-        frameon=False,
-        fontsize=FONT,
-        borderpad=0,
-    )
-    for line in legend.get_lines():
-        line.set_marker("")
-
-
 def mark_lines(axes: Axes, marks: Mapping[str, int | None], *, cased: bool = False) -> None:
     """Vertical lines at `train_step` and `test_step`; none where a mark is None or missing.
 
@@ -195,14 +178,14 @@ def mark_words(marks: Mapping[str, int | None]) -> list[tuple[str, str, int]]:
 
 def mark_labels(axes: Axes, marks: Mapping[str, int | None]) -> None:
     """What the mark lines mean, above a panel, one line of text for each mark so that close marks do not collide."""
-    for lift, (words, color, step) in zip((3, 5 + 1.3 * FONT), mark_words(marks), strict=False):
-        _above(axes, step, words, lift, color)
+    for line, (words, color, step) in enumerate(mark_words(marks)):
+        _above(axes, step, words, 3 + line * (2 + 1.3 * FONT), color)
 
 
 def _above(axes: Axes, step: int, text: str, lift: float, color: str) -> None:
-    """Text `lift` points above a panel that starts or ends at `step`, whichever side has the room."""
+    """Text `lift` points above a panel that starts, ends or has its middle at `step`, as there is room."""
     place = axes.transAxes.inverted().transform(axes.transData.transform((step, 0)))[0]
-    side = "left" if place < 0.5 else "right"
+    side = "left" if place < 1 / 3 else "center" if place < 2 / 3 else "right"
     axes.annotate(
         text,
         (step, 1),

@@ -22,7 +22,12 @@ TRAIN_SIZES = ("data.train_points", "data.train_fraction")
 
 
 def sweep_figure(
-    frame: pd.DataFrame, parameters: Sequence[str], *, threshold: float = THRESHOLD, title: str = ""
+    frame: pd.DataFrame,
+    parameters: Sequence[str],
+    *,
+    threshold: float = THRESHOLD,
+    title: str = "",
+    width: float | None = None,
 ) -> Figure:
     """The figure that fits a sweep: over the parameters besides `seed` that take more than one value.
 
@@ -36,6 +41,7 @@ def sweep_figure(
         parameters: the swept keys.
         threshold: the accuracy that counted as fitted and generalised, where there is no column `grok.threshold`.
         title: stands above the panels.
+        width: of the figure, in inches; None: what fits its kind.
 
     Raises:
         ValueError: if a column is absent, there is no row, or no or more than two parameters besides the seed vary.
@@ -44,8 +50,9 @@ def sweep_figure(
     if absent or not len(frame):
         raise ValueError(f"no figure of this sweep: {'no column ' + ', '.join(absent) if absent else 'no cells'}")
     varied = [key for key in parameters if key != SEED and len({text(value) for value in frame[key]}) > 1]
+    wide = {} if width is None else {"width": width}
     if len(varied) == 1:
-        return spread(frame, varied[0], threshold=threshold, title=title)
+        return spread(frame, varied[0], threshold=threshold, title=title, **wide)
     if len(varied) != 2:
         named = f" ({', '.join(varied)})" if varied else ""
         raise ValueError(
@@ -53,5 +60,5 @@ def sweep_figure(
         )
     if HELD_NORM in varied and set(varied) & set(TRAIN_SIZES):
         varied.remove(HELD_NORM)
-        return landscape(frame, HELD_NORM, varied[0], title=title)
-    return phase(frame, varied[0], varied[1], threshold=threshold, title=title)
+        return landscape(frame, HELD_NORM, varied[0], title=title, **wide)
+    return phase(frame, varied[0], varied[1], threshold=threshold, title=title, **wide)

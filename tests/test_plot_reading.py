@@ -51,7 +51,7 @@ def test_every_metric_of_a_run_has_words_and_no_axis_is_a_key():
     for name in (str(name) for name in rows if "/" in str(name)):
         assert "/" not in metric_words(name)[0]
         assert name not in plot.mean_and_band(rows, name).axes[0].get_ylabel()
-    assert key_words("optimizer.lr") == "learning rate, optimizer.lr"
+    assert key_words("optimizer.lr", " (log scale)") == "learning rate (log scale)\noptimizer.lr"
     assert key_words("model.hidden") == "model.hidden"
 
 

@@ -163,8 +163,8 @@ def test_phase_diagram_names_every_region_and_places_it():
     # By ascending learning rate, then weight decay: memorised twice, never fitted, generalised.
     np.testing.assert_allclose(drawn(right, "values").get_array(), [0.3, 0.3, 0.1, 1.0])
     assert left.get_xscale() == left.get_yscale() == "log"
-    assert left.get_xlabel() == f"learning rate, {LR} (log scale)"
-    assert left.get_ylabel() == f"weight decay, {DECAY} (log scale)"
+    assert left.get_xlabel() == f"learning rate (log scale)\n{LR}"
+    assert left.get_ylabel() == f"weight decay (log scale)\n{DECAY}"
     assert figure.get_suptitle() == "$a_sweep"
 
 
@@ -230,7 +230,7 @@ def test_names_and_zero_get_places():
     axes = sweep_figure(pd.DataFrame(rows), ["data.operation", DECAY]).axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["mul", "add"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "0.01", "0.1", "1"]
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("operation, data.operation", f"weight decay, {DECAY}")
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("operation\ndata.operation", f"weight decay\n{DECAY}")
 
 
 def test_a_cell_whose_accuracy_was_not_recorded_is_left_white():
@@ -274,7 +274,7 @@ def test_alpha_curve_has_every_seed_and_marks_those_that_never_got_there():
     np.testing.assert_allclose(line(accuracy, "test"), [0.3, 0.3, 1, 1])
     assert len(offsets(accuracy, "_test runs")) == 12
     assert steps.get_yscale() == "log"
-    assert accuracy.get_xlabel() == f"share of the questions that train, {FRACTION}"
+    assert accuracy.get_xlabel() == f"share of the questions that train\n{FRACTION}"
     assert margin.get_xlim() == steps.get_xlim() == accuracy.get_xlim()
 
 
@@ -361,8 +361,8 @@ def test_landscape_shows_both_errors_and_puts_the_norm_along():
     np.testing.assert_allclose(drawn(test, "values").get_array(), [0.5] * 3 + [0] * 3 + [0.5] * 2)
     np.testing.assert_allclose(drawn(train, "values").get_array(), [0.5] * 3 + [0] * 5)
     assert centres(test, "diverged") == centres(train, "diverged") == [(10.0, 1000.0)]
-    assert test.get_xlabel() == "norm of the weights / initial norm, rules.constant_norm.alpha (log scale)"
-    assert test.get_ylabel() == "training points, data.train_points (log scale)"
+    assert test.get_xlabel() == "norm of the weights / initial norm (log scale)\nrules.constant_norm.alpha"
+    assert test.get_ylabel() == "training points (log scale)\ndata.train_points"
     assert legend(figure) == ["diverged"]
 
 
@@ -377,9 +377,9 @@ def test_landscape_takes_the_median_over_seeds():
 
 def test_parameters_that_do_not_vary_are_passed_over():
     frame = grid({}).assign(model="mlp")
-    assert sweep_figure(frame, ["model", LR, "seed", DECAY]).axes[0].get_xlabel() == f"learning rate, {LR} (log scale)"
+    assert sweep_figure(frame, ["model", LR, "seed", DECAY]).axes[0].get_xlabel() == f"learning rate (log scale)\n{LR}"
     one = sweep_figure(frame.query(f"`{LR}` == 0.1"), ["model", LR, "seed", DECAY])
-    assert one.axes[-1].get_xlabel() == f"weight decay, {DECAY} (log scale)"
+    assert one.axes[-1].get_xlabel() == f"weight decay (log scale)\n{DECAY}"
 
 
 def test_other_shapes_are_refused_with_those_that_can_be_drawn():

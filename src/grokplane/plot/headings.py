@@ -27,7 +27,9 @@ def _wrapped(text: str, width: float) -> list[str]:
     lines, characters = [text], len(text)
     while max(map(inches, lines)) > FILLED * width and characters > FEWEST:
         characters = max(FEWEST, int(0.9 * min(characters, len(text) * width / inches(text))))
-        lines = textwrap.wrap(text, characters, max_lines=MOST, placeholder=" ...", break_on_hyphens=False)
+        joined = text.replace(" = ", "\u00a0=\u00a0")  # no line ends inside of it
+        lines = textwrap.wrap(joined, characters, max_lines=MOST, placeholder=" ...", break_on_hyphens=False)
+        lines = [line.replace("\u00a0", " ") for line in lines]
     return lines
 
 

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 # A narrower figure has its legends above its panels. Drawn 4.7 inches wide and shrunk to a paper's column of 3.3, a
 # figure's letters have 7 points.
 NARROW = 7.0
-AROUND, KEY = 1.0, 0.6  # inches: beside the panels, and of an entry beside its text
+AROUND, KEY, ROW = 1.0, 0.5, 0.21  # inches: beside the panels, of an entry beside its text, of a row of entries
 LIFT = 2 + 1.3 * style.FONT  # points that a line of text above a panel takes
 
 
 def legend(axes: Axes, width: float, *, below: int = 0) -> None:
-    """The legend of a panel: to its right, or above it where the figure is narrow.
+    """The legend of a panel: to its right, or above it, on a figure so much higher, where that is narrow.
 
     Args:
         axes: the panel.
@@ -27,7 +27,7 @@ def legend(axes: Axes, width: float, *, below: int = 0) -> None:
         below: lines of text that stand between the panel and a legend above it.
     """
     handles, labels = axes.get_legend_handles_labels()
-    longest = max(map(inches, labels), default=0.0)
+    longest = max((inches(label, style.FONT) for label in labels), default=0.0)
     look = {"frameon": False, "fontsize": style.FONT, "borderpad": 0}
     if width >= NARROW and longest < width / 4:
         columns = 1 if len(labels) <= 10 else 2
@@ -36,6 +36,8 @@ def legend(axes: Axes, width: float, *, below: int = 0) -> None:
         columns = max(1, int((width - AROUND) / (longest + KEY)))
         place = {"loc": "lower left", "bbox_to_anchor": (0.0, 1.0), "bbox_transform": _lifted(axes, below * LIFT)}
         drawn = axes.legend(handles, labels, ncols=columns, columnspacing=1.0, handlelength=1.5, **place, **look)
+        figure = axes.get_figure(root=True)
+        figure.set_figheight(figure.get_figheight() + ROW * -(-len(labels) // columns))
     for line in drawn.get_lines():
         line.set_marker("")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from grokplane.plot import style
 from grokplane.plot.headings import heading
-from grokplane.plot.legends import legend
+from grokplane.plot.legends import NARROW, legend
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 9.0, 4.2  # inches
 # Most of what happens, happens where few weights are left: that end of the axis gets half of its length.
 KINK = 0.9
 ENDS = (-0.027, 1.003)  # as far from 0 as from 1 on the axis
-TICKS = (0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.92, 0.94, 0.96, 0.98, 1)
+TICKS = (0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.92, 0.94, 0.96, 0.98, 1)  # every other one where the figure is narrow
 LINES = {"Acc/train": ("train", style.TRAIN), "Acc/test": ("held-out", style.TEST)}
 
 
@@ -49,41 +49,35 @@ def prune(
 
     figure = Figure(figsize=(width, HEIGHT), layout="constrained")
     axes, rows = figure.subplots(), rows.sort_values("sparsity", kind="stable")
-    _sparsity_axis(axes)
+    _sparsity_axis(axes, width)
     for column, (label, color) in LINES.items():
         axes.plot(rows["sparsity"], rows[column], color=color, linewidth=1.6, marker="o", markersize=3.5, label=label)
     style.plain(axes, "accuracy")
     axes.set_ylim(-0.04, 1.04)
     if kept is not None and tolerance is not None:
-        _mark(axes, float(rows["Acc/test"].iloc[0]), kept, tolerance)
-    legend(axes, width, below=0 if kept is None else 1)
+        _mark(axes, float(rows["Acc/test"].iloc[0]), kept, tolerance, width)
+    legend(axes, width, below=0 if kept is None else 1 if width >= NARROW else 2)
     heading(figure, title)
     return figure
 
 
-def _mark(axes: Axes, unpruned: float, kept: float, tolerance: float) -> None:
+def _mark(axes: Axes, unpruned: float, kept: float, tolerance: float, width: float) -> None:
     """The band of accuracies that count as unchanged, and the sparsity up to which there are some."""
     axes.axhspan(unpruned - tolerance, unpruned, color=style.TEST, alpha=0.15, linewidth=0, zorder=1)
     style.level_line(axes, unpruned, f"held-out, unpruned: {unpruned:.4g}")
     axes.axvline(kept, color=style.TEST, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1.5)
-    axes.annotate(
-        f"held-out within {tolerance:g} of unpruned: up to sparsity {kept:.4g}",
-        (kept, 1),
-        (0, 3),
-        xycoords=axes.get_xaxis_transform(),
-        textcoords="offset points",
-        ha="left" if kept < KINK else "right",
-        fontsize=style.FONT,
-        color=style.TEST,
-    )
+    between = " " if width >= NARROW else "\n"
+    words = f"held-out within {tolerance:g} of unpruned:{between}up to sparsity {kept:.4g}"
+    style.above(axes, kept, words, 3, style.TEST)
 
 
-def _sparsity_axis(axes: Axes) -> None:
+def _sparsity_axis(axes: Axes, width: float) -> None:
     axes.set_xscale("function", functions=(_place, _sparsity))
     axes.set_xlim(*ENDS)
-    axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    ticks = TICKS if width >= NARROW else TICKS[::2]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.axvspan(KINK, ENDS[1], color=style.GREY, alpha=0.07, linewidth=0, zorder=0)
-    label = f"sparsity: share of weights set to zero (stretched above {KINK:g})"
+    label = f"sparsity: share of weights set to zero\n(stretched above {KINK:g})"
     axes.set_xlabel(label, fontsize=style.FONT + 1)
 
 

@@ -58,8 +58,8 @@ class Scale:
         """Scale, ticks and label of an axis of a panel."""
         (axes.set_xscale if side == "x" else axes.set_yscale)(LOG if self.kind == LOG else LINEAR)
         axis = axes.xaxis if side == "x" else axes.yaxis
-        words = key_words(self.key)
-        axis.set_label_text(f"{words} (log scale)" if self.kind == LOG else words, {"fontsize": style.FONT + 1})
+        words = key_words(self.key, " (log scale)" if self.kind == LOG else "")
+        axis.set_label_text(words, {"fontsize": style.FONT + 1})
         if self.kind == PLACES or len(self.labels) <= TICKED:
             every = -(-len(self.labels) // NAMED)
             shown = self.labels[::every]

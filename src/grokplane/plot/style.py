@@ -179,16 +179,16 @@ def mark_words(marks: Mapping[str, int | None]) -> list[tuple[str, str, int]]:
 def mark_labels(axes: Axes, marks: Mapping[str, int | None]) -> None:
     """What the mark lines mean, above a panel, one line of text for each mark so that close marks do not collide."""
     for line, (words, color, step) in enumerate(mark_words(marks)):
-        _above(axes, step, words, 3 + line * (2 + 1.3 * FONT), color)
+        above(axes, step, words, 3 + line * (2 + 1.3 * FONT), color)
 
 
-def _above(axes: Axes, step: int, text: str, lift: float, color: str) -> None:
-    """Text `lift` points above a panel that starts, ends or has its middle at `step`, as there is room."""
-    place = axes.transAxes.inverted().transform(axes.transData.transform((step, 0)))[0]
+def above(axes: Axes, at: float, text: str, lift: float, color: str) -> None:
+    """Text `lift` points above a panel that starts, ends or has its middle at a value, as there is room."""
+    place = axes.transAxes.inverted().transform(axes.transData.transform((at, 0)))[0]
     side = "left" if place < 1 / 3 else "center" if place < 2 / 3 else "right"
     axes.annotate(
         text,
-        (step, 1),
+        (at, 1),
         (0, lift),
         xycoords=axes.get_xaxis_transform(),
         textcoords="offset points",

@@ -75,6 +75,6 @@ def metric_words(name: str) -> tuple[str, str]:
     return words, ", ".join(_PLACES.get(place, place) for place in places if place)
 
 
-def key_words(key: str) -> str:
-    """A config key with what it means, where that is not its name already."""
-    return f"{_KEYS[key]}, {key}" if key in _KEYS else key
+def key_words(key: str, unit: str = "") -> str:
+    """A config key below what it means, with a unit; alone where it says that itself."""
+    return f"{_KEYS[key]}{unit}\n{key}" if key in _KEYS else f"{key}{unit}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,8 +13,6 @@ from grokplane.app.errors import Refused
 from grokplane.options import one_of, shown
 from grokplane.sweep.distributions import COUNTABLE, DISTRIBUTIONS
 
-# Overrides in a command that mean something to W&B's agent alone.
-IGNORED = ("record.wandb",)
 _POSITIVE = ("q", "sigma", "a", "b")
 
 
@@ -82,27 +80,12 @@ class FileContent:
             self.refuse(key, value, "a mapping of config keys")
         return value
 
-    def command(self) -> Iterator[tuple[str, str]]:
-        """Key and text of each override in the `command`."""
-        parts = self.content.get("command") or []
-        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-            self.refuse("command", parts, "a list of texts")
-        after = parts[parts.index("${program}") + 1 :] if "${program}" in parts else []
-        for part in after:
-            key, equals, _ = part.partition("=")
-            if part.startswith("${") or key in IGNORED:
-                continue
-            if not equals or part.startswith("-") or key.lstrip("+~").startswith("hydra"):
-                self.refuse("command", part, "key=value after ${program}; flags and Hydra's keys cannot be run here")
-            self._check_text("command", part)
-            yield key, part
-
     def parameter(self, key: str, spec: Any, method: str) -> Parameter:
         """A swept key as the file describes it."""
         place = f"parameters.{key}"
         if key.lstrip("+~").startswith("hydra"):
             self.refuse(place, "{...}", "Hydra's keys cannot be swept here")
-        self._check_text(place, key)
+        self.check_text(place, key)
         if not isinstance(spec, dict):
             self.refuse(place, spec, "a mapping with values, value or distribution")
         if "parameters" in spec:
@@ -146,7 +129,7 @@ class FileContent:
         if "probabilities" in keys and not _are_chances(chances, len(keys["values"])):
             self.refuse(f"{place}.probabilities", chances, "one for each value, adding up to 1")
 
-    def _check_text(self, place: str, text: str) -> None:
+    def check_text(self, place: str, text: str) -> None:
         """A file may be somebody's: it must not have what is no part of it (`${oc.env:HOME}`) put into a config."""
         plain = text.replace("\\", "")  # Hydra takes escapes out of what it reads
         if "${" in plain and ":" in plain:
@@ -157,7 +140,7 @@ class FileContent:
             self.refuse(place, value, 'arrives as the text None; write "null" in quotes')
         if isinstance(value, dict):
             self.refuse(place, value, "a number, a word or a list; no mapping")
-        self._check_text(place, str(value))
+        self.check_text(place, str(value))
         if isinstance(value, str) and _is_number(value):
             self.refuse(place, value, "YAML reads this as text" + _hint(value))
 

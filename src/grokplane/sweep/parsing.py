@@ -131,8 +131,7 @@ class FileContent:
 
     def check_text(self, place: str, text: str) -> None:
         """A file may be somebody's: it must not have what is no part of it (`${oc.env:HOME}`) put into a config."""
-        plain = text.replace("\\", "")  # Hydra takes escapes out of what it reads
-        if "${" in plain and ":" in plain:
+        if looks_up(text):
             self.refuse(place, text, "would be looked up on this machine; allowed: ${key}, the value of another key")
 
     def _check_value(self, place: str, value: Any) -> None:
@@ -143,6 +142,12 @@ class FileContent:
         self.check_text(place, str(value))
         if isinstance(value, str) and _is_number(value):
             self.refuse(place, value, "YAML reads this as text" + _hint(value))
+
+
+def looks_up(text: str) -> bool:
+    """Whether an override would be looked up outside the config (`${oc.env:HOME}`); `${key}` is another key's value."""
+    plain = text.replace("\\", "")  # Hydra takes escapes out of what it reads
+    return "${" in plain and ":" in plain
 
 
 def _are_chances(chances: Any, count: int) -> bool:

@@ -100,6 +100,16 @@ def test_draws_have_the_median_of_their_distribution(name: str) -> None:
         assert max(abs(value / keys["q"] - round(value / keys["q"])) for value in drawn) < 1e-9
 
 
+@pytest.mark.parametrize("decimals", [3, 4, 7, 17])
+@pytest.mark.parametrize("count", [3, 6, 7])
+def test_rounded_probabilities_are_shares_of_their_sum(decimals: int, count: int, tmp_path: Path) -> None:
+    chances, values = [round(1 / count, decimals)] * count, list(range(count))
+    forms = {"data.p": {"values": values, "probabilities": chances}, "seed": {"min": 0, "max": 10**9}}
+    file = sweep_file(tmp_path, method="random", run_cap=500, parameters=forms, command=None)
+    drawn = [cell["data.p"] for cell in read_sweep(file).cells()]
+    assert abs(np.bincount(drawn, minlength=count) / 500 - 1 / count).max() < 0.08
+
+
 def test_quantised_values_are_the_decimals_that_are_meant() -> None:
     assert listed("q_uniform", {"min": 0.1, "max": 0.35, "q": 0.05}) == [0.1, 0.15, 0.2, 0.25, 0.3, 0.35]
     assert listed("int_uniform", {"min": -1, "max": 2}) == [-1, 0, 1, 2]
@@ -248,8 +258,18 @@ def test_files_that_cannot_be_run_are_refused(keys: dict[str, Any], line: str, t
         (
             "random",
             {"values": [1, 2], "probabilities": [0.5, 0.4]},
-            ".probabilities=[0.5,0.4]: one for each value, add",
+            ".probabilities=[0.5,0.4]: must add up to 1, but for rounding; they add up to 0.9",
         ),
+        (
+            "random",
+            {"values": [1, 2, 3], "probabilities": [0.33, 0.33, 0.33]},
+            ".probabilities=[0.33,0.33,0.33]: must add up to 1, but for rounding; they add up to 0.99",
+        ),
+        ("random", {"values": [1, 2], "probabilities": [1]}, ".probabilities=[1]: must be a list with one for each of"),
+        ("random", {"values": [1, 2], "probabilities": [1.5, -0.5]}, ".probabilities=-0.5: must be a number, at least"),
+        ("random", {"values": [1, 2], "probabilities": [True, 0]}, ".probabilities=true: must be a number, at least 0"),
+        ("random", {"values": [1], "probabilities": [math.inf]}, ".probabilities=inf: must be a number, at least 0"),
+        ("random", {"values": [1, 2], "probabilities": [10**400, 0.5]}, ".probabilities=1000"),
     ],
 )
 def test_forms_that_cannot_be_run_are_refused(method: str, spec: dict[str, Any], line: str, tmp_path: Path) -> None:

@@ -216,8 +216,7 @@ def _draw(rows: Sequence[dict[str, Any]], parameters: Sequence[str], cell: DictC
         from grokplane import plot
         from grokplane.plot.sweeps import sweep_figure
 
-        threshold = cell.grok.threshold
-        figure = sweep_figure(pandas.DataFrame(rows), parameters, threshold=threshold, title=folder.name)
+        figure = sweep_figure(pandas.DataFrame(rows), parameters, title=folder.name)
         return plot.save_all(figure, folder, FIGURE, cell.record.figure_format)
     except ValueError as error:
         say(f"figure  none: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 
 from grokplane.app.errors import Refused
 from grokplane.options import one_of, shown
-from grokplane.sweep.distributions import COUNTABLE, DISTRIBUTIONS
+from grokplane.sweep.distributions import COUNTABLE, DISTRIBUTIONS, ROUNDING
 
 _POSITIVE = ("q", "sigma", "a", "b")
 
@@ -125,9 +126,17 @@ class FileContent:
                 self.refuse(f"{place}.{part}", value, "must be above 0")
         if "min" in keys and not keys["min"] < keys["max"]:
             self.refuse(f"{place}.max", keys["max"], f"must be above min, {keys['min']}")
-        chances = keys.get("probabilities")
-        if "probabilities" in keys and not _are_chances(chances, len(keys["values"])):
-            self.refuse(f"{place}.probabilities", chances, "one for each value, adding up to 1")
+        if "probabilities" in keys:
+            self._check_chances(f"{place}.probabilities", keys["probabilities"], len(keys["values"]))
+
+    def _check_chances(self, place: str, chances: Any, count: int) -> None:
+        if not isinstance(chances, list) or len(chances) != count:
+            self.refuse(place, chances, f"must be a list with one for each of the {count} values")
+        for chance in chances:
+            if not _is_finite(chance) or chance < 0:
+                self.refuse(place, chance, "must be a number, at least 0")
+        if abs(sum(chances) - 1) > ROUNDING * count:
+            self.refuse(place, chances, f"must add up to 1, but for rounding; they add up to {sum(chances):.6g}")
 
     def check_text(self, place: str, text: str) -> None:
         """A file may be somebody's: it must not have what is no part of it (`${oc.env:HOME}`) put into a config."""
@@ -150,9 +159,14 @@ def looks_up(text: str) -> bool:
     return "${" in plain and ":" in plain
 
 
-def _are_chances(chances: Any, count: int) -> bool:
-    listed = isinstance(chances, list) and len(chances) == count
-    return listed and all(isinstance(one, int | float) and one >= 0 for one in chances) and abs(sum(chances) - 1) < 1e-6
+def _is_finite(value: object) -> bool:
+    """Whether a value is a number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return False
 
 
 def _implied(spec: Mapping[str, Any]) -> str:

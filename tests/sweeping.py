@@ -11,10 +11,11 @@ import yaml
 from command import TINY, state
 
 SWEEP = "sweep.py"
-# The file wants W&B disabled, which sweep.py does not listen to: it is for the agent.
 OFF = "record.wandb=disabled"
+# What the file says for the agent alone, and sweep.py does not listen to.
+ONLINE = "record.wandb=online"
 FIXED = (*TINY, "record.figures=false", "mi=off", "train.steps=60", "log.every=20", "log.dense_steps=2")
-COMMAND = ("${env}", "${interpreter}", "${program}", *FIXED, OFF, "${args_no_hyphens}")
+COMMAND = ("${env}", "${interpreter}", "${program}", *FIXED, ONLINE, "${args_no_hyphens}")
 GRID = {"optimizer.weight_decay": {"values": [0.1, 1]}, "seed": {"values": [0, 1, 2]}}
 
 

@@ -173,13 +173,54 @@ def test_again_trains_nothing(grid: Future[Path], inside: Inside) -> None:
     assert {cell.name: digest(cell) for cell in cells(cwd / "outputs/sweeps/tiny")} == before
 
 
-def test_a_folder_with_other_cells_is_refused(grid: Future[Path], inside: Inside) -> None:
+@pytest.mark.parametrize("flags", [(), ("--status",)])
+def test_another_sweep_in_a_sweeps_folder_is_refused(
+    flags: tuple[str, ...], grid: Future[Path], inside: Inside
+) -> None:
     cwd = grid.result()
-    line = refusal(inside("tiny.yaml", "data.p=11", cwd=cwd, program=SWEEP))
-    assert line.startswith(
-        "outputs/sweeps/tiny holds cells of another sweep: optimizer.weight_decay=0.1,seed=0: data.p=11"
-    )
-    assert line.endswith("and 3 more: name another folder with hydra.sweep.dir=FOLDER, or delete these")
+    before = digest(cwd)
+    line = refusal(inside("tiny.yaml", "data.p=11", "optimizer=sgd", *flags, cwd=cwd, program=SWEEP))
+    assert line.startswith("outputs/sweeps/tiny holds another sweep: data.p=11 (there: 7), optimizer.lr=0.1 (there: ")
+    assert line.endswith("and 4 more: name another folder with hydra.sweep.dir=FOLDER, or delete this one")
+    assert digest(cwd) == before
+
+
+def test_a_run_and_a_multirun_in_a_sweeps_folder_are_refused(grid: Future[Path], inside: Inside) -> None:
+    cwd = grid.result()
+    before = digest(cwd)
+    folder = "outputs/sweeps/tiny"
+    for key, flags in (("run", ()), ("sweep", ("-m", "seed=0,1"))):
+        line = refusal(inside(*flags, *FIXED, f"hydra.{key}.dir={folder}", cwd=cwd))
+        assert line.startswith(f"hydra.{key}.dir={folder}: holds a sweep (.sweep.json there): choose another folder")
+    assert digest(cwd) == before
+
+
+def test_a_sweep_in_the_folder_of_a_multirun_is_refused(inside: Inside, tmp_path: Path) -> None:
+    sweep_file(tmp_path)
+    typed = ("-m", *FIXED, OFF, "train.steps=1", "seed=0", "hydra.sweep.dir=there")
+    assert inside(*typed, cwd=tmp_path).returncode == 0
+    before = digest(tmp_path)
+    line = refusal(inside("tiny.yaml", "hydra.sweep.dir=there", cwd=tmp_path, program=SWEEP))
+    assert line.startswith("there holds a multirun: multirun.yaml: name another folder with hydra.sweep.dir=FOLDER")
+    assert digest(tmp_path) == before
+
+
+def test_a_sweep_that_grows_keeps_the_rows_of_all_its_cells(grid: Future[Path], inside: Inside, tmp_path: Path) -> None:
+    """Another part of the same grid: the same keys over the same base."""
+    shutil.copytree(grid.result(), tmp_path / "cwd")
+    folder = tmp_path / "cwd/outputs/sweeps/tiny"
+    before = table(folder)
+    typed = ("optimizer.weight_decay=1", "seed=2,3", "train.steps=4")  # seed 2 is there, and 60 steps long
+    done = inside("tiny.yaml", *typed, OFF, cwd=tmp_path / "cwd", program=SWEEP)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("2 cells: 2 finished\n")
+    assert "sweep.csv, with 5 cells of earlier calls" in done.stdout
+    assert before.items() <= table(folder).items()
+    (new,) = table(folder).keys() - before.keys()
+    assert new == "optimizer.weight_decay=1,seed=3"
+    assert table(folder)[new]["steps"] == "4"
+    line = refusal(inside("tiny.yaml", "data.p=11", cwd=tmp_path / "cwd", program=SWEEP))
+    assert "holds another sweep: data.p=11 (there: 7)" in line
 
 
 def test_cells_that_went_further_are_over(grid: Future[Path], inside: Inside) -> None:

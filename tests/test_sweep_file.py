@@ -100,16 +100,69 @@ def test_draws_have_the_median_of_their_distribution(name: str) -> None:
         assert max(abs(value / keys["q"] - round(value / keys["q"])) for value in drawn) < 1e-9
 
 
+@pytest.mark.parametrize("decimals", [3, 4, 7, 17])
+@pytest.mark.parametrize("count", [3, 6, 7])
+def test_rounded_probabilities_are_shares_of_their_sum(decimals: int, count: int, tmp_path: Path) -> None:
+    chances, values = [round(1 / count, decimals)] * count, list(range(count))
+    forms = {"data.p": {"values": values, "probabilities": chances}, "seed": {"min": 0, "max": 10**9}}
+    file = sweep_file(tmp_path, method="random", run_cap=500, parameters=forms, command=None)
+    drawn = [cell["data.p"] for cell in read_sweep(file).cells()]
+    assert abs(np.bincount(drawn, minlength=count) / 500 - 1 / count).max() < 0.08
+
+
 def test_quantised_values_are_the_decimals_that_are_meant() -> None:
     assert listed("q_uniform", {"min": 0.1, "max": 0.35, "q": 0.05}) == [0.1, 0.15, 0.2, 0.25, 0.3, 0.35]
     assert listed("int_uniform", {"min": -1, "max": 2}) == [-1, 0, 1, 2]
 
 
-def test_the_command_gives_fixed_keys_without_what_is_the_agents(tmp_path: Path) -> None:
-    command = ["${env}", "python", "${program}", "data.p=11", "record.wandb=online", "optimizer=sgd", "${args}"]
-    sweep = read_sweep(sweep_file(tmp_path, command=command))
-    assert sweep.fixed == {"data.p": "data.p=11", "optimizer": "optimizer=sgd"}
-    assert read_sweep(sweep_file(tmp_path, command=None)).fixed == {}
+@pytest.mark.parametrize(
+    "start",
+    [
+        ["${env}", "${interpreter}", "${program}"],
+        ["${env}", "python", "train.py"],
+        ["/usr/bin/env", "python3", "-u", "./train.py"],
+        ["python", "/some/where=else/train.py"],
+        ["python", "-m", "train"],
+    ],
+    ids=" ".join,
+)
+def test_the_command_gives_fixed_keys_however_the_program_is_named(start: list[str], tmp_path: Path) -> None:
+    fixed = ["data.p=11", "optimizer=sgd", "data.train_fraction=${optimizer.lr}"]
+    for arguments in ("${args}", "${args_no_hyphens}"):
+        sweep = read_sweep(sweep_file(tmp_path, command=[*start, fixed[0], arguments, *fixed[1:]]))
+        assert sweep.config_name == "train"
+        assert list(sweep.fixed.values()) == fixed
+        assert list(sweep.fixed) == ["data.p", "optimizer", "data.train_fraction"]
+
+
+def test_the_program_is_the_one_that_the_agent_starts(tmp_path: Path) -> None:
+    literal = ["python", "bin/train_mnist.py", "${args}"]
+    assert read_sweep(sweep_file(tmp_path, program=None, command=literal)).config_name == "train_mnist"
+    assert read_sweep(sweep_file(tmp_path, program="/bin/train_mnist.py")).config_name == "train_mnist"
+    for command in (None, []):  # to the agent both are: the program with the parameters, and nothing else
+        sweep = read_sweep(sweep_file(tmp_path, command=command))
+        assert (sweep.config_name, sweep.fixed, len(sweep.cells())) == ("train", {}, 6)
+
+
+@pytest.mark.parametrize("mode", ["disabled", "offline", "auto"])
+def test_a_mode_of_wandb_is_the_files_to_choose_but_for_online(mode: str, tmp_path: Path) -> None:
+    composer = Composer("train")
+
+    def found(*command: str, **parameters: Any) -> tuple[list[str], set[str]]:
+        file = sweep_file(
+            tmp_path, command=["${program}", *command, "${args}"], parameters={"seed": {"values": [0, 1]}} | parameters
+        )
+        cells = make_cells(read_sweep(file), tmp_path, 0, composer)
+        return [cell.folder.name for cell in cells], {cell.config.record.wandb for cell in cells if cell.config}
+
+    plain = ["seed=0", "seed=1"]
+    assert found(f"record.wandb={mode}") == (plain, {mode})
+    assert found(f"++record.wandb='{mode}'") == (plain, {mode})
+    assert found(**{"record.wandb": {"value": mode}}) == ([f"{name},record.wandb={mode}" for name in plain], {mode})
+    for online in ("record.wandb=online", "++record.wandb='online'"):
+        assert found(online) == (plain, {"auto"})
+    for spec in ({"value": "online"}, {"values": ["online"]}):
+        assert found(**{"record.wandb": spec}) == (plain, {"auto"})
 
 
 def test_what_is_typed_wins_and_makes_the_same_cells(tmp_path: Path) -> None:
@@ -156,8 +209,27 @@ def test_names_of_cells_are_safe_stable_and_distinct() -> None:
         ({"method": "random"}, "run_cap=null: how many cells to draw, a whole number, at least 1"),
         ({"run_cap": 0}, "run_cap=0: how many cells"),
         ({"command": "python train.py"}, "command=python train.py: a list of texts"),
-        ({"command": ["${program}", "-m"]}, "command=-m: key=value after ${program}"),
-        ({"command": ["${program}", "seed=3"]}, "command=seed=3: a key either in the command or among the parameters"),
+        ({"command": ["${program}", "-m", "${args}"]}, "command=-m: key=value after the program"),
+        ({"command": ["${program}", "hydra.job.name=a", "${args}"]}, "command=hydra.job.name=a: key=value after the"),
+        (
+            {"command": ["${program}", "++seed=3", "${args}"]},
+            "command=++seed=3: a key either in the command or among the parameters",
+        ),
+        ({"command": ["${program}", "data.p=7", "++data.p=9", "${args}"]}, "command=++data.p=9: data.p is given twice"),
+        ({"command": ["bash", "run.sh"]}, "command=[bash,run.sh]: names no program; allowed: ${program}, train.py"),
+        ({"command": ["python", "main.py", "${args}"]}, "command=[python,main.py,${args}]: names no program; allowed"),
+        ({"command": ["python", "train_mnist.py", "${args}"]}, "program=train.py: the command starts train_mnist.py;"),
+        ({"program": None}, "program=null: allowed: train.py, train_mnist.py"),
+        (
+            {"command": ["${program}", "data.p=7"]},
+            "command=[${program},data.p=7]: passes no parameters to the program; ",
+        ),
+        ({"command": ["${program}", "${arg}", "${args}"]}, "command=${arg}: no macro that stands here; did you mean "),
+        ({"command": ["${program}", "${envvar:A}", "${args}"]}, "command=${envvar:A}: would be looked up on this"),
+        (
+            {"command": ["${env}", "WANDB_MODE=offline", "python", "train.py", "${args}"]},
+            "command=WANDB_MODE=offline: a variable of the environment; leave it out and set it for this call: WANDB",
+        ),
     ],
 )
 def test_files_that_cannot_be_run_are_refused(keys: dict[str, Any], line: str, tmp_path: Path) -> None:
@@ -186,8 +258,18 @@ def test_files_that_cannot_be_run_are_refused(keys: dict[str, Any], line: str, t
         (
             "random",
             {"values": [1, 2], "probabilities": [0.5, 0.4]},
-            ".probabilities=[0.5,0.4]: one for each value, add",
+            ".probabilities=[0.5,0.4]: must add up to 1, but for rounding; they add up to 0.9",
         ),
+        (
+            "random",
+            {"values": [1, 2, 3], "probabilities": [0.33, 0.33, 0.33]},
+            ".probabilities=[0.33,0.33,0.33]: must add up to 1, but for rounding; they add up to 0.99",
+        ),
+        ("random", {"values": [1, 2], "probabilities": [1]}, ".probabilities=[1]: must be a list with one for each of"),
+        ("random", {"values": [1, 2], "probabilities": [1.5, -0.5]}, ".probabilities=-0.5: must be a number, at least"),
+        ("random", {"values": [1, 2], "probabilities": [True, 0]}, ".probabilities=true: must be a number, at least 0"),
+        ("random", {"values": [1], "probabilities": [math.inf]}, ".probabilities=inf: must be a number, at least 0"),
+        ("random", {"values": [1, 2], "probabilities": [10**400, 0.5]}, ".probabilities=1000"),
     ],
 )
 def test_forms_that_cannot_be_run_are_refused(method: str, spec: dict[str, Any], line: str, tmp_path: Path) -> None:

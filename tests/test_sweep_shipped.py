@@ -12,9 +12,10 @@ import yaml
 from grokplane import config
 from grokplane.app.composing import Composer
 from grokplane.app.session import plain
+from grokplane.sweep.agent_command import PROGRAMS
 from grokplane.sweep.cells import cell_name, make_cells
 from grokplane.sweep.groups import signature
-from grokplane.sweep.sweepfile import PROGRAMS, read_sweep
+from grokplane.sweep.sweepfile import read_sweep
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "sweeps").glob("*.yaml"))

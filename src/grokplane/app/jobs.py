@@ -19,6 +19,7 @@ from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
+from grokplane.record.folder import check_no_sweep
 from grokplane.train import Stack, try_metrics
 
 LONGEST_NAME = 255  # bytes, on every usual file system
@@ -112,6 +113,8 @@ def swept(overrides: Sequence[str], config_name: str) -> list[Job]:
             check_launcher(asked)
             sweep = asked.hydra.sweep
             named = _named(typed, "hydra.sweep.dir")
+            if number == 0 and not asked.train.resume:
+                check_no_sweep(Path(sweep.dir), "hydra.sweep.dir")
             jobs.append(Job(typed, asked, Path(sweep.dir, sweep.subdir), named))
         if sweep.subdir in seen:
             raise ConfigError("hydra.sweep.subdir", sweep.subdir, "must give every job its own folder")

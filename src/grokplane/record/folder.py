@@ -14,6 +14,7 @@ from grokplane.record.summary import SUMMARY, read_summary, write_failure
 
 FIGURES = "figures"
 PRUNED = "prune.csv"
+SWEEP = ".sweep.json"  # whose a sweep's folder is, see `grokplane.sweep.place`
 LOG = "train.log"  # which Hydra writes, or `grokplane.sweep.files`
 
 
@@ -31,8 +32,9 @@ def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False)
     Raises:
         FolderBusy: if another process writes there.
         FolderTaken: if it holds a `metrics.jsonl` and neither overwriting nor resuming was asked for.
-        ConfigError: if a file or folder that would be written there is a link to somewhere else.
+        ConfigError: if it is a sweep's own, or what would be written there is a link to somewhere else.
     """
+    check_no_sweep(folder, "hydra.run.dir")
     for name in (LOCK, MARKER, METRICS, LOG, SUMMARY, CHECKPOINTS, FIGURES, ".hydra", "wandb"):
         if (folder / name).is_symlink():
             allowed = f"{name} there is a link, and what it leads to would be written: delete it, or choose another"
@@ -40,6 +42,13 @@ def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False)
     if is_locked(folder):
         raise FolderBusy(folder, holder(folder))
     _check_free(folder, overwrite or resume)
+
+
+def check_no_sweep(folder: Path, key: str) -> None:
+    """Raise ConfigError, which names this key, for a folder in which the cells and the table of a sweep lie."""
+    if (folder / SWEEP).exists():
+        allowed = f"holds a sweep ({SWEEP} there): choose another folder, or one of its cells"
+        raise ConfigError(key, folder, allowed)
 
 
 def _check_free(folder: Path, taken: bool) -> None:

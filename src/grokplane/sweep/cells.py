@@ -40,6 +40,11 @@ class Cell:
     config: DictConfig | None
     error: str | None = None
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Those of its overrides that are its own, in the order of its values."""
+        return self.overrides[len(self.overrides) - len(self.values) :]
+
 
 def changed(sweep: SweepFile, typed: Sequence[str], composer: Composer) -> SweepFile:
     """The sweep with what was typed on the command line.
@@ -90,6 +95,25 @@ def make_cells(sweep: SweepFile, folder: Path, seed: int, composer: Composer) ->
     return cells
 
 
+def earlier_cell(lines: Sequence[str], folder: Path, composer: Composer) -> Cell:
+    """A cell of which only its own overrides are known, in a sweep's folder; its config is left out."""
+    texts = dict(line.split("=", 1) for line in lines)
+    try:
+        told = _told(texts, lines, composer)
+    except REFUSALS:  # it failed for that
+        told = dict(texts)
+    return Cell(told, tuple(lines), folder / cell_name(texts), None)
+
+
+def _told(values: Mapping[str, Any], lines: Sequence[str], composer: Composer) -> dict[str, Any]:
+    """The values as Hydra reads them, by key; Refused where one of the lines gives several."""
+    read = composer.read(lines)
+    for one in read:
+        if one.is_sweep_override():
+            raise Refused(f"{one.input_line}: one value is allowed; [a,b] is a list of them")
+    return {key: one.value() for key, one in zip(values, read, strict=True)}
+
+
 def cell_name(values: Mapping[str, Any]) -> str:
     """The folder name of a cell: its key=value pairs, in characters that every file system takes.
 
@@ -114,11 +138,7 @@ def _cell(sweep: SweepFile, values: Mapping[str, Any], folder: Path, composer: C
     overrides = (*sweep.fixed.values(), *lines)
     place = folder / cell_name(values)
     try:
-        read = composer.read(lines)
-        for one in read:
-            if one.is_sweep_override():
-                raise Refused(f"{one.input_line}: one value is allowed; [a,b] is a list of them")
-        told = {key: one.value() for key, one in zip(values, read, strict=True)}
+        told = _told(values, lines, composer)
         made = composer.compose(overrides)
         check_module(made, sweep.modules)
         return Cell(told, overrides, place, made)

@@ -31,6 +31,7 @@ from grokplane.sweep.cells import Cell, changed, make_cells
 from grokplane.sweep.cost import free_bytes, pace
 from grokplane.sweep.executors import EXECUTORS, Executor
 from grokplane.sweep.options import launcher_keys
+from grokplane.sweep.place import Place, find_place
 from grokplane.sweep.plan import Stacked, Task, described, left_to_do, stacks
 from grokplane.sweep.progress import SweepProgress
 from grokplane.sweep.stack_job import failure_line
@@ -73,6 +74,7 @@ def _main(arguments: Sequence[str]) -> int:
     sweep = changed(sweep, call.typed, composer)
     launcher = _launcher(call, sweep)
     cells = make_cells(sweep, call.folder, call.seed, composer)
+    find_place(call.folder, sweep, cells, composer)
     if call.status:
         rows = table(cells, call.folder)
         say(f"{format_table(rows, list(sweep.parameters))}\n{counted(rows)}")
@@ -89,7 +91,8 @@ def _main(arguments: Sequence[str]) -> int:
     except OSError as error:
         raise ConfigError("hydra.sweep.dir", call.folder, f"cannot be made ({error.strerror})") from error
     try:
-        return _run(call.folder, sweep, cells, planned, instantiate(launcher[launcher.executor]))
+        place = find_place(call.folder, sweep, cells, composer)  # once more: another call may have come first
+        return _run(place, cells, planned, instantiate(launcher[launcher.executor]))
     finally:
         lock.release()
 
@@ -146,16 +149,18 @@ def _print_plan(cells: Sequence[Cell], planned: Sequence[Stacked]) -> None:
     say(f"time: about {clock(seconds)} here, one stack after the other, without figures and uploads")
 
 
-def _run(folder: Path, sweep: SweepFile, cells: Sequence[Cell], planned: Sequence[Stacked], executor: Executor) -> int:
-    """Train what is planned and write the table; the exit code."""
+def _run(place: Place, cells: Sequence[Cell], planned: Sequence[Stacked], executor: Executor) -> int:
+    """Train what is planned and write the table of all cells there; the exit code."""
+    folder = place.folder
+    place.write()
     for cell in cells:
         if cell.config is None and cell.error is not None:
             (cell.folder / ".hydra").mkdir(parents=True, exist_ok=True)
             write_text(cell.folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(list(cell.overrides)))
             note_failure(cell.folder, cell.error)
     code = _train(cells, planned, executor)
-    rows = table(cells, folder)
-    write_table(rows, folder / TABLE)
+    rows, others = table(cells, folder), table(place.others, folder)
+    write_table([*rows, *others], folder / TABLE)
     say(counted(rows))
     for row in rows:
         if row["status"] != "finished":
@@ -163,11 +168,11 @@ def _run(folder: Path, sweep: SweepFile, cells: Sequence[Cell], planned: Sequenc
                 f"at step {row['diverged']}" if row["status"] == "diverged" else "run again to go on"
             )
             say(f"  {row['folder']}: {row['status']}, {why}")
-    say(f"table   {folder / TABLE}")
+    say(f"table   {folder / TABLE}" + f", with {len(others)} cells of earlier calls" * bool(others))
     if not all(row["status"] in OVER for row in rows):
         return code or FAILED
     composed = next(cell.config for cell in cells if cell.config is not None)
-    for path in _draw(rows, list(sweep.parameters), composed, folder):
+    for path in _draw([*rows, *others], place.keys, composed, folder):
         say(f"figure  {path}")
     return FAILED if any(row["status"] != "finished" for row in rows) else 0
 
@@ -211,8 +216,7 @@ def _draw(rows: Sequence[dict[str, Any]], parameters: Sequence[str], cell: DictC
         from grokplane import plot
         from grokplane.plot.sweeps import sweep_figure
 
-        threshold = cell.grok.threshold
-        figure = sweep_figure(pandas.DataFrame(rows), parameters, threshold=threshold, title=folder.name)
+        figure = sweep_figure(pandas.DataFrame(rows), parameters, title=folder.name)
         return plot.save_all(figure, folder, FIGURE, cell.record.figure_format)
     except ValueError as error:
         say(f"figure  none: {error}")

@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+# Written with three decimals each, probabilities add up to 1 but for this much times their number.
+ROUNDING = 0.0005
+
 Draw = Callable[[np.random.Generator, Mapping[str, Any]], Any]
 
 
@@ -44,7 +47,9 @@ class Distribution:
 
 
 def _choice(generator: np.random.Generator, keys: Mapping[str, Any]) -> Any:
-    return keys["values"][int(generator.choice(len(keys["values"]), p=keys.get("probabilities")))]
+    chances = keys.get("probabilities")
+    shares = None if chances is None else np.array(chances, dtype=float) / sum(chances)
+    return keys["values"][int(generator.choice(len(keys["values"]), p=shares))]
 
 
 def _uniform(generator: np.random.Generator, keys: Mapping[str, Any]) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,10 +12,8 @@ import yaml
 
 from grokplane.app.errors import Refused
 from grokplane.options import one_of, shown
-from grokplane.sweep.distributions import COUNTABLE, DISTRIBUTIONS
+from grokplane.sweep.distributions import COUNTABLE, DISTRIBUTIONS, ROUNDING
 
-# Overrides in a command that mean something to W&B's agent alone.
-IGNORED = ("record.wandb",)
 _POSITIVE = ("q", "sigma", "a", "b")
 
 
@@ -82,27 +81,12 @@ class FileContent:
             self.refuse(key, value, "a mapping of config keys")
         return value
 
-    def command(self) -> Iterator[tuple[str, str]]:
-        """Key and text of each override in the `command`."""
-        parts = self.content.get("command") or []
-        if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
-            self.refuse("command", parts, "a list of texts")
-        after = parts[parts.index("${program}") + 1 :] if "${program}" in parts else []
-        for part in after:
-            key, equals, _ = part.partition("=")
-            if part.startswith("${") or key in IGNORED:
-                continue
-            if not equals or part.startswith("-") or key.lstrip("+~").startswith("hydra"):
-                self.refuse("command", part, "key=value after ${program}; flags and Hydra's keys cannot be run here")
-            self._check_text("command", part)
-            yield key, part
-
     def parameter(self, key: str, spec: Any, method: str) -> Parameter:
         """A swept key as the file describes it."""
         place = f"parameters.{key}"
         if key.lstrip("+~").startswith("hydra"):
             self.refuse(place, "{...}", "Hydra's keys cannot be swept here")
-        self._check_text(place, key)
+        self.check_text(place, key)
         if not isinstance(spec, dict):
             self.refuse(place, spec, "a mapping with values, value or distribution")
         if "parameters" in spec:
@@ -142,14 +126,21 @@ class FileContent:
                 self.refuse(f"{place}.{part}", value, "must be above 0")
         if "min" in keys and not keys["min"] < keys["max"]:
             self.refuse(f"{place}.max", keys["max"], f"must be above min, {keys['min']}")
-        chances = keys.get("probabilities")
-        if "probabilities" in keys and not _are_chances(chances, len(keys["values"])):
-            self.refuse(f"{place}.probabilities", chances, "one for each value, adding up to 1")
+        if "probabilities" in keys:
+            self._check_chances(f"{place}.probabilities", keys["probabilities"], len(keys["values"]))
 
-    def _check_text(self, place: str, text: str) -> None:
+    def _check_chances(self, place: str, chances: Any, count: int) -> None:
+        if not isinstance(chances, list) or len(chances) != count:
+            self.refuse(place, chances, f"must be a list with one for each of the {count} values")
+        for chance in chances:
+            if not _is_finite(chance) or chance < 0:
+                self.refuse(place, chance, "must be a number, at least 0")
+        if abs(sum(chances) - 1) > ROUNDING * count:
+            self.refuse(place, chances, f"must add up to 1, but for rounding; they add up to {sum(chances):.6g}")
+
+    def check_text(self, place: str, text: str) -> None:
         """A file may be somebody's: it must not have what is no part of it (`${oc.env:HOME}`) put into a config."""
-        plain = text.replace("\\", "")  # Hydra takes escapes out of what it reads
-        if "${" in plain and ":" in plain:
+        if looks_up(text):
             self.refuse(place, text, "would be looked up on this machine; allowed: ${key}, the value of another key")
 
     def _check_value(self, place: str, value: Any) -> None:
@@ -157,14 +148,25 @@ class FileContent:
             self.refuse(place, value, 'arrives as the text None; write "null" in quotes')
         if isinstance(value, dict):
             self.refuse(place, value, "a number, a word or a list; no mapping")
-        self._check_text(place, str(value))
+        self.check_text(place, str(value))
         if isinstance(value, str) and _is_number(value):
             self.refuse(place, value, "YAML reads this as text" + _hint(value))
 
 
-def _are_chances(chances: Any, count: int) -> bool:
-    listed = isinstance(chances, list) and len(chances) == count
-    return listed and all(isinstance(one, int | float) and one >= 0 for one in chances) and abs(sum(chances) - 1) < 1e-6
+def looks_up(text: str) -> bool:
+    """Whether an override would be looked up outside the config (`${oc.env:HOME}`); `${key}` is another key's value."""
+    plain = text.replace("\\", "")  # Hydra takes escapes out of what it reads
+    return "${" in plain and ":" in plain
+
+
+def _is_finite(value: object) -> bool:
+    """Whether a value is a number that a float can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        return False
 
 
 def _implied(spec: Mapping[str, Any]) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 
 from grokplane.app.errors import Refused
 from grokplane.random import numpy_generator
+from grokplane.sweep.agent_command import read_command, without_agents_own
 from grokplane.sweep.distributions import DISTRIBUTIONS, listed
 from grokplane.sweep.parsing import FileContent, Parameter, load_yaml
 
 # What W&B reads; what only W&B's server has a use for is accepted and left alone.
 KEYS = ("program", "method", "parameters", "command", "run_cap", "metric", "name", "description", "project", "entity")
 METHODS = ("grid", "random")
-PROGRAMS = ("train.py", "train_mnist.py")
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,14 @@ def read_sweep(path: Path) -> SweepFile:
         raise Refused(f"{path}: not a sweep file; allowed: a mapping with {', '.join(KEYS)}")
     file.check_known("", file.content, KEYS)
     method = file.one_of("method", METHODS)
-    program = file.one_of("program", PROGRAMS)
-    found = file.mapping("parameters")
+    program, fixed = read_command(file)
+    found = without_agents_own(file.mapping("parameters"))
     parameters = {str(key): file.parameter(str(key), spec, method) for key, spec in found.items()}
     if not parameters:
         file.refuse("parameters", "{}", "at least one")
     cap = file.content.get("run_cap")
     if (cap is None and method == "random") or not (cap is None or (type(cap) is int and cap > 0)):
         file.refuse("run_cap", cap, "how many cells to draw, a whole number, at least 1")
-    fixed = dict(file.command())
-    for key in fixed.keys() & parameters.keys():
+    for key in fixed.keys() & {key.removeprefix("++") for key in parameters}:
         file.refuse("command", fixed[key], "a key either in the command or among the parameters")
     return SweepFile(path, program.removesuffix(".py"), method, parameters, fixed, cap)

@@ -22,10 +22,11 @@ SHOWN = ("Acc/train", "Acc/test", "Loss/train", "Loss/test")
 def table(cells: Sequence[Cell], root: Path) -> list[dict[str, Any]]:
     """A row for each cell.
 
-    Its parameters by config key; `status` (`grokplane.record.status`; `pending` for a cell without a folder), `steps`,
-    `grok.*`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, and its `folder` below the root.
+    Its parameters by config key; then `status` (`grokplane.record.status`; `pending` for a cell without a folder),
+    `steps`, `grok.*`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, and its `folder` below the
+    root. Where a parameter has the name of one of those, the latter is called `recorded.` and that name.
     """
-    return [dict(cell.values) | _outcome(cell, root) for cell in cells]
+    return [_row(cell, root) for cell in cells]
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -51,6 +52,12 @@ def format_table(rows: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -
     texts = ["  ".join(part.rjust(width) for part, width in zip(line, widths, strict=True)) for line in lines]
     errors = ["", *(f"  {row['error']}" if row["error"] else "" for row in rows)]
     return "\n".join(f"{text}{error}" for text, error in zip(texts, errors, strict=True))
+
+
+def _row(cell: Cell, root: Path) -> dict[str, Any]:
+    outcome = _outcome(cell, root).items()
+    # A sweep over grok.threshold asks for a value, and a run that began has recorded one.
+    return {**cell.values, **{f"recorded.{name}" if name in cell.values else name: value for name, value in outcome}}
 
 
 def _outcome(cell: Cell, root: Path) -> dict[str, Any]:

@@ -1,0 +1,129 @@
+"""Whose a sweep's folder is: one sweep's, whose grid may grow from call to call. A second one would take its table."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from grokplane.app.composing import Composer
+from grokplane.app.errors import REFUSALS, Refused, one_line
+from grokplane.app.jobs import known_keys
+from grokplane.app.resume import disagreements
+from grokplane.app.session import plain
+from grokplane.files import write_text
+from grokplane.record import status
+from grokplane.record.folder import SWEEP
+from grokplane.record.rows import METRICS
+from grokplane.strict_json import to_json
+from grokplane.sweep.cells import Cell, earlier_cell
+from grokplane.sweep.parsing import looks_up
+from grokplane.sweep.sweepfile import SweepFile
+from grokplane.sweep.table import TABLE
+
+MULTIRUN = "multirun.yaml"  # which Hydra writes
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Place:
+    """A sweep's folder and what is known of it.
+
+    Attributes:
+        folder: the sweep's.
+        program: the name of its program's config.
+        keys: what is swept, in the order of the cells' names.
+        cells: the overrides that make each of its cells, `key=text` in the order of `keys`.
+        config: that of the first of them, nested.
+        others: those that this call does not ask for.
+    """
+
+    folder: Path
+    program: str
+    keys: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    config: dict[str, Any]
+    others: tuple[Cell, ...] = ()
+
+    def write(self) -> None:
+        """Note in the folder whose it is; its lock is held."""
+        told = {"program": self.program, "keys": self.keys, "cells": self.cells, "config": self.config}
+        write_text(self.folder / SWEEP, to_json(told) + "\n")
+
+
+def find_place(folder: Path, sweep: SweepFile, cells: Sequence[Cell], composer: Composer) -> Place:
+    """The folder as this sweep's, with the cells of earlier calls; reads only.
+
+    A sweep of the same program and keys whose cells have the same config but for these is the same sweep: its grid may
+    be another part of the whole.
+
+    Raises:
+        Refused: something else lies there; what differs, and what to do.
+    """
+    _check_free(folder)
+    first = next(cell for cell in cells if cell.config is not None)
+    assert first.config is not None
+    own = [first.lines, *(cell.lines for cell in cells)]
+    there = _read(folder)
+    if there is None:
+        return Place(folder, sweep.config_name, tuple(sweep.parameters), _once(own), plain(first.config))
+    if found := _differences(there, sweep, composer):
+        _refuse(folder, "holds another sweep", found)
+    others = [earlier_cell(lines, folder, composer) for lines in there.cells if lines not in set(own)]
+    for other in others:
+        status(other.folder)  # refuses what cannot be read now and not when the table is written
+    return Place(folder, there.program, there.keys, _once([*there.cells, *own]), there.config, tuple(others))
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a folder that holds no sweep but something that a sweep's files would lie among."""
+    if (folder / METRICS).exists():
+        _refuse(folder, "holds a run", METRICS)
+    if (folder / MULTIRUN).exists() and not (folder / SWEEP).exists():
+        _refuse(folder, "holds a multirun", MULTIRUN)
+    for name in (SWEEP, TABLE):
+        if (folder / name).is_dir():
+            _refuse(folder, "cannot be a sweep's", f"{name} there is a folder")
+
+
+def _refuse(folder: Path, what: str, why: str) -> NoReturn:
+    raise Refused(f"{folder} {what}: {why}: name another folder with hydra.sweep.dir=FOLDER, or delete this one")
+
+
+def _once(cells: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(dict.fromkeys(cells))
+
+
+def _read(folder: Path) -> Place | None:
+    """What is noted in a folder; None for a folder without a note. It may be damaged, or somebody's."""
+    try:
+        told = json.loads((folder / SWEEP).read_text())
+        keys, cells = tuple(told["keys"]), _once([tuple(lines) for lines in told["cells"]])
+        named = {tuple(line.partition("=")[0] for line in lines) for lines in cells}
+        if named != {keys} or not isinstance(told["config"], dict) or any(map(looks_up, itertools.chain(*cells))):
+            raise ValueError("its cells are none")
+        return Place(folder, str(told["program"]), keys, cells, told["config"])
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        why = f"{SWEEP} there is damaged ({' '.join(str(error).split())})"
+        raise Refused(
+            f"{folder}: {why}: name another folder with hydra.sweep.dir=FOLDER, or delete that file"
+        ) from error
+
+
+def _differences(there: Place, sweep: SweepFile, composer: Composer) -> str:
+    """In what a sweep is not the one there; empty where it is. Its base is tried on the first of the cells there."""
+    if there.program != sweep.config_name:
+        return f"it is one of {there.program}.py, not of {sweep.config_name}.py"
+    if there.keys != tuple(sweep.parameters):
+        return f"it sweeps {', '.join(there.keys)}, not {', '.join(sweep.parameters)}"
+    overrides = (*sweep.fixed.values(), *there.cells[0])
+    try:
+        found = disagreements(plain(composer.compose(overrides)), there.config)
+    except REFUSALS as error:
+        return one_line(error, overrides, known_keys(sweep.config_name))
+    return ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")

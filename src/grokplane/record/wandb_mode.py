@@ -7,6 +7,7 @@ import functools
 import logging
 import netrc
 import os
+import re
 import threading
 import urllib.error
 import urllib.request
@@ -89,6 +90,12 @@ def _started_in() -> str:
 def base_url() -> str:
     """The W&B server in use, from the environment or W&B's settings files."""
     return str(settings().base_url)
+
+
+def site(server: str) -> str:
+    """The name of a server, of its address (for programs or in a browser) or its host: `wandb.ai`."""
+    host = (urlsplit(server).netloc or server).lower()
+    return re.sub(r"^(api|app|www)\.", "", _OLDER_NAMES.get(host, host))
 
 
 def has_key() -> bool:

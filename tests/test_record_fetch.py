@@ -44,7 +44,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     monkeypatch.setattr(module, "Api", lambda: known, raising=False)
     monkeypatch.setitem(sys.modules, "wandb", module)
     monkeypatch.setattr(fetching, "base_url", lambda: "https://api.wandb.ai")
-    monkeypatch.delenv("WANDB_BASE_URL")
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
     return known
 
 

@@ -8,8 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from grokplane.record import load
+from grokplane.options import ConfigError
+from grokplane.record import load, summaries
 from grokplane.record.fetch import fetch, merged
+
+fetching = sys.modules["grokplane.record.fetch"]  # the package has the function under that name
 
 HISTORY = [
     {"_step": 0, "_runtime": 1.5, "_timestamp": 2.0, "step": 0, "Acc/test": 0.1, "MI(X;L)_eval/layer 1": 2.5},
@@ -24,13 +27,13 @@ class Server:
     """The runs that the stand-in knows, and what it was asked for."""
 
     def __init__(self) -> None:
-        self.state, self.history, self.asked = "finished", HISTORY, []
+        self.state, self.history, self.config, self.asked = "finished", HISTORY, CONFIG, []
 
     def run(self, path: str):
         self.asked.append(path)
         lines = self.history
         return types.SimpleNamespace(
-            name="happy-run-1", state=self.state, config=CONFIG, scan_history=lambda: iter(lines)
+            name="happy-run-1", state=self.state, config=self.config, scan_history=lambda: iter(lines)
         )
 
 
@@ -40,6 +43,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     module = types.ModuleType("wandb")
     monkeypatch.setattr(module, "Api", lambda: known, raising=False)
     monkeypatch.setitem(sys.modules, "wandb", module)
+    monkeypatch.setattr(fetching, "base_url", lambda: "https://api.wandb.ai")
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
     return known
 
 
@@ -77,6 +82,79 @@ def test_a_run_that_goes_on_is_asked_for_again(server, tmp_path):
     assert json.loads((tmp_path / "me/grok/a/wandb.json").read_text())["state"] == "finished"
 
 
+@pytest.mark.parametrize("state", ["crashed", "preempted", "preempting", "pending"])
+def test_a_run_that_may_go_on_is_not_taken_as_over(server, tmp_path, state):
+    server.state, server.history = state, HISTORY[:1]
+    fetch("me/grok/a", cache=tmp_path)
+    server.state, server.history = "finished", HISTORY
+    assert list(fetch("me/grok/a", cache=tmp_path)["step"]) == [0, 1000, 2000]
+
+
+def test_a_fetch_that_is_killed_while_it_writes_is_done_again(server, tmp_path, monkeypatch):
+    server.state, server.history = "running", HISTORY[:1]
+    fetch("me/grok/a", cache=tmp_path)
+    server.state, server.history = "finished", HISTORY
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fetching, "atomic_file", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fetch("me/grok/a", cache=tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(fetching, "_store", lambda *_: server.asked.append("again"))
+    fetch("me/grok/a", cache=tmp_path)
+    assert server.asked[-1] == "again"
+
+
+def test_text_in_a_config_stays_text(server, tmp_path):
+    odd = {"seed": 3, "a": "${seed}", "b": "${", "c": "${oc.env:HOME}", "d": "\ud800\x1b", "e": [["${seed}"]]}
+    server.config = odd
+    frame = fetch("me/grok/a", cache=tmp_path)
+    assert {name: frame[name][0] for name in odd} == odd | {"e": (["${seed}"],)}
+
+
+def test_odd_configs_cost_a_warning_at_most(server, tmp_path, caplog):
+    deep: dict = {}
+    for _ in range(3000):
+        deep = {"k": deep}
+    for config in (None, [1], {1: 2, None: 3, "deep": deep}):
+        server.config = config
+        assert list(fetch("me/grok/a", cache=tmp_path, refresh=True)["step"]) == [0, 1000, 2000]
+    assert fetch("me/grok/a", cache=tmp_path)["1"][0] == 2
+    assert [record.getMessage() for record in caplog.records] == [
+        "of the run's config these keys are left out, which YAML cannot hold: deep"
+    ]
+
+
+def test_a_key_or_a_metric_called_run_does_not_take_the_runs_place(server, tmp_path):
+    server.config = {"run": "from the config", "step": 7}
+    server.history = [{"_step": 0, "run": 5, "a": 1}]
+    assert fetch("me/grok/a", cache=tmp_path).to_dict("list") == {"run": ["a"], "step": [0], "a": [1]}
+    assert list(summaries(tmp_path)["run"]) == ["me/grok/a"]
+
+
+def test_an_address_at_another_server_is_refused_also_with_a_cache(server, tmp_path, monkeypatch):
+    fetch("me/grok/a", cache=tmp_path)
+    fetch("https://wandb.ai/me/grok/runs/a/overview?nw=x", cache=tmp_path)
+    assert len(server.asked) == 1
+    for path in ("https://wandb.lab.org:8080/me/grok/runs/a", "https://wandb.ai.evil.org/me/grok/a"):
+        with pytest.raises(ValueError, match=r"is not at wandb.ai, .* set WANDB_BASE_URL=https://wandb"):
+            fetch(path, cache=tmp_path)
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.lab.org:8080")
+    monkeypatch.setattr(fetching, "base_url", lambda: "https://wandb.lab.org:8080")
+    for path in ("me/grok/a", "https://wandb.lab.org:8080/me/grok/runs/a"):
+        fetch(path, cache=tmp_path)
+    assert len(server.asked) == 2  # not the run of the same name at wandb.ai
+
+
+@pytest.mark.usefixtures("server")
+def test_a_cache_that_cannot_be_written_is_refused_in_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=f"^cache={tmp_path}/file: cannot be written"):
+        fetch("me/grok/a", cache=tmp_path / "file")
+
+
 def test_several_runs_and_a_failure_on_the_way(server, tmp_path, monkeypatch):
     both = fetch(["me/grok/a", "me/grok/b"], cache=tmp_path)
     assert list(both["run"].unique()) == ["a", "b"]
@@ -100,3 +178,21 @@ def test_a_path_that_names_no_run(path, tmp_path):
 def test_rows_of_one_step_are_merged_and_sorted():
     history = [{"_step": 7, "a": 1}, {"_step": 2, "b": 2.5}, {"_step": 7, "c": True}, {"_step": 9, "text": "x"}]
     assert merged(history) == [{"step": 2, "b": 2.5}, {"step": 7, "a": 1, "c": True}]
+
+
+def test_steps_that_are_not_whole_stay_apart_and_those_that_are_no_numbers_are_wandbs_own(caplog):
+    history = [
+        {"_step": 0, "step": 0.5, "a": 1},
+        {"_step": 1, "step": 0.7, "a": 2, "": 3},
+        {"_step": 2, "step": 1.0, "a": 3},
+        {"_step": 3, "step": "NaN", "a": 4},
+        {"_step": 4, "step": None, "a": 5},
+        {"_step": 5, "step": "five", "a": 6},
+        {"_step": None, "a": 7},
+        {"a": 8},
+    ]
+    steps = [(0.5, 1), (0.7, 2), (1, 3), (3, 4), (4, 5), (5, 6)]
+    assert [(row["step"], row["a"]) for row in merged(history)] == steps
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 rows of the run's history have no step and are left out"
+    ]

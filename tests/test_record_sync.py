@@ -25,6 +25,8 @@ config, wait = {"optimizer": {"lr": 0.1}}, float(sys.argv[4])
 tracker = Tracker(Path(sys.argv[1]), config, Record(), "abcd1234", finish_timeout=wait)
 for step in range(int(sys.argv[2]), int(sys.argv[3])):
     tracker.log({"step": step, "Loss/train": 1 / (step + 1)})
+for picture in map(Path, sys.argv[5:]):
+    tracker.log_image(picture)
 print(tracker.mode, tracker.run_id, flush=True)
 if wait == 2:
     input()
@@ -138,6 +140,66 @@ def test_a_resumed_online_run_keeps_its_id_and_adds_only_new_steps(tmp_path, ser
     assert [row["_step"] for row in server.rows["abcd1234"]] == list(range(8))
     assert [row["Loss/train"] for row in server.rows["abcd1234"]] == [1 / (step + 1) for step in range(8)]
     assert json.loads(server.upserts[0]["config"])["optimizer.lr"]["value"] == 0.1
+
+
+def test_images_take_no_step_so_that_a_run_taken_further_loses_no_row(tmp_path, server):
+    from PIL import Image
+
+    pictures = [str(tmp_path / name) for name in ("curves.png", "plane.png", "film.gif")]
+    for picture in pictures:
+        Image.new("L", (8, 8)).save(picture)
+    for first, last in ((0, 5), (4, 5), (4, 9)):  # begun, gone on with where nothing is left, taken further
+        done = python(tmp_path, server.url, "-c", TRACK, str(tmp_path / "run"), str(first), str(last), "30", *pictures)
+        assert (done.stdout, done.stderr) == ("online abcd1234\nonline\n", "")
+    rows = server.rows["abcd1234"]
+    assert [row["_step"] for row in rows] == list(range(9))
+    assert [row["Loss/train"] for row in rows] == [1 / (step + 1) for step in range(9)]
+    assert [row["_step"] for row in rows if "curves" in row] == [4, 8]
+    assert {"curves", "plane", "film_film"} <= rows[4].keys()
+
+
+TYPED = ["project=p2", "entity=e2", "group=g2", "name=n2", "tags=[t2]"]
+ENVIRONMENT = {
+    "WANDB_PROJECT": "p1",
+    "WANDB_ENTITY": "e1",
+    "WANDB_RUN_GROUP": "g1",
+    "WANDB_NAME": "n1",
+    "WANDB_TAGS": "t1,u1",
+    "WANDB_NOTES": "said",
+    "WANDB_JOB_TYPE": "j1",
+    "WANDB_RUN_ID": "id1",
+    "WANDB_RESUME": "never",
+}
+OPEN = """
+import sys
+from pathlib import Path
+from omegaconf import OmegaConf
+from grokplane.record import Record, Recorder
+from grokplane.record import tracking
+options = Record(**OmegaConf.to_container(OmegaConf.from_dotlist(sys.argv[2:])))
+for name in ("a", "b"):
+    with Recorder(Path(sys.argv[1]) / name, {}, options) as recorder:
+        print(recorder._tracker.mode, recorder.finish("finished")["wandb_id"], recorder._tracker.run_id)
+"""
+
+
+@pytest.mark.parametrize("typed", [[], TYPED], ids=["defaults", "typed"])
+def test_what_was_typed_wins_over_the_environment_and_this_over_the_defaults(tmp_path, server, typed):
+    own = environment(tmp_path, server.url) | ENVIRONMENT | {"WANDB_DIR": str(tmp_path / "elsewhere")}
+    command = [sys.executable, "-c", OPEN, str(tmp_path), *typed]
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    first, second = [line.split() for line in done.stdout.splitlines()]
+    assert first == ["online", "id1", "id1"]  # one run alone can have it
+    assert second[1] == second[2] != "id1"
+    sent = server.upserts[0]
+    assert [sent[name] for name in ("project", "entity", "groupName", "displayName")] == (
+        ["p2", "e2", "g2", "n2"] if typed else ["p1", "e1", "g1", "n1"]
+    )
+    assert sent["tags"] == (["t2"] if typed else ["t1", "u1"])
+    assert (sent["notes"], sent["jobType"]) == ("said", "j1")
+    assert list((tmp_path / "elsewhere" / "wandb").glob("run-*-id1"))
+    assert not (tmp_path / "a" / "wandb").exists()
 
 
 def test_finishing_is_bounded_when_the_server_dies(tmp_path):

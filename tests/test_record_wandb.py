@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -73,6 +74,29 @@ def test_disabled_does_not_even_import_wandb(tmp_path):
     assert not (tmp_path / "a" / "wandb").exists()
 
 
+@pytest.mark.parametrize(("place", "mode"), [(".config/wandb", "offline"), ("wandb", "offline"), ("wandb", "disabled")])
+def test_auto_takes_the_mode_that_wandb_offline_wrote_before_it_looks_for_a_key(tmp_path, monkeypatch, place, mode):
+    home = tmp_path / "home"
+    (home / place).mkdir(parents=True)
+    (home / place / "settings").write_text(f"[default]\nmode = {mode}\n")
+    monkeypatch.chdir(home)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(0.01)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        assert record(tmp_path, "auto", "a", WANDB_API_KEY=KEY, WANDB_BASE_URL=url) == (f"['{mode}'] True\n", [])
+        with pytest.raises(TimeoutError):  # nobody asked the server
+            silent.accept()
+    assert (tmp_path / "a" / "wandb").exists() == (mode == "offline")
+
+
+def test_the_settings_file_that_counts_is_where_the_call_was_typed(tmp_path, monkeypatch):
+    from hydra.core.hydra_config import HydraConfig
+
+    monkeypatch.setattr(HydraConfig, "initialized", lambda: True)
+    monkeypatch.setattr(HydraConfig, "get", lambda: SimpleNamespace(runtime=SimpleNamespace(cwd=str(tmp_path))))
+    assert modes._started_in() == str(tmp_path)  # although hydra.job.chdir=true has left it
+
+
 def test_an_unreachable_server_costs_one_warning_and_no_time(tmp_path):
     start = time.monotonic()
     printed, logged = record(tmp_path, "auto", "a", "b", WANDB_API_KEY=KEY, WANDB_BASE_URL="http://127.0.0.1:9")
@@ -133,7 +157,9 @@ def setup(monkeypatch, tmp_path):
     for name in [name for name in os.environ if name.startswith("WANDB") or name == "NETRC"]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
-    known = SimpleNamespace(base_url="https://api.forge.coreweave.com", api_key=None, identity_token_file=None)
+    known = SimpleNamespace(
+        base_url="https://api.forge.coreweave.com", api_key=None, identity_token_file=None, mode="online"
+    )
     monkeypatch.setattr(modes, "settings", lambda: known)
     return known
 
@@ -147,12 +173,16 @@ def setup(monkeypatch, tmp_path):
         ({"WANDB_MODE": "online"}, "online"),
         ({"WANDB_SWEEP_ID": "s"}, "online"),
         ({"WANDB_SWEEP_ID": "s", "WANDB_MODE": "offline"}, "offline"),
+        ({"WANDB_SWEEP_ID": "s", "stored": "offline"}, "offline"),
+        ({"stored": "disabled"}, "disabled"),
+        ({"stored": "dryrun"}, "offline"),
+        ({"stored": "disabled", "WANDB_MODE": "offline"}, "offline"),
     ],
 )
-@pytest.mark.usefixtures("setup")
-def test_auto_follows_the_environment(monkeypatch, environment, mode):
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
+def test_auto_follows_the_environment(setup, monkeypatch, environment, mode):
+    setup.mode = environment.get("stored", "online")
+    for name in environment.keys() - {"stored"}:
+        monkeypatch.setenv(name, environment[name])
     assert modes._automatic() == mode
 
 
@@ -179,8 +209,6 @@ def test_a_broken_netrc_has_no_key(tmp_path, caplog):
 
 
 def test_a_server_that_never_answers_is_given_up_in_time():
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as silent:
         start = time.monotonic()
         assert modes._no_answer(f"http://127.0.0.1:{silent.getsockname()[1]}", 0.3) is not None

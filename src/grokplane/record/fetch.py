@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from grokplane.files import atomic_file, write_text
-from grokplane.record.load import load
+from grokplane.options import ConfigError
+from grokplane.record.load import FETCHED, load
 from grokplane.record.rows import METRICS
+from grokplane.record.wandb_mode import base_url, site
 from grokplane.strict_json import strict, to_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CACHE = Path("outputs/wandb_cache")
-ABOUT = "wandb.json"
-GOING_ON = ("running", "pending", "preempting")
+# A crashed or pre-empted run has stopped sending, and may go on.
+OVER = ("finished", "failed", "killed")
+_ADDRESS = re.compile(
+    r"(?:https?://([^/]+)/|/)?([\w.-]+)/([\w.-]+)/(?:runs/([\w-]+)(?:/[\w./-]*)?|([\w-]+)/?)(?:[?#].*)?"
+)
+_log = logging.getLogger(__name__)
 
 
 def fetch(run: str | Sequence[str], *, cache: str | Path = CACHE, refresh: bool = False) -> pd.DataFrame:
@@ -26,8 +35,8 @@ def fetch(run: str | Sequence[str], *, cache: str | Path = CACHE, refresh: bool 
 
     The history comes whole from `scan_history` (`history` samples 500 rows in silence). What was fetched lies in
     `CACHE/ENTITY/PROJECT/ID` as a run's folder, and the next call reads it there without the network, unless the run
-    was still going on. Only numbers are kept; columns keep their names. `step` is the logged one, where there is none
-    W&B's own; rows of one step are merged.
+    was not over. Only numbers are kept; columns keep their names, and text of the config is kept as it is. `step` is
+    the logged one, where that is no number W&B's own; rows of one step are merged.
 
     Args:
         run: `ENTITY/PROJECT/ID` or the run's address in a browser; or several of them.
@@ -35,73 +44,124 @@ def fetch(run: str | Sequence[str], *, cache: str | Path = CACHE, refresh: bool 
         refresh: ask W&B even where the cache has the run.
 
     Raises:
-        ValueError: for a path that names no run.
+        ValueError: for a path that names no run, or an address at another server than W&B is set up for.
+        ConfigError: the cache cannot be written.
         wandb.errors.Error: what W&B raises if it cannot be reached, knows no such run, or nobody is logged in.
     """
     paths = [run] if isinstance(run, str) else list(run)
     return load([_cached(_parts(path), Path(cache), refresh) for path in paths])
 
 
-def _parts(path: str) -> tuple[str, str, str]:
-    """Entity, project and id of a run."""
-    found = re.fullmatch(r"(?:https?://[^/]+/|/)?([\w.-]+)/([\w.-]+)/(?:runs/)?([\w-]+)/?(?:[?#].*)?", path.strip())
-    if found is None or set(found.groups()) & {".", ".."}:
+class _Run(NamedTuple):
+    """Where a run is: the server, None for the one that W&B is set up for, and its path there."""
+
+    host: str | None
+    entity: str
+    project: str
+    id: str
+
+
+def _parts(path: str) -> _Run:
+    found = _ADDRESS.fullmatch(path.strip())
+    if found is None or {found[2], found[3]} & {".", ".."}:
         raise ValueError(f"{path!r} names no W&B run: it has the form ENTITY/PROJECT/ID")
-    return found[1], found[2], found[3]
+    return _Run(found[1], found[2], found[3], found[4] or found[5])
 
 
-def _cached(parts: tuple[str, str, str], cache: Path, refresh: bool) -> Path:
+def _cached(run: _Run, cache: Path, refresh: bool) -> Path:
     """The run's folder in the cache, filled if it is not there yet."""
-    folder = cache.joinpath(*parts)
-    if refresh or not (folder / METRICS).exists() or _state(folder) in GOING_ON:
-        _store("/".join(parts), folder)
+    folder = cache.joinpath(*run[1:])
+    if refresh or not (folder / METRICS).exists() or not _is_over(folder, run.host):
+        _store(run, folder, cache)
     return folder
 
 
-def _state(folder: Path) -> str | None:
+def _is_over(folder: Path, host: str | None) -> bool:
+    """Whether the cache has all of the run of this server, of that which the environment names, or of any."""
     try:
-        return json.loads((folder / ABOUT).read_text())["state"]
-    except (FileNotFoundError, ValueError):
-        return None
+        about = json.loads((folder / FETCHED).read_text(encoding="utf-8"))
+        server = host or os.environ.get("WANDB_BASE_URL")
+        return about["state"] in OVER and (server is None or site(server) == about.get("host", "wandb.ai"))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return False
 
 
-def _store(path: str, folder: Path) -> None:
-    """Ask W&B for a run and write its folder, the metrics last: they tell that all is there."""
+def _store(run: _Run, folder: Path, cache: Path) -> None:
+    """Ask W&B for a run and write its folder, last of all what it is: that tells that all is there."""
     import wandb
 
-    run = wandb.Api().run(path)
-    state = run.state  # before the rows: it may end while they come
-    config = {name: value for name, value in run.config.items() if not name.startswith("_")}
-    rows = merged(run.scan_history())
-    (folder / ".hydra").mkdir(parents=True, exist_ok=True)
-    write_text(folder / ".hydra" / "config.yaml", _yaml(config))
-    write_text(folder / ABOUT, to_json({"path": path, "name": run.name, "state": state}, indent=1) + "\n")
-    with atomic_file(folder / METRICS) as file:
-        file.writelines(to_json(row).encode() + b"\n" for row in rows)
+    server = site(base_url())
+    if run.host is not None and site(run.host) != server:
+        remedy = f"set WANDB_BASE_URL=https://{run.host} and log in there"
+        raise ValueError(f"{'/'.join(run)} is not at {server}, the server that W&B is set up for: {remedy}")
+    path = "/".join(run[1:])
+    found = wandb.Api().run(path)
+    state = found.state  # before the rows: it may end while they come
+    config, rows = _yaml(found.config), merged(found.scan_history())
+    about = {"path": path, "host": server, "name": found.name, "state": state}
+    try:
+        (folder / ".hydra").mkdir(parents=True, exist_ok=True)
+        write_text(folder / ".hydra" / "config.yaml", config)
+        with atomic_file(folder / METRICS) as file:
+            file.writelines(to_json(row).encode() + b"\n" for row in rows)
+        write_text(folder / FETCHED, to_json(about, indent=1) + "\n")
+    except OSError as error:
+        allowed = f"cannot be written ({error}): choose a folder that can"
+        raise ConfigError("cache", cache, allowed) from error
 
 
-def _yaml(config: Mapping[str, Any]) -> str:
+def _yaml(config: Any) -> str:
+    """A config as YAML; what cannot be kept in it (no mapping, or nested without end) is left out, with a warning."""
     import yaml
 
-    return yaml.safe_dump(strict(config), sort_keys=False)
+    kept, lost = [], []
+    for name, value in config.items() if isinstance(config, Mapping) else ():
+        if str(name).startswith("_"):
+            continue
+        try:
+            text = yaml.safe_dump({str(name): strict(value)}, sort_keys=False)
+            yaml.safe_load(text)
+            kept.append(text)
+        except (yaml.YAMLError, RecursionError, ValueError, TypeError):
+            lost.append(str(name))
+    if lost:
+        _log.warning("of the run's config these keys are left out, which YAML cannot hold: %s", ", ".join(lost))
+    return "".join(kept) or "{}\n"
 
 
 def merged(history: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """W&B's history as rows: one a step, by ascending step, numbers only; what is not finite (text, to W&B) is null."""
-    rows: dict[int, dict[str, Any]] = {}
+    """W&B's history as rows: one a step, by ascending step, numbers only; what is not finite (text, to W&B) is null.
+
+    Rows that have no step at all are left out, with a warning.
+    """
+    rows: dict[float, dict[str, Any]] = {}
+    lost = 0
     for line in history:
-        values = {name: _number(value) for name, value in line.items() if name[0] != "_" and _is_number(value)}
-        step = int(line.get("step", line["_step"]))
+        step = _step(line)
+        if step is None:
+            lost += 1
+            continue
+        values = {name: _number(value) for name, value in line.items() if name[:1] != "_" and _is_number(value)}
         if values.keys() - {"step"}:
-            rows[step] = rows.get(step, {}) | {"step": step} | values
-    return [rows[step] for step in sorted(rows)]
+            rows[step] = rows.get(step, {}) | values | {"step": step}
+    if lost:
+        _log.warning("%d rows of the run's history have no step and are left out", lost)
+    return [{"step": step} | rows[step] for step in sorted(rows)]
+
+
+def _step(line: Mapping[str, Any]) -> float | None:
+    """The logged step of a row, else W&B's own; an int where it is whole."""
+    for value in (line.get("step"), line.get("_step")):
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return int(value) if value == int(value) else value
+    return None
 
 
 _NOT_FINITE = ("NaN", "Infinity", "-Infinity")
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) or value in _NOT_FINITE
+    return isinstance(value, int | float) or (isinstance(value, str) and value in _NOT_FINITE)
 
 
 def _number(value: Any) -> int | float | None:

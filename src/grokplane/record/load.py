@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Paths = str | Path | Sequence[str | Path]
+FETCHED = "wandb.json"  # in a folder of `fetch`'s cache: what the run is to W&B
 
 
 def load(path: Paths) -> pd.DataFrame:
@@ -43,7 +44,8 @@ def load(path: Paths) -> pd.DataFrame:
         config = read_config(folder)
         for row in read_rows(folder / METRICS):
             metrics |= row.keys()
-            records.append({"run": name, **row, **{key: config[key] for key in config if key not in row}})
+            told = {key: config[key] for key in config if key not in row}
+            records.append({"run": None} | row | told | {"run": name})  # whatever the others are called
     frame = pd.DataFrame(records) if records else pd.DataFrame(columns=["run", "step"])
     return frame.astype({name: float for name in metrics if bool(frame[name].isna().all())})
 
@@ -58,7 +60,7 @@ def summaries(path: Paths) -> pd.DataFrame:
     rows = []
     for name, folder in find_runs(path).items():
         summary = read_config(folder) | flatten(read_summary(folder))
-        rows.append({"run": name, **summary, "status": status(folder)})
+        rows.append({"run": None} | summary | {"run": name, "status": status(folder)})
     return pd.DataFrame(rows)
 
 
@@ -98,10 +100,13 @@ def stored_config(folder: Path) -> dict[str, Any]:
     """The run's config in `.hydra/config.yaml`, nested; empty if it has none.
 
     The file may be somebody's, so nothing in it is carried out: of all interpolations, `${optimizer.lr}` alone, the
-    whole of a value and the name of another one, becomes that value; the others stay text.
+    whole of a value and the name of another one, becomes that value; the others stay text. Of a run from W&B all do:
+    its config was resolved, or is another program's.
     """
     nested = _yaml(folder / ".hydra" / "config.yaml")
-    return _referred(nested, flatten(nested)) if isinstance(nested, dict) else {}
+    if not isinstance(nested, dict):
+        return {}
+    return _referred(nested, {} if (folder / FETCHED).exists() else flatten(nested))
 
 
 def _yaml(file: Path) -> Any:

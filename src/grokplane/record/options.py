@@ -13,12 +13,12 @@ FORMATS = ("png", "pdf", "svg")
 class Record:
     """What is recorded beside the run's own folder."""
 
-    wandb: str = option("auto", "Weights & Biases; auto: WANDB_MODE, else online where it is set up", choices=MODES)
-    project: str = option("grokplane", "W&B project")
-    entity: str | None = option(None, "W&B user or team; null: the key's own")
-    group: str | None = option(None, "W&B group that the runs of a grid share")
-    name: str | None = option(None, "W&B run name; null: the last two parts of the run's folder")
-    tags: list[str] = option([], "W&B tags")
+    wandb: str = option("auto", "W&B; auto: WANDB_MODE, `wandb offline`, else online with a key", choices=MODES)
+    project: str | None = option(None, "W&B project; null: WANDB_PROJECT, else grokplane")
+    entity: str | None = option(None, "W&B user or team; null: WANDB_ENTITY, else the key's own")
+    group: str | None = option(None, "W&B group that the runs of a grid share; null: WANDB_RUN_GROUP")
+    name: str | None = option(None, "W&B run name; null: WANDB_NAME, else the last two parts of the run's folder")
+    tags: list[str] = option([], "W&B tags; []: WANDB_TAGS")
     figures: bool = option(True, "draw figures at the end of the run")
     figure_format: list[str] = option(["png"], "files of each figure: [png,pdf,svg]; W&B gets PNGs", choices=FORMATS)
 

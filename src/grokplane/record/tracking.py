@@ -11,16 +11,22 @@ from pathlib import Path
 from typing import Any
 
 from grokplane.record.options import Record
-from grokplane.record.wandb_mode import choose_mode, give_up, settings
+from grokplane.record.wandb_mode import choose_mode, give_up, given, settings
 from grokplane.strict_json import flatten, strict
 
 _log = logging.getLogger(__name__)
 
 IMAGES = (".png", ".gif")
+PROJECT = "grokplane"
+_ids_in_use: set[str] = set()
 
 
 def new_run_id() -> str:
-    """An id for a W&B run."""
+    """An id for a new W&B run: WANDB_RUN_ID for the first one of this process, as two runs cannot share it."""
+    asked = os.environ.get("WANDB_RUN_ID")
+    if asked and asked not in _ids_in_use:
+        _ids_in_use.add(asked)
+        return asked
     return secrets.token_hex(4)
 
 
@@ -49,31 +55,38 @@ class Tracker:
             run_id: from `new_run_id`, or the id of an earlier session of this run.
             finish_timeout: seconds that `finish` may wait for the upload.
         """
-        self.mode, self.run_id, self._run, self._first_step = "disabled", run_id, None, 0
+        self.mode, self.run_id, self._run, self._first_step, self._step = "disabled", run_id, None, 0, 0
         with self._guarded():
             self.mode = choose_mode(options.wandb)
             if self.mode == "disabled":
                 return
-            _check_writable(folder / "wandb")
-            self._start(_arguments(folder, config, options, run_id, finish_timeout))
+            place = _place(folder)
+            _check_writable(place / "wandb")
+            self._start({"dir": str(place), **_arguments(folder, config, options, run_id, finish_timeout)})
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Log one row at its `step`; nulls are left out, and so are steps that the server has already."""
         with self._guarded():
+            self._step = row["step"]
             if self._run is not None and row["step"] >= self._first_step:
                 self._run.log({name: value for name, value in row.items() if value is not None}, step=row["step"])
 
     def log_image(self, path: Path) -> None:
-        """Log an image file at the last step, under its name; that of a GIF ends in `_film`.
+        """Log an image file into the last row, under its name; that of a GIF ends in `_film`.
 
-        PDF and SVG, which W&B does not show, are passed over.
+        A step of its own would keep a row that is logged later, by a run that is taken further, from coming in. Where
+        the server has the last row already, the image goes into the summary alone. PDF and SVG, which W&B does not
+        show, are passed over.
         """
         with self._guarded():
             if self._run is not None and path.suffix in IMAGES:
                 import wandb
 
                 name = f"{path.stem}_film" if path.suffix == ".gif" else path.stem
-                self._run.log({name: wandb.Image(str(path))})
+                if self._step >= self._first_step:
+                    self._run.log({name: wandb.Image(str(path))}, step=self._step)
+                else:
+                    self._run.summary.update({name: wandb.Image(str(path))})
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write what became of the run into W&B's summary, wait for the upload at most the time given, and close it.
@@ -95,14 +108,17 @@ class Tracker:
 
         if self.mode == "online":
             try:
-                self._run = wandb.init(mode="online", resume="allow", **arguments)
+                self._run = wandb.init(mode="online", **arguments, **({} if given("resume") else {"resume": "allow"}))
                 self.run_id, self._first_step = str(self._run.id), self._run.step
                 return
             except Exception as error:  # whatever W&B raises, the run goes on
                 give_up(_one_line(error))
                 self.mode = "offline"
-                arguments |= {"id": new_run_id()}  # to W&B the id stays in use; `sync` uploads under the first one
+                # To W&B the id stays in use; `sync` uploads under the first one.
+                self._run = wandb.init(mode="offline", **arguments | {"id": secrets.token_hex(4)})
+                return
         self._run = wandb.init(mode="offline", **arguments)
+        self.run_id = str(self._run.id)
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -120,6 +136,12 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _place(folder: Path) -> Path:
+    """Where W&B writes: WANDB_DIR, else the run's folder; a sweep's agent sets that variable itself."""
+    asked = None if os.environ.get("WANDB_SWEEP_ID") else os.environ.get("WANDB_DIR")
+    return Path(asked).expanduser() if asked else folder
+
+
 def _check_writable(folder: Path) -> None:
     """Raise if the folder cannot be written: W&B would go to a temporary folder in silence."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,19 +152,19 @@ def _check_writable(folder: Path) -> None:
 def _arguments(
     folder: Path, config: Mapping[str, Any], options: Record, run_id: str, finish_timeout: float
 ) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "dir": str(folder),
-        "config": flatten(strict(config)),
-        "group": options.group,
-        "tags": list(options.tags) or None,
-        "name": options.name,
-        "reinit": "create_new",
-        "settings": _run_settings(finish_timeout),
-    }
-    if settings().sweep_id is None:  # the sweep's agent has settled these
-        arguments |= {"id": run_id, "project": options.project, "entity": options.entity}
-        arguments["name"] = options.name or "/".join(folder.resolve().parts[-2:])
-    return arguments
+    """Of `wandb.init`: what was typed wins over W&B's environment and settings files, and these over our defaults."""
+    agent = settings().sweep_id is not None  # which has settled these
+    typed = {"group": options.group, "tags": list(options.tags), "name": options.name}
+    typed |= {} if agent else {"project": options.project, "entity": options.entity}
+    arguments: dict[str, Any] = {name: value for name, value in typed.items() if value}
+    if "name" not in arguments and not given("run_name"):
+        arguments["name"] = "/".join(folder.resolve().parts[-2:])
+    if not agent:
+        arguments["id"] = run_id
+        if "project" not in arguments and not given("project"):
+            arguments["project"] = PROJECT
+    fixed = {"config": flatten(strict(config)), "reinit": "create_new", "settings": _run_settings(finish_timeout)}
+    return arguments | fixed
 
 
 def _run_settings(finish_timeout: float) -> Any:
@@ -160,4 +182,4 @@ def _run_settings(finish_timeout: float) -> Any:
         "x_disable_stats": True,  # a stack's members share one machine
     }
     known = wandb.Settings.model_fields  # older versions lack some
-    return wandb.Settings(**{name: value for name, value in wanted.items() if name in known})
+    return wandb.Settings(**{name: value for name, value in wanted.items() if name in known and not given(name)})

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import netrc
 import os
+import re
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -24,9 +27,9 @@ def choose_mode(asked: str) -> str:
     """The mode for this process: `online`, `offline` or `disabled`.
 
     Args:
-        asked: the config's `record.wandb`. `auto` is WANDB_MODE if set, else online under a sweep agent or where a
-            key is configured, else offline. Online without a key or without an answer from the server is offline,
-            with one warning a process.
+        asked: the config's `record.wandb`. `auto` is WANDB_MODE if set, else what `wandb offline` or `wandb disabled`
+            wrote into W&B's settings files, else online under a sweep agent or where a key is configured, else
+            offline. Online without a key or without an answer from the server is offline, with one warning a process.
     """
     mode = _automatic() if asked == "auto" else asked
     if mode != "online" or base_url() in _given_up:
@@ -46,15 +49,53 @@ def give_up(obstacle: str) -> None:
 
 
 def settings() -> Any:
-    """W&B's settings of this process, from the environment and its settings files; W&B prints nothing from now on."""
+    """W&B's settings of this process, from the environment and its settings files.
+
+    W&B prints nothing from now on, unless WANDB_SILENT or WANDB_QUIET say so.
+    """
     import wandb
 
-    return wandb.setup(wandb.Settings(silent=True, quiet=True)).settings
+    wanted = {name: True for name in ("silent", "quiet") if f"WANDB_{name.upper()}" not in os.environ}
+    with _unheard(), contextlib.chdir(_started_in()):
+        return wandb.setup(wandb.Settings(**wanted)).settings
+
+
+def given(name: str) -> bool:
+    """Whether an environment variable or a settings file of W&B's says what a setting of `wandb.Settings` is."""
+    if name in ("silent", "quiet"):  # which `settings` sets too
+        return f"WANDB_{name.upper()}" in os.environ
+    return name in settings().model_fields_set
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """W&B tells on standard error which files it reads, before it has read there that it shall be silent."""
+    if "WANDB_SILENT" in os.environ:
+        yield
+        return
+    os.environ["WANDB_SILENT"] = "true"
+    try:
+        yield
+    finally:
+        del os.environ["WANDB_SILENT"]
+
+
+def _started_in() -> str:
+    """The folder whose `wandb/settings` counts: where the call was typed, also with hydra.job.chdir=true."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return HydraConfig.get().runtime.cwd if HydraConfig.initialized() else os.getcwd()
 
 
 def base_url() -> str:
     """The W&B server in use, from the environment or W&B's settings files."""
     return str(settings().base_url)
+
+
+def site(server: str) -> str:
+    """The name of a server, of its address (for programs or in a browser) or its host: `wandb.ai`."""
+    host = (urlsplit(server).netloc or server).lower()
+    return re.sub(r"^(api|app|www)\.", "", _OLDER_NAMES.get(host, host))
 
 
 def has_key() -> bool:
@@ -67,6 +108,9 @@ def _automatic() -> str:
     mode = os.environ.get("WANDB_MODE")
     if mode:
         return _ENVIRONMENT.get(mode, "offline")
+    stored = _ENVIRONMENT.get(settings().mode, "offline")
+    if stored != "online":  # W&B's own default, and what `wandb enabled` writes: it needs a key as ever
+        return stored
     return "online" if os.environ.get("WANDB_SWEEP_ID") or has_key() else "offline"
 
 

@@ -12,6 +12,7 @@ import grokplane
 
 SOURCE = Path(grokplane.__file__).parent
 FLOOR = ("options", "derivatives", "making", "random", "resources", "processes", "files", "strict_json")
+FLOOR += ("pasting", "hydra_node")
 # What each room may import beside the floor and itself.
 MAY = {
     "data": set[str](),

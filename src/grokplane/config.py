@@ -11,14 +11,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import data, losses, metrics, mi, models, optim, record, train
+from grokplane.hydra_node import composed, hydra_is, without_hydra
 from grokplane.making import make, makes_its_parts
 from grokplane.options import LISTS, ConfigError, check_options, one_of, option
 from grokplane.strict_json import flatten
@@ -26,6 +27,12 @@ from grokplane.train import Member
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ROOMS = (data, losses, metrics, mi, models, optim, record, train)
+HYDRA_FOLDERS = (
+    "hydra.run.dir",
+    "hydra.sweep.dir",
+    "hydra.sweep.subdir",
+    "hydra.job_logging.handlers.file.filename",
+)
 # The parts of a config that make a member; the others say how it is recorded.
 MEMBER_KEYS = tuple(spec.name for spec in fields(Member))
 
@@ -76,7 +83,7 @@ def root() -> type:
     groups = [*(key for key in MEMBER_KEYS if key not in ("seed", *LISTS)), "record"]
     seed = next(spec for spec in fields(Member) if spec.name == "seed")
     keys: list[tuple[str, Any, Any]] = [
-        ("name", str, option("default", "names the folder under outputs/; experiments set it")),
+        ("name", str, option("default", "names the folder under outputs/; experiments set it", folder=True)),
         ("seed", int, _same_field(seed)),
         *((group, Any, option(MISSING)) for group in groups),
         *((group, dict[str, Any], field(default_factory=dict)) for group in LISTS),
@@ -97,13 +104,25 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train", with_hydr
         ConfigError: a value out of bounds.
         hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: unknown keys, wrong types.
     """
+    made = _composed(overrides, config_name, RunMode.RUN)
+    ours = without_hydra(made)
+    with hydra_is(made):
+        validate(ours)
+    return made if with_hydra else ours
+
+
+def compose_multirun(overrides: Sequence[str], config_name: str) -> DictConfig:
+    """The config of a multirun as a whole, Hydra's own node included: what is swept is left at its default.
+
+    Errors: see `compose`; bounds are not checked.
+    """
+    return _composed(overrides, config_name, RunMode.MULTIRUN)
+
+
+def _composed(overrides: Sequence[str], config_name: str, mode: RunMode) -> DictConfig:
     register_schemas()
     _check_groups(overrides)
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = hydra_compose(config_name, list(overrides), return_hydra_config=with_hydra)
-    validate(config)
-    return config
+    return composed(CONFIGS, config_name, overrides, mode)
 
 
 def _check_groups(overrides: Sequence[str]) -> None:
@@ -202,6 +221,19 @@ def made(key: str, node: DictConfig) -> Any:
         return make(key, plain, targets(), key)
     assert isinstance(plain, dict)
     return {name: make(key, part, targets(), f"{key}.{name}") for name, part in plain.items()}
+
+
+@cache
+def folder_keys() -> frozenset[str]:
+    """The keys that name a folder or a part of one, Hydra's own among them."""
+    roots = [spec.name for spec in fields(root()) if spec.metadata.get("folder")]
+    ours = (
+        f"{group.replace('/', '.')}.{name}.{spec.name}" if group in LISTS else f"{group.replace('/', '.')}.{spec.name}"
+        for group, name, choice in choices()
+        for spec in fields(choice)
+        if spec.metadata.get("folder")
+    )
+    return frozenset([*HYDRA_FOLDERS, *roots, *ours])
 
 
 @cache

@@ -59,6 +59,7 @@ def option(
     length: int | None = None,
     choices: Iterable[str] | None = None,
     stackable: bool = False,
+    folder: bool = False,
 ) -> Any:
     """A dataclass field that is a config key.
 
@@ -69,6 +70,7 @@ def option(
         length: how many numbers a list must have.
         choices: the names allowed, for a key that names something, or one thing at least in a list.
         stackable: whether members of one stack may differ in this key.
+        folder: whether the value names a folder, or a part of one: any name as the shell passes it is taken.
     """
     bounds = {"above": above, "below": below, "at_least": at_least, "at_most": at_most}
     metadata = {
@@ -77,6 +79,7 @@ def option(
         "length": length,
         "choices": tuple(choices) if choices is not None else None,
         "stackable": stackable,
+        "folder": folder,
     }
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)

@@ -10,8 +10,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +23,30 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
-from grokplane.app.jobs import known_keys, refuse_unread, refused_for, single, swept
+from grokplane.app.flags import Flags, read_flags
+from grokplane.app.jobs import known_keys, refuse_nothing_begun, refuse_unread, refused_for
+from grokplane.app.plan import plan
 from grokplane.app.report import report
-from grokplane.app.resume import nothing_left, resumed_config
+from grokplane.app.resume import nothing_left, resumed_config, tell_start
 from grokplane.app.say import note, reopen_closed, say
 from grokplane.app.session import execute
+from grokplane.app.typed import as_typed
 from grokplane.app.usage import usage
 from grokplane.options import ConfigError
 from grokplane.record import read_summary
-from grokplane.record.folder import note_failure
+from grokplane.record.folder import LOG, note_failure
 from grokplane.record.summary import cause
 
 log = logging.getLogger(__name__)
-
-HELP = ("-h", "--help")
-MULTIRUN = ("-m", "--multirun")
-# Hydra's flags that print something and train nothing.
-PRINTS = ("-c", "--cfg", "-i", "--info", "--version", "--hydra-help", "-sc", "--shell-completion")
 
 
 def main(config_name: str) -> None:
     """Run the entry point whose config is configs/CONFIG_NAME.yaml; ends the process with its exit code."""
     reopen_closed()
-    arguments = sys.argv[1:]
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
+    overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises in place of printing several lines
     try:
-        code = _main(config_name, arguments, overrides)
+        code = _main(sys.argv[1:], config_name)
     except REFUSALS as error:
         note(one_line(error, overrides, known_keys(config_name)))
         code = REFUSED
@@ -61,46 +58,69 @@ def main(config_name: str) -> None:
     sys.exit(code)
 
 
-def _main(config_name: str, arguments: Sequence[str], overrides: Sequence[str]) -> int:
-    flags = [argument.partition("=")[0] for argument in arguments if argument.startswith("-")]
-    if set(flags) & set(HELP):
-        say(usage(Path(sys.argv[0]).name, overrides, config_name))
-        return 0
+def _main(arguments: Sequence[str], config_name: str) -> int:
+    flags = read_flags(arguments, config_name)
     config.register_schemas()
-    if set(flags) & set(PRINTS):
-        return _hydra(config_name, arguments)
-    for flag in flags:
-        if flag not in MULTIRUN:
-            raise Refused(f"{flag}: no such flag; allowed: {', '.join([*HELP, *MULTIRUN, *PRINTS])}")
-    return _train(config_name, arguments, overrides, multirun=bool(flags))
+    overrides = as_typed(flags.overrides, sweeps=flags.multirun)
+    if flags.help:
+        say(usage(Path(sys.argv[0]).name, overrides, flags.config_name))
+        return 0
+    if flags.prints:
+        return _print(flags, overrides)
+    return _train(overrides, flags.config_name, flags.multirun)
 
 
-def _train(config_name: str, arguments: Sequence[str], overrides: Sequence[str], multirun: bool) -> int:
-    jobs = swept(overrides, config_name) if multirun else [single(overrides, config_name)]
+def _print(flags: Flags, overrides: Sequence[str]) -> int:
+    """What Hydra prints for its own flags."""
+    try:
+        return _hydra(flags.config_name, [*flags.prints, *overrides])
+    except REFUSALS:
+        raise
+    except ValueError as error:  # flags that exclude each other
+        raise Refused(" ".join(str(error).split())) from error
+
+
+def _train(overrides: Sequence[str], config_name: str, multirun: bool) -> int:
+    todo = plan(overrides, config_name, multirun)
+    jobs = todo.jobs
     found = []
     for job in jobs:
         with refused_for(job.overrides, config_name):
             found.append(job.check(config_name))
     refuse_unread(found)
+    refuse_nothing_begun(found, todo.folder)
     over = [one.over for one in found if one.over is not None]
     if len(over) == len(jobs):
         for one in over:
             say(one.line)
         return max(one.code for one in over)
-    if jobs[0].named:  # the name of another has the time in it, which Hydra reads anew
-        _make(jobs[0].folder.parent if multirun else jobs[0].folder, "hydra.sweep.dir" if multirun else "hydra.run.dir")
-    # Hydra would write `.hydra/` before anybody holds the folder's lock, also over that of another run.
-    code = _hydra(config_name, [*arguments, "hydra.output_subdir=null"])
+    flags = ["--multirun"] if todo.multirun else []
+    with _made(todo.folder, "hydra.sweep.dir" if todo.multirun else "hydra.run.dir"):
+        # Hydra would write `.hydra/` before anybody holds the folder's lock, also over that of another run.
+        code = _hydra(config_name, [*flags, *todo.overrides, "hydra.output_subdir=null"])
     # Launchers that send jobs to processes of their own (joblib) bring no codes back.
     return max([code, *(DIVERGED for job in jobs if read_summary(job.folder).get("status") == "diverged")])
 
 
-def _make(folder: Path, key: str) -> None:
-    """Make a folder; ConfigError names the key where that fails, as under /proc."""
+@contextmanager
+def _made(folder: Path, key: str) -> Iterator[None]:
+    """A block with this folder made; what it made goes again if the block is refused and leaves it empty.
+
+    Raises:
+        ConfigError: it cannot be made, as under /proc; names the key.
+    """
+    missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(key, folder, f"cannot be made ({error.strerror})") from error
+    try:
+        yield
+    except REFUSALS:
+        with suppress(OSError):  # not empty: something was written
+            for place in missing:
+                place.rmdir()
+        raise
 
 
 class Jobs:
@@ -115,6 +135,7 @@ class Jobs:
 
     def __init__(self, config_name: str) -> None:
         self._config_name, self._process = config_name, os.getpid()
+        self.__module__ = config_name  # after which Hydra names the job
         self.codes: list[int] = []
         self.refusals: list[Exception] = []
 
@@ -147,6 +168,7 @@ def _job(asked: DictConfig, config_name: str) -> int:
         if over is not None:
             say(over.line)
             return over.code
+        tell_start(folder)
     try:
         outcome = execute([asked], [folder], notes=[_notes()])
     except REFUSALS:
@@ -160,7 +182,8 @@ def _job(asked: DictConfig, config_name: str) -> int:
                 "interrupted",
             ):  # it failed before it was recorded
                 note_failure(folder, cause(error))
-        raise Failed(f"{folder}: {cause(error)}: the run failed; train.log there has more") from error
+        more = f"; {LOG} there has more" if (folder / LOG).exists() else ""
+        raise Failed(f"{folder}: {cause(error)}: the run failed{more}") from error
     for summary in outcome.summaries:
         say(report(folder, summary))
     if outcome.signal is not None and HydraConfig.get().mode == RunMode.MULTIRUN:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,13 +15,14 @@ from omegaconf import DictConfig
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config
+from grokplane.hydra_node import hydra_is
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
-from grokplane.record.folder import check_no_sweep
+from grokplane.record.folder import begun, nearest
 from grokplane.train import Stack, try_metrics
 
+MULTIRUN = "multirun.yaml"  # Hydra's, in the folder of a multirun that was begun
 LONGEST_NAME = 255  # bytes, on every usual file system
-MOST_JOBS = 100_000  # a multirun composes and checks all of them before the first one starts
 
 
 class Checked(NamedTuple):
@@ -32,10 +31,12 @@ class Checked(NamedTuple):
     Attributes:
         over: why there is nothing left to do; None where there is.
         unread: overrides that mean nothing for the run, and why.
+        missing: whether it is to go on and nothing was begun in its folder.
     """
 
     over: NothingLeft | None
     unread: Mapping[str, str]
+    missing: bool = False
 
 
 def refuse_unread(found: Sequence[Checked]) -> None:
@@ -45,21 +46,38 @@ def refuse_unread(found: Sequence[Checked]) -> None:
             raise Refused(f"{line}: would not be read, as {why}; leave it out")
 
 
+def refuse_nothing_begun(found: Sequence[Checked], folder: Path) -> None:
+    """Raise ConfigError where `train.resume` finds nothing at all: most likely the folder is mistyped.
+
+    Cells of a multirun that never began start; so does what an agent of W&B's starts, as it names new folders itself.
+
+    Args:
+        found: of each job.
+        folder: the run's, or the multirun's.
+    """
+    if not all(one.missing for one in found) or (folder / MULTIRUN).exists() or os.environ.get("WANDB_SWEEP_ID"):
+        return
+    what = "holds no run to go on with" if folder.is_dir() else "is no folder, there is no run to go on with"
+    near = " or ".join(map(str, nearest(folder)))
+    meant = f"did you mean {near}? " if near else ""
+    raise ConfigError("train.resume", True, f"{folder} {what}; {meant}to begin a run there, leave train.resume out")
+
+
 @dataclass(frozen=True)
 class Job:
     """One run that a call asks for.
 
     Attributes:
         overrides: what the user typed, one value for each key.
-        asked: what that composes to, Hydra's node included.
+        made: what that composes to, Hydra's node included.
+        asked: the same without it.
         folder: where the run lands.
-        named: whether the user named that folder.
     """
 
     overrides: Sequence[str]
+    made: DictConfig
     asked: DictConfig
     folder: Path
-    named: bool
 
     def check(self, config_name: str) -> Checked:
         """Whether there is anything to do; reads only.
@@ -67,6 +85,10 @@ class Job:
         Raises:
             ConfigError: what cannot be trained, or not in this folder.
         """
+        with hydra_is(self.made):
+            return self._check(config_name)
+
+    def _check(self, config_name: str) -> Checked:
         options = self.asked.train
         if options.resume and options.overwrite:
             config.member(self.asked)  # refuses the pair; what follows merges it away
@@ -76,13 +98,13 @@ class Job:
             return Checked(None, self._unread(self.asked))
         merged = resumed_config(self.folder, self.asked, self.overrides, config_name)
         unread = self._unread(merged)
-        if not self.named:
+        if not _named(self.overrides):
             raise ConfigError("train.resume", True, "needs hydra.run.dir=FOLDER, or under -m hydra.sweep.dir=FOLDER")
-        return Checked(nothing_left(self.folder, merged), unread)
+        return Checked(nothing_left(self.folder, merged), unread, not begun(self.folder))
 
     def _unread(self, one: DictConfig) -> dict[str, str]:
         """What was typed and means nothing for the run: the override, and why."""
-        unread = check_trainable(one, trains_elsewhere(self.asked.hydra.launcher))
+        unread = check_trainable(one, trains_elsewhere(self.made.hydra.launcher))
         typed = {str(one.input_line): one.key_or_group.replace("/", ".") for one in config.parse(self.overrides)}
         return {
             line: why
@@ -90,36 +112,6 @@ class Job:
             for name, why in unread.items()
             if key == name or key.startswith(f"{name}.")
         }
-
-
-def single(overrides: Sequence[str], config_name: str) -> Job:
-    """The job of a plain call."""
-    asked = config.compose(overrides, config_name, with_hydra=True)
-    return Job(overrides, asked, Path(asked.hydra.run.dir), _named(overrides, "hydra.run.dir"))
-
-
-def swept(overrides: Sequence[str], config_name: str) -> list[Job]:
-    """The jobs of a multirun, as Hydra's basic sweeper makes them.
-
-    Raises:
-        Refused: the line on the first job that cannot be composed.
-        ConfigError: two jobs of one folder.
-    """
-    jobs: list[Job] = []
-    seen = set()
-    for number, typed in enumerate(_product(overrides)):
-        with refused_for(typed, config_name):
-            asked = config.compose([*typed, f"hydra.job.num={number}", f"hydra.job.id={number}"], config_name, True)
-            check_launcher(asked)
-            sweep = asked.hydra.sweep
-            named = _named(typed, "hydra.sweep.dir")
-            if number == 0 and not asked.train.resume:
-                check_no_sweep(Path(sweep.dir), "hydra.sweep.dir")
-            jobs.append(Job(typed, asked, Path(sweep.dir, sweep.subdir), named))
-        if sweep.subdir in seen:
-            raise ConfigError("hydra.sweep.subdir", sweep.subdir, "must give every job its own folder")
-        seen.add(sweep.subdir)
-    return jobs
 
 
 def check_launcher(asked: DictConfig) -> None:
@@ -150,26 +142,10 @@ def known_keys(config_name: str) -> list[str]:
         return []
 
 
-def _named(overrides: Sequence[str], key: str) -> bool:
-    return any(override.key_or_group == key for override in config.parse(overrides))
-
-
-def _product(overrides: Sequence[str]) -> Iterator[list[str]]:
-    axes: list[list[str]] = []
-    for override in config.parse(overrides):
-        line, key = str(override.input_line), override.get_key_element()
-        if not override.is_sweep_override():
-            axes.append([line])
-        elif override.is_discrete_sweep():
-            values = itertools.islice(override.sweep_string_iterator(), MOST_JOBS + 1)
-            axes.append([f"{key}={value}" for value in values])
-        else:
-            raise Refused(f"{line}: cannot be swept; allowed: values with commas, choice(), range(), glob()")
-        if not axes[-1]:
-            raise Refused(f"{line}: matches nothing")
-        if math.prod(map(len, axes)) > MOST_JOBS:
-            raise Refused(f"{line}: makes more than {MOST_JOBS:,} jobs; allowed: fewer values")
-    return (list(job) for job in itertools.product(*axes))
+def _named(overrides: Sequence[str]) -> bool:
+    """Whether the folder was named, and not made from the time."""
+    named = {override.key_or_group for override in config.parse(overrides)}
+    return bool(named & {"hydra.run.dir", "hydra.sweep.dir"})
 
 
 def trains_elsewhere(launcher: DictConfig) -> bool:

@@ -9,7 +9,8 @@ from typing import Any
 
 def report(folder: Path, summary: Mapping[str, Any]) -> str:
     """Where the run lies, when it fitted the training set, when it generalised."""
-    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    here = Path.cwd()
+    folder = folder.relative_to(here) if folder.is_relative_to(here) and folder != here else folder
     held_out = {"test": "held-out set", "unseen": "held-out questions without a mirror in training"}
     lines = [
         ("run", f"{folder} ({summary['status']} at step {summary['steps']:,})"),

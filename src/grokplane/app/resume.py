@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.exit_codes import DIVERGED, FINISHED
+from grokplane.app.say import note
 from grokplane.app.stored import composed, is_state, module_of
 from grokplane.options import LISTS, ConfigError, shown
 from grokplane.record import Checkpoints, NoCheckpoint, Saved
@@ -54,6 +55,12 @@ def _read(folder: Path, files: tuple[tuple[int, int, int], ...]) -> Saved | None
         return Checkpoints(folder).latest() if files else None
     except NoCheckpoint:
         return None
+
+
+def tell_start(folder: Path) -> None:
+    """Say so where what is to go on starts at step 0: it was killed before its first checkpoint, or never began."""
+    if saved(folder.absolute()) is None:
+        note(f"{folder}: no checkpoint there yet: starts at step 0")
 
 
 def run_config(folder: Path) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.exit_codes import REFUSED
 from grokplane.app.stored import composed, is_state
+from grokplane.app.typed import go_on
 from grokplane.metrics import Off
 from grokplane.options import ConfigError
 from grokplane.record import Checkpoints, NoCheckpoint, read_summary, status
@@ -24,7 +25,7 @@ from grokplane.record.rows import METRICS
 from grokplane.train import Member, Stack
 from grokplane.train.device import find_device
 
-GO_ON = "go on with the program that began it, with hydra.run.dir={folder} train.resume=true"
+GO_ON = "go on with: {go_on}"
 # What a folder must say of itself by status; a finished run is the only one that is asked.
 NOT_FINISHED = {
     "running": "the run is still running ({holder}): wait for it; should it end early, " + GO_ON,
@@ -81,8 +82,9 @@ def load(folder: Path, module: str | None = None) -> Trained:
         Refused: a folder that holds no finished run, or one whose last checkpoint is damaged.
         ConfigError, HydraException: a stored config that makes no member.
     """
-    summary = _finished(folder)
-    step, state = _last(folder, summary["steps"])
+    again = go_on(folder, module)
+    summary = _finished(folder, again)
+    step, state = _last(folder, summary["steps"], again)
     # Nothing is measured of it, and what older versions measured had other keys.
     unmeasured = {**state["config"], "mi": {"_target_": f"{Off.__module__}.{Off.__name__}"}}
     member = config.member(composed(unmeasured, [module] if module else []))
@@ -94,7 +96,7 @@ def load(folder: Path, module: str | None = None) -> Trained:
     return Trained(folder, step, member, state)
 
 
-def _finished(folder: Path) -> dict[str, Any]:
+def _finished(folder: Path, again: str) -> dict[str, Any]:
     """The summary of a folder that holds a finished run."""
     if not folder.is_dir():
         raise Refused(f"RUN={folder}: no such folder")
@@ -102,11 +104,11 @@ def _finished(folder: Path) -> dict[str, Any]:
         found, summary = status(folder), read_summary(folder)
     except ConfigError as error:
         why = f"its summary.json is damaged ({error.__cause__})"
-        raise Refused(f"RUN={folder}: {why}: delete it and {GO_ON.format(folder=folder)}") from None
+        raise Refused(f"RUN={folder}: {why}: delete it and {GO_ON.format(go_on=again)}") from None
     if found == "empty":
         raise Refused(f"RUN={folder}: must be the folder of a run, with a {METRICS}{_below(folder)}")
     if found != "finished":
-        facts = {"folder": folder, "steps": summary.get("steps", 0)}
+        facts = {"go_on": again, "steps": summary.get("steps", 0)}
         facts |= {"holder": holder(folder)} if found == "running" else {}
         raise Refused(f"RUN={folder}: {NOT_FINISHED[found].format(**facts)}")
     return summary
@@ -117,7 +119,7 @@ def _below(folder: Path) -> str:
     return f"; did you mean {' or '.join(map(str, runs[-3:]))}?" if runs else ""
 
 
-def _last(folder: Path, steps: int) -> tuple[int, dict[str, Any]]:
+def _last(folder: Path, steps: int, again: str) -> tuple[int, dict[str, Any]]:
     """The checkpoint of a run's last step."""
     checkpoints = Checkpoints(folder)
     with _silent(CHECKPOINTS_LOGGER):  # of a damaged checkpoint the refusal tells
@@ -128,7 +130,7 @@ def _last(folder: Path, steps: int) -> tuple[int, dict[str, Any]]:
     path = checkpoints.path(steps)
     if step != steps:
         what = "is damaged" if path.exists() else "is missing"
-        raise Refused(f"{path}: the checkpoint of the last step {what}: {GO_ON.format(folder=folder)}")
+        raise Refused(f"{path}: the checkpoint of the last step {what}: {GO_ON.format(go_on=again)}")
     if not is_state(state, steps):
         raise Refused(f"{path}: holds no state of a run")
     return step, state

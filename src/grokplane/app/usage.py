@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
+from grokplane.hydra_node import hydra_is
 from grokplane.options import LISTS, shown
 
 _HEAD = """python {program} [key=value ...] [group=choice ...]
@@ -20,10 +21,11 @@ Trains the run that the config describes and leaves it under outputs/{name}/.
 
 def usage(program: str, overrides: Sequence[str], config_name: str) -> str:
     """The help text for a call with these overrides."""
-    composed = config.compose(overrides, config_name)
-    lines = [_HEAD.format(program=program, name=composed.name)]
-    for prefix, node in config.nodes(composed):
-        lines += _group(prefix.rstrip("."), node)
+    composed = config.compose(overrides, config_name, with_hydra=True)
+    with hydra_is(composed):
+        lines = [_HEAD.format(program=program, name=composed.name)]
+        for prefix, node in config.nodes(composed):
+            lines += _group(prefix.rstrip("."), node)
     lines += ["experiment, debug", *_choices("experiment"), *_choices("debug")]
     return "\n".join(lines)
 

@@ -13,6 +13,7 @@ import torch
 from grokplane.data import idx
 from grokplane.data.images import CLASSES, Images, ImageTask
 from grokplane.options import ConfigError, checked, option
+from grokplane.pasting import folder_override
 
 GROUP = "data"
 
@@ -22,7 +23,9 @@ GROUP = "data"
 class MNIST(ImageTask):
     """Handwritten digits of 28 x 28 pixels (LeCun et al. 1998): 60,000 that may train, 10,000 held out."""
 
-    root: str = option("data", "folder that holds MNIST/raw/ or FashionMNIST/raw/ with the IDX files, plain or .gz")
+    root: str = option(
+        "data", "folder that holds MNIST/raw/ or FashionMNIST/raw/ with the IDX files, plain or .gz", folder=True
+    )
     download: bool = option(False, "get the files through torchvision where they are missing")
 
     largest: ClassVar[float] = 255.0
@@ -69,7 +72,7 @@ class MNIST(ImageTask):
 
     def _command(self) -> str:
         chosen = "" if self.choice == "mnist" else f"data={self.choice} "
-        return f"`python train_mnist.py {chosen}data.download=true data.root={self.root}`"
+        return f"`python train_mnist.py {chosen}data.download=true {folder_override('data.root', self.root)}`"
 
     def _download(self, folder: Path) -> None:
         try:

@@ -40,7 +40,7 @@ class Compressed:
     code: str = option("autoencoder", "how images become a few numbers", choices=CODES)
     code_dim: int = option(4, "numbers in the code of an image", at_least=1)
     code_steps: int = option(1000, "training steps of the autoencoder", at_least=1)
-    cache: str = option("outputs/codes", "folder that keeps trained autoencoders")
+    cache: str = option("outputs/codes", "folder that keeps trained autoencoders", folder=True)
     layer_dim: int = option(4, "principal components of a layer", at_least=1)
     noise: float = option(
         0.5,

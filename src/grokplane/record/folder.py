@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ FIGURES = "figures"
 PRUNED = "prune.csv"
 SWEEP = ".sweep.json"  # whose a sweep's folder is, see `grokplane.sweep.place`
 LOG = "train.log"  # which Hydra writes, or `grokplane.sweep.files`
+
+
+# What a run leaves in its folder, from its very start on.
+_TRACES = (METRICS, SUMMARY, CHECKPOINTS, LOG, ".hydra")
 
 
 class FolderTaken(ConfigError):  # noqa: N818 (reads as what happened)
@@ -49,6 +55,27 @@ def check_no_sweep(folder: Path, key: str) -> None:
     if (folder / SWEEP).exists():
         allowed = f"holds a sweep ({SWEEP} there): choose another folder, or one of its cells"
         raise ConfigError(key, folder, allowed)
+
+
+def begun(folder: Path) -> bool:
+    """Whether a run was begun in a folder, however short it was."""
+    return any((folder / name).exists() for name in _TRACES)
+
+
+def nearest(folder: Path) -> list[Path]:
+    """Existing folders of runs, or on the way to them, that a mistyped name may have meant, best first."""
+    below = [child for child in sorted(folder.iterdir()) if begun(child)] if folder.is_dir() else []
+    if below:
+        return below[-3:]
+    parts = folder.parts
+    for length in range(len(parts) - 1, -1, -1):
+        there = Path(*parts[:length])
+        if there.is_dir() and os.access(there, os.R_OK):
+            names = [child.name for child in there.iterdir() if child.is_dir() and child != folder]
+            near = [there / name for name in difflib.get_close_matches(parts[length], names, cutoff=0.5)]
+            whole = [Path(place, *parts[length + 1 :]) for place in near]
+            return [place for place in whole if place.is_dir()] or near
+    return []
 
 
 def _check_free(folder: Path, taken: bool) -> None:

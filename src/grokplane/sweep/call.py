@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
+from grokplane import config
 from grokplane.app.errors import Refused
-from grokplane.options import one_of
+from grokplane.app.typed import as_typed
+from grokplane.options import ConfigError, one_of
 
 USAGE = """python sweep.py FILE [key=value ...] [--dry-run | --status] [--executor NAME] [--max-members N] [--seed N]
 
@@ -66,7 +70,7 @@ def parse_call(arguments: Sequence[str]) -> Call | None:
     if not rest or "=" in rest[0]:
         raise Refused("FILE: missing; allowed: python sweep.py FILE [key=value ...]")
     file, overrides = Path(rest[0]), rest[1:]
-    hydra = [line for line in overrides if line.lstrip("+~").startswith("hydra")]
+    hydra = as_typed([line for line in overrides if line.lstrip("+~").startswith("hydra")])
     hydra += [f"{_VALUES[flag]}={value}" for flag, value in values.items() if _VALUES[flag]]
     for line in overrides:
         if "=" not in line and not line.startswith("~"):
@@ -77,17 +81,25 @@ def parse_call(arguments: Sequence[str]) -> Call | None:
     seed = values.get("--seed", "0")
     if not seed.isdecimal():
         raise Refused(f"--seed {seed}: must be a whole number, at least 0")
-    named = [line.partition("=")[2] for line in hydra if line.startswith("hydra.sweep.dir=")]
-    folder = Path(named[-1]) if named else Path("outputs", "sweeps", file.stem)
+    named = [line for line in hydra if line.startswith("hydra.sweep.dir=")]
+    folder = _folder(named[-1]) if named else Path("outputs", "sweeps", file.stem)
     return Call(
         file,
-        tuple(line for line in overrides if line not in hydra),
+        tuple(as_typed([line for line in overrides if not line.lstrip("+~").startswith("hydra")], sweeps=True)),
         tuple(line for line in hydra if line.startswith("hydra.launcher.")),
         folder,
         int(seed),
         "--dry-run" in switches,
         "--status" in switches,
     )
+
+
+def _folder(line: str) -> Path:
+    """The folder that `hydra.sweep.dir=...` names, `${now:...}` and `${oc.env:...}` resolved."""
+    named = OmegaConf.create({"folder": config.parse([line])[0].value()}).folder
+    if not named:
+        raise ConfigError("hydra.sweep.dir", named, "must name a folder")
+    return Path(named)
 
 
 def _sorted(arguments: Sequence[str]) -> tuple[set[str], dict[str, str], list[str]]:

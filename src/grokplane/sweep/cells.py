@@ -15,6 +15,7 @@ from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.jobs import known_keys
 from grokplane.app.stored import check_module
+from grokplane.app.typed import as_typed
 from grokplane.models.module_factory import TARGET as MODULE
 from grokplane.sweep.parsing import Parameter
 from grokplane.sweep.sweepfile import SweepFile
@@ -134,8 +135,8 @@ def text_of(value: Any) -> str:
 
 
 def _cell(sweep: SweepFile, values: Mapping[str, Any], folder: Path, composer: Composer) -> Cell:
-    lines = [f"{key}={text_of(value)}" for key, value in values.items()]
-    overrides = (*sweep.fixed.values(), *lines)
+    lines = as_typed([f"{key}={text_of(value)}" for key, value in values.items()])
+    overrides = (*as_typed(list(sweep.fixed.values())), *lines)
     place = folder / cell_name(values)
     try:
         told = _told(values, lines, composer)

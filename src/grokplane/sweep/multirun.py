@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, setup_globals
+from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, env_override, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -20,8 +17,9 @@ from grokplane.app.entry import Jobs
 from grokplane.app.errors import Failed
 from grokplane.app.exit_codes import FAILED, SIGNALLED
 from grokplane.app.report import report
-from grokplane.app.resume import forget_saved, nothing_left, resumed_config, saved
+from grokplane.app.resume import forget_saved, nothing_left, resumed_config, saved, tell_start
 from grokplane.app.say import note, say
+from grokplane.hydra_node import hydra_is, without_hydra
 from grokplane.sweep.executors import Executor
 from grokplane.sweep.plan import Task, described, stacks
 
@@ -72,7 +70,8 @@ class Multirun:
         configure_log(self._master.hydra.hydra_logging, self._master.hydra.verbose)
         jobs = [self._load(number, list(one)) for number, one in enumerate(overrides, first)]
         tasks = {number: task for number, job in enumerate(jobs) if (task := self._task(job)) is not None}
-        outcomes = self._train(tasks, executor, max_members)
+        with env_override(jobs[0].config.hydra.job.env_set):  # the same for all: `grokplane.app.hydra_keys`
+            outcomes = self._train(tasks, executor, max_members)
         returns = [self._returned(job, outcomes.get(number)) for number, job in enumerate(jobs)]
         if max(self._codes, default=0) >= SIGNALLED:
             raise SystemExit(max(self._codes))
@@ -83,18 +82,15 @@ class Multirun:
         made = self._context.config_loader.load_sweep_config(self._master, overrides)
         with open_dict(made):
             made.hydra.job.id = made.hydra.job.num = number
-        with _hydra_is(made):
+        with hydra_is(made):
             folder = Path(str(made.hydra.sweep.dir), str(made.hydra.sweep.subdir)).absolute()
         with read_write(made.hydra.runtime), open_dict(made.hydra.runtime):
             made.hydra.runtime.output_dir = str(folder)
-        asked = copy.deepcopy(made)
-        with read_write(asked), open_dict(asked):
-            del asked["hydra"]
-        return _Launched(made, asked, folder)
+        return _Launched(made, without_hydra(made), folder)
 
     def _task(self, job: _Launched) -> Task | None:
         """What is left to do; None, and the line that says why, where there is nothing."""
-        with _hydra_is(job.config):
+        with hydra_is(job.config):
             self._context.callbacks.on_job_start(config=job.config, task_function=self._function)
         config.validate(job.asked)
         notes = {"hydra.yaml": OmegaConf.to_yaml(OmegaConf.masked_copy(job.config, "hydra"))}
@@ -111,6 +107,8 @@ class Multirun:
             say(over.line)
             self._codes.append(over.code)
             return None
+        if last is None:
+            tell_start(job.folder)
         return Task(merged, job.folder, -1 if last is None else last.step, notes)
 
     def _train(self, tasks: Mapping[int, Task], executor: Executor, max_members: int | None) -> dict[int, _Outcome]:
@@ -138,20 +136,9 @@ class Multirun:
         told.return_value = None if error is None else Failed(f"{job.folder}: {error}")
         if summary is not None and error is None:
             say(report(job.folder, summary))
-        with _hydra_is(job.config):
+        with hydra_is(job.config):
             self._context.callbacks.on_job_end(config=job.config, job_return=told)
         return told
 
 
 _Outcome = tuple[Mapping[str, Any] | None, str | None]
-
-
-@contextmanager
-def _hydra_is(job: DictConfig) -> Iterator[None]:
-    """Within the block `${hydra:...}` is this job's."""
-    earlier = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(job)
-    try:
-        yield
-    finally:
-        HydraConfig.instance().cfg = earlier

@@ -1,0 +1,189 @@
+"""The jobs that a call makes, and what Hydra is given so that it makes just these."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from grokplane import config
+from grokplane.app.errors import REFUSALS, Refused
+from grokplane.app.hydra_keys import check_hydra
+from grokplane.app.jobs import Job, check_launcher, refused_for
+from grokplane.hydra_node import hydra_is, without_hydra
+from grokplane.options import ConfigError
+from grokplane.pasting import quoted
+from grokplane.record.folder import check_no_sweep
+
+MOST_JOBS = 100_000  # a multirun composes and checks all of them before the first one starts
+_NOW = re.compile(r"(?<!\\)\$\{now:[^{}]*\}")
+_TIMED = ("name", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a call does.
+
+    Attributes:
+        jobs: one a run.
+        overrides: what makes Hydra make these jobs.
+        multirun: whether they are a multirun's.
+        folder: where they land: the run's folder, or the multirun's.
+    """
+
+    jobs: Sequence[Job]
+    overrides: Sequence[str]
+    multirun: bool
+    folder: Path
+
+
+def plan(overrides: Sequence[str], config_name: str, multirun: bool) -> Plan:
+    """The plan of a call; reads only.
+
+    Args:
+        overrides: what was typed.
+        config_name: the primary config.
+        multirun: whether `--multirun` was; `hydra.mode=MULTIRUN` and a config that says so mean the same.
+
+    Raises:
+        Refused, ConfigError: what cannot be composed, or is none of the jobs that Hydra would make.
+    """
+    clock = _Clock(datetime.now())
+    if not multirun:
+        fixed = [one.input_line for one in config.parse(overrides) if not one.is_sweep_override()]
+        made = config.compose(fixed, config_name, with_hydra=True)
+        if made.hydra.mode != RunMode.MULTIRUN:
+            if len(fixed) < len(overrides):
+                config.compose(overrides, config_name)  # refuses them
+            return _single(overrides, made, clock)
+    return _swept(overrides, config_name, clock)
+
+
+def _single(overrides: Sequence[str], made: DictConfig, clock: _Clock) -> Plan:
+    timed = clock.stopped(made, ("name", "hydra.run.dir"))
+    job = _job(overrides, made, None)
+    check_hydra([made])
+    return Plan([job], [*overrides, *timed], False, job.folder)
+
+
+def _swept(overrides: Sequence[str], config_name: str, clock: _Clock) -> Plan:
+    """A multirun, as Hydra's basic sweeper makes it."""
+    master, given = _master(overrides, config_name)
+    params = [f"{key}={value}" for key, value in (master.hydra.sweeper.get("params") or {}).items()]
+    typed = [str(one.input_line) for one in config.parse(overrides) if one.is_hydra_override()]
+    if given is overrides:
+        params += [line for line in overrides if line not in typed]
+    jobs: list[Job] = []
+    timed: list[list[str]] = []
+    seen = set()
+    drawn = random.getstate()  # Hydra's shuffle() draws from it, and Hydra draws once more
+    for number, lines in enumerate(_product(params)):
+        told = [*typed, *lines]
+        with refused_for(told, config_name):
+            made = config.compose([*told, f"hydra.job.num={number}", f"hydra.job.id={number}"], config_name, True)
+            check_launcher(made)
+            timed.append(clock.stopped(made, _TIMED))
+            jobs.append(_job(told, made, number))
+        if jobs[-1].folder in seen:
+            raise ConfigError("hydra.sweep.subdir", made.hydra.sweep.subdir, "must give every job its own folder")
+        seen.add(jobs[-1].folder)
+    random.setstate(drawn)
+    clock.stopped(master, _TIMED)
+    same = [line for line in timed[0] if all(line in lines for lines in timed)]
+    with hydra_is(master), refused_for(overrides, config_name):
+        folder = Path(master.hydra.sweep.dir)
+    if not jobs[0].asked.train.resume:
+        check_no_sweep(folder, "hydra.sweep.dir")
+    check_hydra([job.made for job in jobs])
+    return Plan(jobs, [*given, *same], True, folder)
+
+
+def _master(overrides: Sequence[str], config_name: str) -> tuple[DictConfig, Sequence[str]]:
+    """The multirun's own config, in which groups that are swept are at their defaults, and the overrides that make it.
+
+    Where an override means nothing there, as `optimizer.momentum=0.5` beside `optimizer=sgd,muon`, Hydra would refuse
+    the call. Then the jobs' overrides are given as parameters of its sweeper, which go to the jobs alone.
+    """
+    try:
+        return config.compose_multirun(overrides, config_name), overrides
+    except REFUSALS:
+        parsed = config.parse(overrides)
+        if any(one.is_delete() for one in parsed):
+            raise
+        typed = [str(one.input_line) for one in parsed if one.is_hydra_override()]
+        escaped = "\\${"  # the sweeper's parameters are read once more
+        own = [str(one.input_line).partition("=") for one in parsed if not one.is_hydra_override()]
+        moved = ",".join(f"{key}:{quoted(text.replace('${', escaped))}" for key, _, text in own)
+        given = [*typed, f"+hydra.sweeper={{params:{{{moved}}}}}"]
+        return config.compose_multirun(given, config_name), given
+
+
+def _product(overrides: Sequence[str]) -> Iterator[list[str]]:
+    """The overrides of each job; of a key that is given twice the last one counts, as Hydra's sweeper has it."""
+    axes: dict[str, list[str]] = {}
+    for override in config.parse(overrides):
+        line, key = str(override.input_line), override.get_key_element()
+        if not override.is_sweep_override():
+            axes[key] = [line]
+        elif override.is_discrete_sweep():
+            values = itertools.islice(override.sweep_string_iterator(), MOST_JOBS + 1)
+            axes[key] = [f"{key}={value}" for value in values]
+        else:
+            raise Refused(f"{line}: cannot be swept; allowed: values with commas, choice(), range(), glob()")
+        if not axes[key]:
+            raise Refused(f"{line}: matches nothing")
+        if math.prod(map(len, axes.values())) > MOST_JOBS:
+            raise Refused(f"{line}: makes more than {MOST_JOBS:,} jobs; allowed: fewer values")
+    return (list(job) for job in itertools.product(*axes.values()))
+
+
+def _job(overrides: Sequence[str], made: DictConfig, number: int | None) -> Job:
+    with hydra_is(made):
+        node = made.hydra
+        folder = Path(node.run.dir) if number is None else Path(node.sweep.dir, str(node.sweep.subdir))
+    with read_write(made), open_dict(made.hydra.runtime):
+        made.hydra.runtime.output_dir = str(folder.absolute())
+    return Job(overrides, made, without_hydra(made), folder)
+
+
+class _Clock:
+    """`${now:...}` read once for a whole call: the check and Hydra would read it one after the other."""
+
+    def __init__(self, moment: datetime) -> None:
+        self._moment = moment
+
+    def stopped(self, made: DictConfig, keys: Sequence[str]) -> list[str]:
+        """Put the time into the keys of a config that have it, whoever wrote them; the overrides that do the same."""
+        lines = []
+        for key in keys:
+            raw = _raw(made, key)
+            text = _NOW.sub(self._read, raw)
+            if text != raw:
+                with read_write(made):
+                    OmegaConf.update(made, key, text)
+                lines.append(f"{key}={quoted(text)}")
+        return lines
+
+    def _read(self, found: re.Match[str]) -> str:
+        OmegaConf.register_new_resolver("now", self._moment.strftime, replace=True)  # Hydra puts its own back
+        try:
+            return str(OmegaConf.create({"now": found[0]}).now)
+        except OmegaConfBaseException:  # Hydra will say what is wrong
+            return found[0]
+
+
+def _raw(made: DictConfig, key: str) -> str:
+    """What stands at a key, interpolations as they are."""
+    parent, _, name = key.rpartition(".")
+    node: Any = OmegaConf.select(made, parent) if parent else made
+    return str(node._get_node(name)._value())

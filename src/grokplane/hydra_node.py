@@ -1,0 +1,63 @@
+"""A config as Hydra composes it, and the node `hydra` in it, which the config of a job does not have.
+
+The floor below all rooms: of grokplane it imports the floor alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from grokplane.options import ConfigError
+
+
+def composed(configs: Path, config_name: str, overrides: Sequence[str], mode: RunMode) -> DictConfig:
+    """What Hydra composes for a job, or for a multirun as a whole, where what is swept is left at its default.
+
+    Args:
+        configs: the folder of the config groups.
+        config_name: the primary config's file in it; the job's name too, as it is for `python CONFIG_NAME.py`.
+        overrides: as on the command line.
+        mode: of a job, or of a multirun.
+
+    Raises:
+        ConfigError: what Hydra itself breaks down on.
+        hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: what it refuses.
+    """
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(configs), job_name=config_name, version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        try:
+            return hydra.compose_config(config_name, list(overrides), run_mode=mode, from_shell=False)
+        except (AssertionError, AttributeError, LookupError, TypeError) as error:
+            why = f"Hydra cannot apply it ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
+            raise ConfigError("the call", " ".join(overrides), why) from error
+
+
+def without_hydra(made: DictConfig) -> DictConfig:
+    """A copy of a config without Hydra's own node, as Hydra hands it to a job."""
+    ours = copy.deepcopy(made)
+    with read_write(ours), open_dict(ours):
+        del ours["hydra"]
+    return ours
+
+
+@contextmanager
+def hydra_is(made: DictConfig) -> Iterator[None]:
+    """A block in which `${hydra:...}` reads the node `hydra` of this config, as in a job of Hydra's."""
+    earlier = HydraConfig.instance().cfg
+    HydraConfig.instance().set_config(made)
+    try:
+        yield
+    finally:
+        HydraConfig.instance().cfg = earlier
+        OmegaConf.set_readonly(made.hydra, False)  # as Hydra composed it

@@ -1,0 +1,35 @@
+"""Words of a command line, written so that they can be pasted into a shell and mean what was meant.
+
+The floor below all rooms: it imports nothing of grokplane.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+HOME = re.compile(r"~(?=/|\Z)")
+_QUOTE = re.compile(r"(\\*)'")
+_TAIL = re.compile(r"(\\+)\Z")
+_INTERPOLATION = re.compile(r"(\\*)\$\{")
+
+
+def folder_override(key: str, folder: object) -> str:
+    """The word `key=FOLDER`, quoted for Hydra where it must be, and for the shell.
+
+    Args:
+        key: one of `grokplane.config.folder_keys`, which take any name as it is, but for what reads it otherwise.
+        folder: a path.
+    """
+    text = str(folder)
+    if HOME.match(text) or text == "???":  # the user's home, and what OmegaConf calls a missing value
+        text = f"./{text}"
+    if "\\" in text or "${" in text or text[:1] in ("'", '"'):
+        text = quoted(_INTERPOLATION.sub(r"\1\1\\${", text))
+    return shlex.quote(f"{key}={text}")
+
+
+def quoted(text: str) -> str:
+    """The text in the quotes of Hydra's grammar."""
+    inside = _TAIL.sub(r"\1\1", _QUOTE.sub(r"\1\1\\'", text))
+    return f"'{inside}'"

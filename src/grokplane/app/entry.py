@@ -23,11 +23,12 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
-from grokplane.app.jobs import known_keys, refuse_unread, refused_for, single, swept
+from grokplane.app.jobs import known_keys, refused_for, single, swept
 from grokplane.app.report import report
 from grokplane.app.resume import nothing_left, resumed_config
 from grokplane.app.say import note, reopen_closed, say
 from grokplane.app.session import execute
+from grokplane.app.unread import of_hydra, of_launcher, refuse_unread, said
 from grokplane.app.usage import usage
 from grokplane.options import ConfigError
 from grokplane.record import read_summary
@@ -76,12 +77,15 @@ def _main(config_name: str, arguments: Sequence[str], overrides: Sequence[str]) 
 
 
 def _train(config_name: str, arguments: Sequence[str], overrides: Sequence[str], multirun: bool) -> int:
+    typed = said(config.parse(overrides))
+    refuse_unread(typed, [of_hydra(multirun)])
     jobs = swept(overrides, config_name) if multirun else [single(overrides, config_name)]
+    refuse_unread(typed, [of_launcher(job.asked.hydra.launcher) for job in jobs])
     found = []
     for job in jobs:
         with refused_for(job.overrides, config_name):
             found.append(job.check(config_name))
-    refuse_unread(found)
+    refuse_unread(typed, [one.unread for one in found])
     over = [one.over for one in found if one.over is not None]
     if len(over) == len(jobs):
         for one in over:

@@ -18,9 +18,10 @@ from grokplane import config
 from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, one_line
 from grokplane.app.exit_codes import FAILED, REFUSED, SIGNALLED
-from grokplane.app.jobs import check_launcher, check_trainable, known_keys, trains_elsewhere
+from grokplane.app.jobs import check_launcher, known_keys, trains_elsewhere
 from grokplane.app.progress import clock
 from grokplane.app.say import note, reopen_closed, say
+from grokplane.app.unread import of_launcher, refuse_unread, said
 from grokplane.files import write_text
 from grokplane.options import ConfigError
 from grokplane.record import FolderLock, is_locked, status
@@ -28,10 +29,11 @@ from grokplane.record.folder import note_failure
 from grokplane.resources import human
 from grokplane.sweep.call import USAGE, Call, parse_call
 from grokplane.sweep.cells import Cell, changed, make_cells
+from grokplane.sweep.check import refuse_fewer_steps, refuse_hopeless
 from grokplane.sweep.cost import free_bytes, pace
 from grokplane.sweep.executors import EXECUTORS, Executor
 from grokplane.sweep.options import launcher_keys
-from grokplane.sweep.plan import Stacked, Task, described, left_to_do, stacks
+from grokplane.sweep.plan import Stacked, described, left_to_do, stacks
 from grokplane.sweep.progress import SweepProgress
 from grokplane.sweep.stack_job import failure_line
 from grokplane.sweep.sweepfile import SweepFile, read_sweep
@@ -78,8 +80,9 @@ def _main(arguments: Sequence[str]) -> int:
         say(f"{format_table(rows, list(sweep.parameters))}\n{counted(rows)}")
         return 0
     tasks = left_to_do(cells)
+    refuse_fewer_steps(sweep, cells, tasks)
     elsewhere = trains_elsewhere(launcher)
-    _refuse_hopeless(cells, tasks, elsewhere)
+    refuse_hopeless(sweep, cells, tasks, elsewhere)
     planned = stacks(tasks, launcher.max_members, measure=call.dry_run)
     if call.dry_run:
         _print_plan(cells, planned)
@@ -98,24 +101,8 @@ def _launcher(call: Call, sweep: SweepFile) -> DictConfig:
     """The options of the stacks, checked."""
     asked = config.compose(["hydra/launcher=stacked", *call.hydra], sweep.config_name, with_hydra=True)
     check_launcher(asked)
+    refuse_unread(said(config.parse(call.hydra)), [of_launcher(asked.hydra.launcher)])
     return asked.hydra.launcher
-
-
-def _refuse_hopeless(cells: Sequence[Cell], tasks: Sequence[Task], elsewhere: bool) -> None:
-    """Refuse a sweep that has not begun and of which no cell can be built, before anything is written."""
-    first: Exception | None = None
-    if any(cell.folder.exists() for cell in cells):
-        return
-    for task in tasks:
-        try:
-            check_trainable(task.config, elsewhere)
-            return
-        except REFUSALS as error:
-            first = first or error
-        except Exception:  # whatever it is, it is that cell's own failure, told of when it is its turn
-            return
-    if first is not None:
-        raise first
 
 
 def _print_plan(cells: Sequence[Cell], planned: Sequence[Stacked]) -> None:

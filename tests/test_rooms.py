@@ -11,7 +11,18 @@ import pytest
 import grokplane
 
 SOURCE = Path(grokplane.__file__).parent
-FLOOR = ("options", "derivatives", "making", "random", "resources", "processes", "files", "strict_json", "unread")
+FLOOR = (
+    "options",
+    "derivatives",
+    "making",
+    "random",
+    "resources",
+    "processes",
+    "files",
+    "strict_json",
+    "unread",
+    "waiting",
+)
 # What each room may import beside the floor and itself.
 MAY = {
     "data": set[str](),

@@ -23,9 +23,9 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
-from grokplane.app.jobs import known_keys, refused_for, single, swept
-from grokplane.app.report import report
-from grokplane.app.resume import nothing_left, resumed_config
+from grokplane.app.jobs import Job, known_keys, refused_for, single, swept
+from grokplane.app.report import report, shortened
+from grokplane.app.resume import NothingLeft, nothing_left, resumed_config
 from grokplane.app.say import note, reopen_closed, say
 from grokplane.app.session import execute
 from grokplane.app.unread import of_hydra, of_launcher, refuse_unread, said
@@ -34,6 +34,7 @@ from grokplane.options import ConfigError
 from grokplane.record import read_summary
 from grokplane.record.folder import note_failure
 from grokplane.record.summary import cause
+from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 log = logging.getLogger(__name__)
 
@@ -77,16 +78,8 @@ def _main(config_name: str, arguments: Sequence[str], overrides: Sequence[str]) 
 
 
 def _train(config_name: str, arguments: Sequence[str], overrides: Sequence[str], multirun: bool) -> int:
-    typed = said(config.parse(overrides))
-    refuse_unread(typed, [of_hydra(multirun)])
-    jobs = swept(overrides, config_name) if multirun else [single(overrides, config_name)]
-    refuse_unread(typed, [of_launcher(job.asked.hydra.launcher) for job in jobs])
-    found = []
-    for job in jobs:
-        with refused_for(job.overrides, config_name):
-            found.append(job.check(config_name))
-    refuse_unread(typed, [one.unread for one in found])
-    over = [one.over for one in found if one.over is not None]
+    with Doing("checking the call", BEFORE_REFUSALS):
+        jobs, over = _checked(overrides, config_name, multirun)
     if len(over) == len(jobs):
         for one in over:
             say(one.line)
@@ -97,6 +90,20 @@ def _train(config_name: str, arguments: Sequence[str], overrides: Sequence[str],
     code = _hydra(config_name, [*arguments, "hydra.output_subdir=null"])
     # Launchers that send jobs to processes of their own (joblib) bring no codes back.
     return max([code, *(DIVERGED for job in jobs if read_summary(job.folder).get("status") == "diverged")])
+
+
+def _checked(overrides: Sequence[str], config_name: str, multirun: bool) -> tuple[list[Job], list[NothingLeft]]:
+    """The jobs of a call, of which nothing is to be refused, and why those are over that have nothing left to do."""
+    typed = said(config.parse(overrides))
+    refuse_unread(typed, [of_hydra(multirun)])
+    jobs = swept(overrides, config_name) if multirun else [single(overrides, config_name)]
+    refuse_unread(typed, [of_launcher(job.asked.hydra.launcher) for job in jobs])
+    found = []
+    for job in jobs:
+        with refused_for(job.overrides, config_name):
+            found.append(job.check(config_name))
+    refuse_unread(typed, [one.unread for one in found])
+    return jobs, [one.over for one in found if one.over is not None]
 
 
 def _make(folder: Path, key: str) -> None:
@@ -151,6 +158,7 @@ def _job(asked: DictConfig, config_name: str) -> int:
         if over is not None:
             say(over.line)
             return over.code
+    note(f"folder       {shortened(folder)}")
     try:
         outcome = execute([asked], [folder], notes=[_notes()])
     except REFUSALS:

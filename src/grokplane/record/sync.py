@@ -19,6 +19,7 @@ from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, read_rows
 from grokplane.record.summary import read_summary
 from grokplane.record.tracking import Tracker, new_run_id
+from grokplane.waiting import Doing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if refusal is not None:
         print(f"RUN={options.run}: {refusal}", file=sys.stderr)
         return 2
-    tracker, rows = sync(options.run, options.mode)
+    with Doing("sending the run to W&B"):
+        tracker, rows = sync(options.run, options.mode)
     if tracker.mode != options.mode:
         print(f"{options.run}: not synced {options.mode}: W&B is {tracker.mode}", file=sys.stderr)
         return 1

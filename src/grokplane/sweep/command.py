@@ -38,6 +38,7 @@ from grokplane.sweep.progress import SweepProgress
 from grokplane.sweep.stack_job import failure_line
 from grokplane.sweep.sweepfile import SweepFile, read_sweep
 from grokplane.sweep.table import TABLE, counted, format_table, table, write_table
+from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 log = logging.getLogger(__name__)
 
@@ -70,20 +71,21 @@ def _main(arguments: Sequence[str]) -> int:
     if call is None:
         say("\n".join([USAGE.format(executors=", ".join(EXECUTORS)), *launcher_keys()]))
         return 0
-    sweep = read_sweep(call.file)
-    composer = Composer(sweep.config_name)
-    sweep = changed(sweep, call.typed, composer)
-    launcher = _launcher(call, sweep)
-    cells = make_cells(sweep, call.folder, call.seed, composer)
+    with Doing("composing the cells", BEFORE_REFUSALS):
+        sweep = read_sweep(call.file)
+        composer = Composer(sweep.config_name)
+        sweep = changed(sweep, call.typed, composer)
+        launcher = _launcher(call, sweep)
+        cells = make_cells(sweep, call.folder, call.seed, composer)
     if call.status:
         rows = table(cells, call.folder)
         say(f"{format_table(rows, list(sweep.parameters))}\n{counted(rows)}")
         return 0
-    tasks = left_to_do(cells)
-    refuse_fewer_steps(sweep, cells, tasks)
-    elsewhere = trains_elsewhere(launcher)
-    refuse_hopeless(sweep, cells, tasks, elsewhere)
-    planned = stacks(tasks, launcher.max_members, measure=call.dry_run)
+    with Doing("checking the cells and measuring what they take", BEFORE_REFUSALS):
+        tasks = left_to_do(cells)
+        refuse_fewer_steps(sweep, cells, tasks)
+        refuse_hopeless(sweep, cells, tasks, trains_elsewhere(launcher))
+        planned = stacks(tasks, launcher.max_members, measure=call.dry_run)
     if call.dry_run:
         _print_plan(cells, planned)
         return 0
@@ -135,14 +137,16 @@ def _print_plan(cells: Sequence[Cell], planned: Sequence[Stacked]) -> None:
 
 def _run(folder: Path, sweep: SweepFile, cells: Sequence[Cell], planned: Sequence[Stacked], executor: Executor) -> int:
     """Train what is planned and write the table; the exit code."""
+    note(f"folder  {folder}")
     for cell in cells:
         if cell.config is None and cell.error is not None:
             (cell.folder / ".hydra").mkdir(parents=True, exist_ok=True)
             write_text(cell.folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(list(cell.overrides)))
             note_failure(cell.folder, cell.error)
     code = _train(cells, planned, executor)
-    rows = table(cells, folder)
-    write_table(rows, folder / TABLE)
+    with Doing("writing the table"):
+        rows = table(cells, folder)
+        write_table(rows, folder / TABLE)
     say(counted(rows))
     for row in rows:
         if row["status"] != "finished":
@@ -154,7 +158,9 @@ def _run(folder: Path, sweep: SweepFile, cells: Sequence[Cell], planned: Sequenc
     if not all(row["status"] in OVER for row in rows):
         return code or FAILED
     composed = next(cell.config for cell in cells if cell.config is not None)
-    for path in _draw(rows, list(sweep.parameters), composed, folder):
+    with Doing("drawing the figure"):
+        figures = _draw(rows, list(sweep.parameters), composed, folder)
+    for path in figures:
         say(f"figure  {path}")
     return FAILED if any(row["status"] != "finished" for row in rows) else 0
 

@@ -6,7 +6,6 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,14 +22,11 @@ def record(step: int) -> dict[str, float]:
     return {"step": step, "Loss/train": float(step), "Loss/test": 0.5, "Acc/train": 0.25, "Acc/test": 0.0}
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def test_a_line_has_the_values_of_the_step_it_names(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(waiting, "PATIENCE", BEAT)  # a line at every look
     monkeypatch.setattr(waiting, "_SHARE", 0.0)
-    yield
-
-
-def test_a_line_has_the_values_of_the_step_it_names(impatient: None, capsys: pytest.CaptureFixture[str]) -> None:
     with Progress(0, 1000) as progress:
         for step, records in ((0, [record(0)]), (300, ()), (500, [record(7)]), (1000, [record(90)])):
             progress.show(step, records)

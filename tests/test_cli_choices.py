@@ -17,7 +17,7 @@ from grokplane.models.layers import ACTIVATIONS
 from grokplane.record import load
 from grokplane.train import train
 
-FEW = (*TINY, *QUIET, "mi=off", "train.steps=2", "log.dense_steps=1", "log.every=50", "train.checkpoint_every=100")
+FEW = (*TINY, *QUIET, "mi=off", "train.steps=2", "log.dense_steps=1", "train.checkpoint_every=100")
 EXPERIMENTS = config.group_names("experiment")
 # What is drawn besides the curves.
 DRAWN = {"peluche": "information_accuracy.png, information_map.png, information_plane.gif"}

@@ -66,7 +66,7 @@ CASES = [
     (("record.figure_format=[png,jpg]",), "record.figure_format=[png,jpg]: ", "png, pdf, svg"),
     (("record.figure_format=[]",), "record.figure_format=[]: ", "one at least; allowed: png, pdf, svg"),
     (("record.figure_format=pdf",), "record.figure_format=pdf: ", "must be a list"),
-    (("hydra/launcher=nope",), "hydra/launcher=nope: ", "basic"),
+    (("-m", "hydra/launcher=nope"), "hydra/launcher=nope: ", "basic"),
     (("-m", "optimizer=glob(z*)"), "optimizer=glob(z*): ", "matches nothing"),
     (
         ("-m", "data/split=random", "data.p=7,6", "data.operation=add,div"),

@@ -14,6 +14,7 @@ from grokplane.app.errors import Refused
 from grokplane.app.trained import Parser, Trained, at_least, format_table, load, run_command
 from grokplane.data import Examples
 from grokplane.strict_json import to_json
+from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 TOP = 3
 DESCRIPTION = """\
@@ -43,8 +44,9 @@ def _main(argv: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true", help="one strict JSON object for each question, a line each")
     # A question such as "-1,1" is no flag: what begins with a space is none to argparse.
     options = parser.parse_args([f" {word}" if re.match(r"-[\d.]", word) else word for word in argv])
-    run = load(options.run, options.module)
-    found = predict(run, [question.strip() for question in options.questions], options.top)
+    with Doing("reading the run and answering", BEFORE_REFUSALS):
+        run = load(options.run, options.module)
+        found = predict(run, [question.strip() for question in options.questions], options.top)
     if run.note:
         print(run.note, file=sys.stderr)
     if options.json:

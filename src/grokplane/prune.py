@@ -17,6 +17,7 @@ from grokplane.record import overrides
 from grokplane.record.folder import PRUNED
 from grokplane.record.options import FORMATS
 from grokplane.strict_json import to_json
+from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 TABLE, FIGURES, FIGURE = PRUNED, "figures", "prune"
 STEPS = 41
@@ -47,13 +48,15 @@ def _main(argv: Sequence[str]) -> None:
     parser.add_argument("--layers", nargs="+", metavar="LAYER", help="prune these layers alone; default: all")
     parser.add_argument("--json", action="store_true", help="print one strict JSON object in place of the table")
     options = parser.parse_args(argv)
-    run = load(options.run, options.module)
-    found = prune(run, sparsities(options.steps), options.layers)
+    with Doing("reading the run and pruning it", BEFORE_REFUSALS):
+        run = load(options.run, options.module)
+        found = prune(run, sparsities(options.steps), options.layers)
     if run.note:
         print(run.note, file=sys.stderr)
     print(to_json(_object(run, found)) if options.json else _text(run, found))
     try:
-        figures = _write(run, found)
+        with Doing("drawing the figure"):
+            figures = _write(run, found)
     except OSError as error:
         raise Refused(f"RUN={run.folder}: {TABLE} and {FIGURES}/ cannot be written there ({error})") from error
     if not options.json:

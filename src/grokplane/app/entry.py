@@ -24,18 +24,20 @@ from grokplane import config
 from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
 from grokplane.app.flags import Flags, read_flags
-from grokplane.app.jobs import known_keys, refuse_nothing_begun, refuse_unread, refused_for
-from grokplane.app.plan import plan
-from grokplane.app.report import report
-from grokplane.app.resume import nothing_left, resumed_config, tell_start
+from grokplane.app.jobs import known_keys, refuse_nothing_begun, refused_for
+from grokplane.app.plan import Plan, plan
+from grokplane.app.report import report, shortened
+from grokplane.app.resume import NothingLeft, nothing_left, resumed_config, tell_start
 from grokplane.app.say import note, reopen_closed, say
 from grokplane.app.session import execute
 from grokplane.app.typed import as_typed
+from grokplane.app.unread import of_hydra, of_launcher, refuse_unread, said
 from grokplane.app.usage import usage
 from grokplane.options import ConfigError
 from grokplane.record import read_summary
 from grokplane.record.folder import LOG, note_failure
 from grokplane.record.summary import cause
+from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 log = logging.getLogger(__name__)
 
@@ -81,15 +83,9 @@ def _print(flags: Flags, overrides: Sequence[str]) -> int:
 
 
 def _train(overrides: Sequence[str], config_name: str, multirun: bool) -> int:
-    todo = plan(overrides, config_name, multirun)
+    with Doing("checking the call", BEFORE_REFUSALS):
+        todo, over = _checked(overrides, config_name, multirun)
     jobs = todo.jobs
-    found = []
-    for job in jobs:
-        with refused_for(job.overrides, config_name):
-            found.append(job.check(config_name))
-    refuse_unread(found)
-    refuse_nothing_begun(found, todo.folder)
-    over = [one.over for one in found if one.over is not None]
     if len(over) == len(jobs):
         for one in over:
             say(one.line)
@@ -100,6 +96,21 @@ def _train(overrides: Sequence[str], config_name: str, multirun: bool) -> int:
         code = _hydra(config_name, [*flags, *todo.overrides, "hydra.output_subdir=null"])
     # Launchers that send jobs to processes of their own (joblib) bring no codes back.
     return max([code, *(DIVERGED for job in jobs if read_summary(job.folder).get("status") == "diverged")])
+
+
+def _checked(overrides: Sequence[str], config_name: str, multirun: bool) -> tuple[Plan, list[NothingLeft]]:
+    """What a call does, of which nothing is to be refused, and why those jobs are over that have nothing left to do."""
+    todo = plan(overrides, config_name, multirun)
+    typed = said(config.parse(overrides))
+    refuse_unread(typed, [of_hydra(todo.multirun)])
+    refuse_unread(typed, [of_launcher(job.made.hydra.launcher) for job in todo.jobs])
+    found = []
+    for job in todo.jobs:
+        with refused_for(job.overrides, config_name):
+            found.append(job.check(config_name))
+    refuse_unread(typed, [one.unread for one in found])
+    refuse_nothing_begun(found, todo.folder)
+    return todo, [one.over for one in found if one.over is not None]
 
 
 @contextmanager
@@ -169,6 +180,7 @@ def _job(asked: DictConfig, config_name: str) -> int:
             say(over.line)
             return over.code
         tell_start(folder)
+    note(f"folder       {shortened(folder)}")
     try:
         outcome = execute([asked], [folder], notes=[_notes()])
     except REFUSALS:

@@ -30,20 +30,13 @@ class Checked(NamedTuple):
 
     Attributes:
         over: why there is nothing left to do; None where there is.
-        unread: overrides that mean nothing for the run, and why.
+        unread: config keys that mean nothing for the run, and why.
         missing: whether it is to go on and nothing was begun in its folder.
     """
 
     over: NothingLeft | None
     unread: Mapping[str, str]
     missing: bool = False
-
-
-def refuse_unread(found: Sequence[Checked]) -> None:
-    """Raise Refused for an override that means nothing for any job of a call."""
-    for line, why in found[0].unread.items():
-        if all(line in one.unread for one in found):
-            raise Refused(f"{line}: would not be read, as {why}; leave it out")
 
 
 def refuse_nothing_begun(found: Sequence[Checked], folder: Path) -> None:
@@ -95,23 +88,15 @@ class Job:
         _check_place(self.folder)
         check_folder(self.folder, overwrite=options.overwrite, resume=options.resume)
         if not options.resume:
-            return Checked(None, self._unread(self.asked))
+            return Checked(None, self._trainable(self.asked))
         merged = resumed_config(self.folder, self.asked, self.overrides, config_name)
-        unread = self._unread(merged)
+        unread = self._trainable(merged)
         if not _named(self.overrides):
             raise ConfigError("train.resume", True, "needs hydra.run.dir=FOLDER, or under -m hydra.sweep.dir=FOLDER")
         return Checked(nothing_left(self.folder, merged), unread, not begun(self.folder))
 
-    def _unread(self, one: DictConfig) -> dict[str, str]:
-        """What was typed and means nothing for the run: the override, and why."""
-        unread = check_trainable(one, trains_elsewhere(self.made.hydra.launcher))
-        typed = {str(one.input_line): one.key_or_group.replace("/", ".") for one in config.parse(self.overrides)}
-        return {
-            line: why
-            for line, key in typed.items()
-            for name, why in unread.items()
-            if key == name or key.startswith(f"{name}.")
-        }
+    def _trainable(self, one: DictConfig) -> dict[str, str]:
+        return check_trainable(one, trains_elsewhere(self.made.hydra.launcher))
 
 
 def check_launcher(asked: DictConfig) -> None:

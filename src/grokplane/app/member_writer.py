@@ -12,6 +12,7 @@ from grokplane.record.options import FORMATS
 from grokplane.record.rows import METRICS, read_rows
 from grokplane.strict_json import flatten
 from grokplane.train import GrokMarks, Point, Stack
+from grokplane.waiting import Doing
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -59,7 +60,8 @@ class MemberWriter:
             state = {**state, "step": step, "config": self._config}
             self._recorder.checkpoint(step, state, regular=not finished, grok=grok)
         if finished:
-            self._draw()
+            with Doing("drawing figures"):
+                self._draw()
         if finished or point.interrupted:
             self._finish("interrupted" if point.interrupted else "finished", point.state(self._number))
 
@@ -71,12 +73,13 @@ class MemberWriter:
 
     def _finish(self, status: str, state: Mapping[str, Any]) -> None:
         diverged = state["diverged"]
-        self._recorder.finish(
-            "diverged" if diverged >= 0 else status,
-            step=_steps(state),
-            grok=grok_summary(self._stack, self._number),
-            diverged=diverged if diverged >= 0 else None,
-        )
+        with Doing("closing the record"):  # W&B may be uploading
+            self._recorder.finish(
+                "diverged" if diverged >= 0 else status,
+                step=_steps(state),
+                grok=grok_summary(self._stack, self._number),
+                diverged=diverged if diverged >= 0 else None,
+            )
         self._done = True
 
     def _draw(self) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 
 from tqdm import tqdm
 
 from grokplane.app.say import note
+from grokplane.waiting import Doing, due
 
-SECONDS_BETWEEN_LINES = 10.0
 _SHOWN = (("loss", "Loss/train", "Loss/test"), ("accuracy", "Acc/train", "Acc/test"))
 
 
@@ -29,66 +28,99 @@ def bar(label: str, start: int, total: int, unit: str) -> tqdm:
     )
 
 
-class Progress:
-    """Steps done, steps a second, time left, and the latest losses and accuracies (means over a stack)."""
+class Progress(Doing):
+    """Steps done, steps a second, time left, and losses and accuracies (means over a stack) with the step they are of.
+
+    What is measured beside training comes later than the steps; a line names the step of its values.
+    """
 
     def __init__(self, start: int, steps: int, label: str = "") -> None:
+        super().__init__(label)
         self._bar = bar(label, start, steps, " steps")
         self._label = f"{label}: " if label else ""
-        self._start, self._steps, self._text = start, steps, ""
-        self._began = time.monotonic()
-        self._last_line: float | None = None
+        self._start, self._steps, self._step = start, steps, start
+        self._seen, self._text = start, ""
+        self._stepped, self._ended = self._began, False
 
     def show(self, step: int, records: Sequence[Mapping[str, float]]) -> None:
-        """Note that `step` updates are done; `records` are those of a log point, this one or one shortly before."""
+        """Note that `step` updates are done; `records` are those of a log point, this one or one before."""
+        self._stepped = self._stepped if step == self._step else time.monotonic()
+        self._step, first = step, not self._text
         records = [record for record in records if record]
         if records:
+            self._seen = int(records[0]["step"])
             self._text = ", ".join(_pair(name, records, keys) for name, *keys in _SHOWN if keys[0] in records[0])
-            self._bar.set_postfix_str(self._text, refresh=False)
         self._bar.update(step - self._bar.n)
-        if self._bar.disable and self._text:
-            self._plain(int(records[0]["step"]) if records else step)
+        if not self._bar.disable:
+            self._bar.set_postfix_str(self._values(), refresh=False)
+        elif self._text and (first or due() or (records and self._seen == self._steps)):
+            self._plain()
 
-    def _plain(self, step: int) -> None:
-        now = time.monotonic()
-        if not (step == self._steps or self._last_line is None or now - self._last_line >= SECONDS_BETWEEN_LINES):
-            return
-        self._last_line = now
-        rate = (step - self._start) / max(now - self._began, 1e-9)
-        pace = f", {rate:,.0f} steps/s, {clock((self._steps - step) / rate)} left" if rate > 0 else ""
-        note(f"{self._label}step {step:,}/{self._steps:,}: {self._text}{pace}")
+    def beat(self) -> None:
+        """Renew the bar; or say how far it is, if nothing has been said for too long."""
+        if not self._bar.disable:
+            self._bar.refresh()
+        elif due():
+            self._plain()
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def clear(self) -> None:
+        """Leave the bar as it is."""
         self._bar.close()
 
+    def _plain(self) -> None:
+        if not self._ended:  # there may be several points of the last step
+            note(f"{self._label}{self._values(self._pace())}")
+        self._ended = self._seen == self._steps
 
-class Preparation:
+    def _values(self, pace: str = "") -> str:
+        """The last values with their step, and where training is if that is another."""
+        if not self._text:
+            return f"step {self._step:,}/{self._steps:,}{pace}"
+        values = f"step {self._seen:,}/{self._steps:,}: {self._text}" if self._bar.disable else self._text
+        if self._seen == self._step:
+            return f"{values}{pace}"
+        values = values if self._bar.disable else f"step {self._seen:,}: {values}"
+        if self._step == self._steps:
+            waiting = f"waiting for estimates{self._waited()}"
+            return f"{values}; all steps are done, {waiting}"
+        return f"{values}; trained to step {self._step:,}{pace}"
+
+    def _waited(self) -> str:
+        return f" ({time.monotonic() - self._stepped:.0f} s)" if self._bar.disable else ""
+
+    def _pace(self) -> str:
+        rate = (self._step - self._start) / max(time.monotonic() - self._began, 1e-9)
+        return f", {rate:,.0f} steps/s, {clock((self._steps - self._step) / rate)} left" if rate > 0 else ""
+
+
+class Preparation(Doing):
     """A bar, or a line every so often, for what is done once before the first step; nothing if nothing is done."""
 
     def __init__(self, label: str) -> None:
-        self._label, self._last_line = label, time.monotonic()
+        super().__init__(label)
         self._bar: tqdm | None = None
+        self._done = ""
 
     def show(self, done: int, total: int) -> None:
         """Note that so many of all steps are done."""
         if self._bar is None:
-            self._bar = bar(self._label, 0, total, " steps")
+            super().clear()
+            self._bar = bar(self._what, 0, total, " steps")
         self._bar.update(done - self._bar.n)
-        if self._bar.disable and time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
-            note(f"{self._label}: step {done:,}/{total:,}")
+        self._done = f": step {done:,}/{total:,}"
 
-    def __enter__(self) -> Preparation:
-        return self
+    def beat(self) -> None:
+        """Renew the bar, or say how far it is."""
+        if self._bar is None:
+            super().beat()
+        elif not self._bar.disable:
+            self._bar.refresh()
+        elif due():
+            note(f"{self._what}{self._done}")
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def clear(self) -> None:
+        """Leave the bar as it is."""
+        super().clear()
         if self._bar is not None:
             self._bar.close()
 

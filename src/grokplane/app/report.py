@@ -9,8 +9,7 @@ from typing import Any
 
 def report(folder: Path, summary: Mapping[str, Any]) -> str:
     """Where the run lies, when it fitted the training set, when it generalised."""
-    here = Path.cwd()
-    folder = folder.relative_to(here) if folder.is_relative_to(here) and folder != here else folder
+    folder = shortened(folder)
     held_out = {"test": "held-out set", "unseen": "held-out questions without a mirror in training"}
     lines = [
         ("run", f"{folder} ({summary['status']} at step {summary['steps']:,})"),
@@ -27,6 +26,12 @@ def report(folder: Path, summary: Mapping[str, Any]) -> str:
     if figures:
         lines.append(("figures", f"{folder / 'figures'}: {', '.join(figures)}"))
     return "\n".join(f"{name:<12} {text}" for name, text in lines)
+
+
+def shortened(folder: Path) -> Path:
+    """A folder as seen from the current one, where it lies below it."""
+    here = Path.cwd()
+    return folder.relative_to(here) if folder.is_relative_to(here) and folder != here else folder
 
 
 def _mark(grok: Mapping[str, Any], split: str, what: str) -> str:

@@ -7,6 +7,8 @@ import os
 import sys
 from typing import TextIO
 
+from grokplane.waiting import spoken
+
 
 def say(line: object) -> None:
     """A line on standard output."""
@@ -26,6 +28,7 @@ def reopen_closed() -> None:
 
 
 def _write(stream: TextIO, line: object) -> None:
+    spoken()
     try:
         print(line, file=stream, flush=True)
     except (OSError, ValueError):

@@ -22,6 +22,7 @@ from grokplane.files import write_text
 from grokplane.options import ConfigError
 from grokplane.record import FolderLock, Recorder, claim
 from grokplane.train import Stack, TrainOptions, run
+from grokplane.waiting import Doing
 
 log = logging.getLogger(__name__)
 
@@ -76,17 +77,20 @@ def execute(
             exits.callback(lock.release)
         exits.callback(forget_saved)
         stop = exits.enter_context(StopRequest())
-        stack = Stack([config.member(one) for one in configs])
+        with Doing("building data and networks"):
+            stack = Stack([config.member(one) for one in configs])
         options = stack.members[0].train
         locks = locks or _claimed(folders, options, exits)
         if options.resume:
-            _go_on(stack, folders)
+            with Doing("reading the checkpoint"):
+                _go_on(stack, folders)
             forget_saved()
         pairs = list(zip(configs, folders, strict=True))
-        recorders = [
-            exits.enter_context(_recorder(one, folder, stack, number, locks[number]))
-            for number, (one, folder) in enumerate(pairs)
-        ]
+        with Doing("opening the record"):
+            recorders = [
+                exits.enter_context(_recorder(one, folder, stack, number, locks[number]))
+                for number, (one, folder) in enumerate(pairs)
+            ]
         for (one, folder), more in zip(pairs, notes or [{}] * len(pairs), strict=True):
             write_config(folder, one, more)
         log.info("step %d of %d on %s, %d threads", stack.step, options.steps, stack.device, torch.get_num_threads())

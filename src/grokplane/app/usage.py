@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import textwrap
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -12,6 +15,7 @@ from grokplane import config
 from grokplane.hydra_node import hydra_is
 from grokplane.options import LISTS, shown
 
+_COLUMN, _WIDTH = 44, 120
 _HEAD = """python {program} [key=value ...] [group=choice ...]
 
 Trains the run that the config describes and leaves it under outputs/{name}/.
@@ -23,7 +27,8 @@ def usage(program: str, overrides: Sequence[str], config_name: str) -> str:
     """The help text for a call with these overrides."""
     composed = config.compose(overrides, config_name, with_hydra=True)
     with hydra_is(composed):
-        lines = [_HEAD.format(program=program, name=composed.name)]
+        head = _HEAD.format(program=program, name=composed.name)
+        lines = [wrapped(line, indent=0) for line in head.split("\n")]
         for prefix, node in config.nodes(composed):
             lines += _group(prefix.rstrip("."), node)
     lines += ["experiment, debug", *_choices("experiment"), *_choices("debug")]
@@ -35,7 +40,7 @@ def _group(group: str, node: DictConfig) -> list[str]:
     specs = [spec for spec in fields(schema) if _is_key(spec, node)] if is_dataclass(schema) else []
     title = [group, *_choices(group)] if group and (specs or _choices(group)) else []
     prefix = f"{group}." if group else ""
-    keys = [f"  {f'{prefix}{spec.name}={_value(node[spec.name])}':<44} {spec.metadata['help']}" for spec in specs]
+    keys = [row(f"{prefix}{spec.name}={_value(node[spec.name])}", spec.metadata["help"]) for spec in specs]
     return [*title, *keys, ""] if title or keys else []
 
 
@@ -55,13 +60,29 @@ def _choices(group: str) -> list[str]:
     if names in ([], ["default"]) and group != "debug":
         return []
     if group in ("experiment", "debug"):
-        return [f"  {f'{group}={file.stem}':<44} {_first_comment(file.read_text())}" for file in files]
+        return [row(f"{group}={file.stem}", first_sentence(file.read_text())) for file in files]
     if group in LISTS:
-        return [f"  {group}=[NAME,...] of {', '.join(names)}"]
-    path = group.replace(".", "/")
-    return [f"  {path}={' | '.join(names)}"]
+        return [wrapped(f"  {group}=[NAME,...] of {', '.join(names)}", indent=4)]
+    return [wrapped(f"  {group.replace('.', '/')}={' | '.join(names)}", indent=4)]
 
 
-def _first_comment(text: str) -> str:
+def row(key: str, text: str) -> str:
+    """A key and what it is, side by side, in lines as wide as the terminal (COLUMNS)."""
+    return wrapped(f"  {key:<{_COLUMN}} {text}", indent=_COLUMN + 3)
+
+
+def wrapped(text: str, indent: int) -> str:
+    """A text in lines as wide as the terminal, all but the first indented; no word is cut."""
+    width = shutil.get_terminal_size((_WIDTH, 0)).columns
+    indent = indent if width >= 2 * indent else 6
+    # What stands in columns keeps its spaces.
+    head, rest = text[:indent], text[indent:]
+    lines = textwrap.wrap(rest, max(20, width - indent), break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * indent}".join([head + "".join(lines[:1]), *lines[1:]])
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence of a YAML file's comments, over as many lines as it has."""
     lines = (line.removeprefix("# ") for line in text.splitlines() if line.startswith("# "))
-    return next((line for line in lines if not line.startswith("@package")), "")
+    comment = " ".join(line for line in lines if not line.startswith("@package"))
+    return re.split(r"(?<=\.) (?=[A-Z(])", comment, maxsplit=1)[0]

@@ -13,6 +13,7 @@ from grokplane.data.table import Examples, Table
 from grokplane.options import checked, option
 from grokplane.random import generator
 from grokplane.resources import check_fits
+from grokplane.unread import Surroundings
 
 GROUP = "data"
 MAKING = 3  # memory that points and teacher take while they are made, in their own size
@@ -32,6 +33,10 @@ class TeacherStudent:
     train_points: int = option(100, "number of training points", at_least=1, stackable=True)
     test_points: int = option(1_000, "number of held-out points", at_least=1, stackable=True)
     tolerance: float = option(1e-3, "squared error, mean over outputs, below which an answer is right", above=0)
+
+    def unread(self, around: Surroundings) -> dict[str, str]:  # noqa: ARG002 (its own keys decide)
+        """See `grokplane.unread`."""
+        return {} if self.hidden else {"activation": "the teacher has no hidden layer"}
 
     def table(self, seed: int) -> Table:
         """The training points and then the held-out ones; inputs [N, inputs] and targets [N, outputs] in float64.

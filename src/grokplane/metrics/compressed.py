@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from grokplane.metrics.codes import CODES, FEW, Encoder, encoder
-from grokplane.metrics.gauge import Asked, Gauge, Inputs, Progress
+from grokplane.metrics.gauge import Asked, Gauge, Inputs, Progress, beside_training
 from grokplane.metrics.measured import Measured, Sample, measured, not_known, sample
 from grokplane.metrics.observation import LayerOutput
 from grokplane.metrics.pending import Values
 from grokplane.mi import PCA, Estimate, Estimator, heard, label_entropy, standardised
 from grokplane.options import ConfigError, checked, option
+from grokplane.unread import Surroundings
 
 Pair = tuple[float, float]  # an estimate and its standard error
 UNKNOWN: Pair = (math.nan, math.nan)
@@ -66,17 +67,24 @@ class Compressed:
             raise ConfigError("mi", "compressed", allowed)
         return Gauge(_Compressing(self, inputs), inputs)
 
-    def unread(self, length: int | None, numbers: bool, own_noise: bool) -> dict[str, str]:
-        """See `InformationChoice`."""
-        trained, found = ("code_steps", "cache"), dict[str, str]()
+    def unread(self, around: Surroundings) -> dict[str, str]:
+        """See `grokplane.unread`."""
+        trained, found, length = ("code_steps", "cache"), beside_training(around), around.features
         if self.code != "autoencoder":
             found |= dict.fromkeys(trained, f"mi.code={self.code} is not trained")
         if length is not None:
             found |= dict.fromkeys(("code", *trained), "inputs are vectors")
+        code = self.code_dim
         if length is not None and length <= FEW:
+            code = length
             found["code_dim"] = f"inputs of at most {FEW} numbers are taken as they are"
-        found |= {"labels": "answers are numbers"} if numbers else {}
-        return found | ({"noise": "the model has noise of its own"} if own_noise else {})
+        found |= {"noise": "the model has noise of its own"} if around.own_noise else {}
+        if around.numbers:
+            return found | {"labels": "answers are numbers"}
+        for name, dims in (("input", code + self.layer_dim), ("labels", self.layer_dim)):
+            of_few = getattr(getattr(self, name), "unread_in", lambda dims: {})(dims)  # noqa: ARG005 (all are read)
+            found |= {f"{name}.{key}": why for key, why in of_few.items()}
+        return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,6 +20,7 @@ from grokplane.metrics.pending import Job, Pending, Values, known
 from grokplane.mi import forget
 from grokplane.processes import ClosedError, Processes
 from grokplane.resources import keep_freed_memory
+from grokplane.unread import Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,11 @@ class Asked:
     inputs: Tensor
     targets: Tensor
     operands: Mapping[str, Tensor]
+
+
+def beside_training(around: Surroundings) -> dict[str, str]:
+    """That `workers` is not read where nothing is measured beside training; see `grokplane.unread`."""
+    return {} if around.on_cpu else {"workers": "on a GPU information is measured there, and training waits"}
 
 
 class Way(Protocol):
@@ -132,6 +138,11 @@ class Gauge:
         self._processes: Processes | None = None
         self._told: set[str] = set()
         self._telling = Lock()
+
+    @property
+    def noiseless(self) -> bool:
+        """See `Way`."""
+        return self._way.noiseless
 
     def __enter__(self) -> Gauge:
         return self

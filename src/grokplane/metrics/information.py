@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from grokplane.metrics.exact import Exact, Levels
-from grokplane.metrics.gauge import Gauge, Inputs
+from grokplane.metrics.gauge import Gauge, Inputs, beside_training
 from grokplane.options import ConfigError, checked, option
+from grokplane.unread import Surroundings
 
 
 class InformationChoice(Protocol):
@@ -23,16 +24,6 @@ class InformationChoice(Protocol):
 
         Raises:
             ConfigError: inputs that this choice cannot be asked.
-        """
-        ...
-
-    def unread(self, length: int | None, numbers: bool, own_noise: bool) -> dict[str, str]:
-        """The keys of the choice that mean nothing for a stack, and why.
-
-        Args:
-            length: of its inputs, if they are vectors; None: images or tokens.
-            numbers: whether its answers are numbers.
-            own_noise: whether its layers have noise of their own at log points.
         """
         ...
 
@@ -87,9 +78,9 @@ class Information:
         levels = Levels(self.levels, self.resolution, self.draws)
         return Gauge(Exact(levels, self.workers, inputs.seen), inputs)
 
-    def unread(self, length: int | None, numbers: bool, own_noise: bool) -> dict[str, str]:  # noqa: ARG002 (a choice's)
-        """None: all are read."""
-        return {}
+    def unread(self, around: Surroundings) -> dict[str, str]:
+        """See `grokplane.unread`."""
+        return beside_training(around)
 
 
 @dataclass(frozen=True)
@@ -104,10 +95,6 @@ class Off:
     def gauge(self, inputs: Inputs) -> None:  # noqa: ARG002 (the signature of a choice)
         """See `InformationChoice`."""
         return None
-
-    def unread(self, length: int | None, numbers: bool, own_noise: bool) -> dict[str, str]:  # noqa: ARG002 (a choice's)
-        """None: it has none."""
-        return {}
 
 
 GROUP = "mi"

@@ -48,6 +48,10 @@ class ClassKL:
     def __post_init__(self) -> None:
         check_options(self)
 
+    def unread_in(self, dims: int) -> dict[str, str]:
+        """The keys that mean nothing for samples of so many dimensions in all, and why."""
+        return {"k": "in at most 4 dimensions the first neighbour alone counts"} if self.weighted and dims <= 4 else {}
+
     def __call__(self, x: Tensor, y: Tensor) -> Estimate:
         """Nats, for x [..., N, d] and labels y [..., N].
 

@@ -35,6 +35,10 @@ class WeightedKL:
     def __post_init__(self) -> None:
         check_options(self)
 
+    def unread_in(self, dims: int) -> dict[str, str]:
+        """The keys that mean nothing for samples of so many dimensions in all, and why."""
+        return {"k": "in at most 4 dimensions the first neighbour alone counts"} if dims <= 4 else {}
+
     def __call__(self, x: Tensor, y: Tensor) -> Estimate:
         """Mutual information of x [..., N, dx] and y [..., N, dy] in nats.
 

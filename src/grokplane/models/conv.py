@@ -15,6 +15,7 @@ from grokplane.models.init import INITIALISATIONS
 from grokplane.models.layers import ACTIVATIONS, Linear
 from grokplane.models.noise import Noise, NoiseOptions
 from grokplane.options import ConfigError, checked, option
+from grokplane.unread import Surroundings
 
 # Points that go through convolution and pooling together: what is not pooled yet takes four times the memory.
 CHUNK = 1024
@@ -36,6 +37,12 @@ class Conv(NoiseOptions):
     activation: str = option("LeakyReLU", "activation function of all layers but the last", choices=ACTIVATIONS)
     init: str = option("torch", "initialisation of weights", choices=INITIALISATIONS)
     init_scale: float = option(1.0, "factor on every initial parameter", above=0, stackable=True)
+
+    def unread(self, around: Surroundings) -> dict[str, str]:
+        """See `grokplane.unread`."""
+        own = {} if self.channels else dict.fromkeys(("kernel", "padding"), "there is no convolution")
+        own |= {} if self.channels or self.hidden else {"activation": "there is no layer but the last"}
+        return own | super().unread(around)
 
     def network(self, members: int, signature: Signature) -> StackedConv:
         """The stack, with parameters not drawn yet.

@@ -14,6 +14,7 @@ from grokplane.models.layers import ACTIVATIONS, Linear
 from grokplane.models.noise import Noise, NoiseOptions
 from grokplane.models.perceptron import perceptron
 from grokplane.options import checked, option
+from grokplane.unread import Surroundings
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class MLP(NoiseOptions):
     activation: str = option("ReLU", "activation function of the hidden layers", choices=ACTIVATIONS)
     init: str = option("torch", "initialisation of weights", choices=INITIALISATIONS)
     init_scale: float = option(1.0, "factor on every initial parameter", above=0, stackable=True)
+
+    def unread(self, around: Surroundings) -> dict[str, str]:
+        """See `grokplane.unread`."""
+        own = {} if self.hidden else {"activation": "there is no hidden layer"}
+        return own | super().unread(around)
 
     def network(self, members: int, signature: Signature) -> "StackedMLP":
         """The stack, with parameters not drawn yet."""

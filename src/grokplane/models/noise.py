@@ -15,6 +15,7 @@ from torch import Tensor
 from grokplane.models.base import Noisy
 from grokplane.options import ConfigError, option
 from grokplane.random import Counters, generator
+from grokplane.unread import Surroundings
 
 SCALES = ("absolute", "relative")
 TIMES = ("train", "eval", "both")
@@ -41,6 +42,15 @@ class NoiseOptions:
     def __post_init__(self) -> None:
         if self.noise_flow == "measured" and self.noise_in == "train":
             raise ConfigError("model.noise_in", "train", "needs model.noise_flow=propagated: nothing is measured there")
+
+    def unread(self, around: Surroundings) -> dict[str, str]:
+        """See `grokplane.unread`."""
+        if self.noise_sigma == 0:
+            return dict.fromkeys(("noise_scale", "noise_in", "noise_flow"), "model.noise_sigma=0 is no noise")
+        if self.noise_flow == "measured" and not around.noise_looked_at:
+            why = "noise that stands in the measured layer alone is seen by mi=compressed, infoplane and mutinfo alone"
+            return dict.fromkeys(("noise_sigma", "noise_scale", "noise_in", "noise_flow"), why)
+        return {}
 
     @property
     def noise_measured(self) -> bool:

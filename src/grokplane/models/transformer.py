@@ -15,6 +15,7 @@ from grokplane.models.init import INITIALISATIONS
 from grokplane.models.layers import ACTIVATIONS, Embedding, LayerNorm, Linear
 from grokplane.models.positions import POSITIONS
 from grokplane.options import ConfigError, checked, option
+from grokplane.unread import Surroundings
 
 NORMS = ("pre", "post", "none")
 READS = ("last", "mean")
@@ -44,6 +45,11 @@ class Transformer:
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise ConfigError("model.heads", self.heads, f"must divide model.width, which is {self.width}")
+
+    def unread(self, around: Surroundings) -> dict[str, str]:  # noqa: ARG002 (its own keys decide)
+        """See `grokplane.unread`."""
+        one = self.layers == 1 and self.reads == "last"
+        return {"causal": "the last token alone is computed, which sees all others"} if one else {}
 
     def network(self, members: int, signature: Signature) -> StackedTransformer:
         """The stack, with parameters not drawn yet.

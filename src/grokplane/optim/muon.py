@@ -11,6 +11,7 @@ from torch import Tensor
 from grokplane.optim.adamw import AdamW
 from grokplane.optim.base import Factor, MemberState, Parameters, StackedOptimizer, per_member
 from grokplane.options import ConfigError, checked, option
+from grokplane.unread import Surroundings
 
 # The quintic iteration of the source: it takes singular values to about 1, quickly and not exactly.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -30,6 +31,10 @@ class Muon:
     adamw_lr: float = option(1e-3, "learning rate of the other parameters", at_least=0, stackable=True)
     adamw_betas: list[float] = option([0.9, 0.999], "AdamW's decay of its moments", at_least=0, below=1, length=2)
     adamw_eps: float = option(1e-8, "AdamW's addition to the denominator", above=0)
+
+    def unread(self, around: Surroundings) -> dict[str, str]:  # noqa: ARG002 (its own keys decide)
+        """See `grokplane.unread`."""
+        return {"nesterov": "optimizer.momentum=0 is no momentum"} if self.momentum == 0 else {}
 
     @classmethod
     def stacked(cls, choices: Sequence[Muon], parameters: Parameters, hidden: Sequence[str]) -> StackedOptimizer:

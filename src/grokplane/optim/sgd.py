@@ -7,6 +7,7 @@ import torch
 
 from grokplane.optim.torch_optimizer import TorchOptimizer
 from grokplane.options import ConfigError, checked, option
+from grokplane.unread import Surroundings
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class SGD(TorchOptimizer):
     def __post_init__(self) -> None:
         if self.nesterov and self.momentum == 0:
             raise ConfigError("optimizer.nesterov", True, "needs optimizer.momentum above 0")
+
+    def unread(self, around: Surroundings) -> dict[str, str]:  # noqa: ARG002 (its own keys decide)
+        """See `grokplane.unread`."""
+        return {"nesterov": "optimizer.momentum=0 is no momentum"} if self.momentum == 0 else {}
 
 
 GROUP = "optimizer"

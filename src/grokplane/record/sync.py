@@ -20,6 +20,7 @@ from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, read_rows
 from grokplane.record.summary import read_summary
 from grokplane.record.tracking import Tracker, new_run_id
+from grokplane.waiting import Doing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"RUN={options.run}: {refusal}", file=sys.stderr)
         return 2
     try:
-        tracker, rows = sync(options.run, options.mode)
+        with Doing("sending the run to W&B"):
+            tracker, rows = sync(options.run, options.mode)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

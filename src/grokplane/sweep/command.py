@@ -18,9 +18,10 @@ from grokplane import config
 from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, one_line
 from grokplane.app.exit_codes import FAILED, REFUSED, SIGNALLED
-from grokplane.app.jobs import check_launcher, check_trainable, known_keys, trains_elsewhere
+from grokplane.app.jobs import check_launcher, known_keys, trains_elsewhere
 from grokplane.app.progress import clock
 from grokplane.app.say import note, reopen_closed, say
+from grokplane.app.unread import of_launcher, refuse_unread, said
 from grokplane.files import write_text
 from grokplane.options import ConfigError
 from grokplane.record import FolderLock, is_locked, status
@@ -28,15 +29,17 @@ from grokplane.record.folder import note_failure
 from grokplane.resources import human
 from grokplane.sweep.call import USAGE, Call, parse_call
 from grokplane.sweep.cells import Cell, changed, make_cells
+from grokplane.sweep.check import refuse_fewer_steps, refuse_hopeless
 from grokplane.sweep.cost import free_bytes, pace
 from grokplane.sweep.executors import EXECUTORS, Executor
 from grokplane.sweep.options import launcher_keys
 from grokplane.sweep.place import Place, find_place
-from grokplane.sweep.plan import Stacked, Task, described, left_to_do, stacks
+from grokplane.sweep.plan import Stacked, described, left_to_do, stacks
 from grokplane.sweep.progress import SweepProgress
 from grokplane.sweep.stack_job import failure_line
 from grokplane.sweep.sweepfile import SweepFile, read_sweep
 from grokplane.sweep.table import TABLE, counted, format_table, table, write_table
+from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 log = logging.getLogger(__name__)
 
@@ -69,20 +72,22 @@ def _main(arguments: Sequence[str]) -> int:
     if call is None:
         say("\n".join([USAGE.format(executors=", ".join(EXECUTORS)), *launcher_keys()]))
         return 0
-    sweep = read_sweep(call.file)
-    composer = Composer(sweep.config_name)
-    sweep = changed(sweep, call.typed, composer)
-    launcher = _launcher(call, sweep)
-    cells = make_cells(sweep, call.folder, call.seed, composer)
-    find_place(call.folder, sweep, cells, composer)
+    with Doing("composing the cells", BEFORE_REFUSALS):
+        sweep = read_sweep(call.file)
+        composer = Composer(sweep.config_name)
+        sweep = changed(sweep, call.typed, composer)
+        launcher = _launcher(call, sweep)
+        cells = make_cells(sweep, call.folder, call.seed, composer)
+        find_place(call.folder, sweep, cells, composer)
     if call.status:
         rows = table(cells, call.folder)
         say(f"{format_table(rows, list(sweep.parameters))}\n{counted(rows)}")
         return 0
-    tasks = left_to_do(cells)
-    elsewhere = trains_elsewhere(launcher)
-    _refuse_hopeless(cells, tasks, elsewhere)
-    planned = stacks(tasks, launcher.max_members, measure=call.dry_run)
+    with Doing("checking the cells and measuring what they take", BEFORE_REFUSALS):
+        tasks = left_to_do(cells)
+        refuse_fewer_steps(sweep, cells, tasks)
+        refuse_hopeless(sweep, cells, tasks, trains_elsewhere(launcher))
+        planned = stacks(tasks, launcher.max_members, measure=call.dry_run)
     if call.dry_run:
         _print_plan(cells, planned)
         return 0
@@ -101,24 +106,8 @@ def _launcher(call: Call, sweep: SweepFile) -> DictConfig:
     """The options of the stacks, checked."""
     asked = config.compose(["hydra/launcher=stacked", *call.hydra], sweep.config_name, with_hydra=True)
     check_launcher(asked)
+    refuse_unread(said(config.parse(call.hydra)), [of_launcher(asked.hydra.launcher)])
     return asked.hydra.launcher
-
-
-def _refuse_hopeless(cells: Sequence[Cell], tasks: Sequence[Task], elsewhere: bool) -> None:
-    """Refuse a sweep that has not begun and of which no cell can be built, before anything is written."""
-    first: Exception | None = None
-    if any(cell.folder.exists() for cell in cells):
-        return
-    for task in tasks:
-        try:
-            check_trainable(task.config, elsewhere)
-            return
-        except REFUSALS as error:
-            first = first or error
-        except Exception:  # whatever it is, it is that cell's own failure, told of when it is its turn
-            return
-    if first is not None:
-        raise first
 
 
 def _print_plan(cells: Sequence[Cell], planned: Sequence[Stacked]) -> None:
@@ -152,6 +141,7 @@ def _print_plan(cells: Sequence[Cell], planned: Sequence[Stacked]) -> None:
 def _run(place: Place, cells: Sequence[Cell], planned: Sequence[Stacked], executor: Executor) -> int:
     """Train what is planned and write the table of all cells there; the exit code."""
     folder = place.folder
+    note(f"folder  {folder}")
     place.write()
     for cell in cells:
         if cell.config is None and cell.error is not None:
@@ -159,8 +149,9 @@ def _run(place: Place, cells: Sequence[Cell], planned: Sequence[Stacked], execut
             write_text(cell.folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(list(cell.overrides)))
             note_failure(cell.folder, cell.error)
     code = _train(cells, planned, executor)
-    rows, others = table(cells, folder), table(place.others, folder)
-    write_table([*rows, *others], folder / TABLE)
+    with Doing("writing the table"):
+        rows, others = table(cells, folder), table(place.others, folder)
+        write_table([*rows, *others], folder / TABLE)
     say(counted(rows))
     for row in rows:
         if row["status"] != "finished":
@@ -172,7 +163,9 @@ def _run(place: Place, cells: Sequence[Cell], planned: Sequence[Stacked], execut
     if not all(row["status"] in OVER for row in rows):
         return code or FAILED
     composed = next(cell.config for cell in cells if cell.config is not None)
-    for path in _draw([*rows, *others], place.keys, composed, folder):
+    with Doing("drawing the figure"):
+        figures = _draw([*rows, *others], place.keys, composed, folder)
+    for path in figures:
         say(f"figure  {path}")
     return FAILED if any(row["status"] != "finished" for row in rows) else 0
 

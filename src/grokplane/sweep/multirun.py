@@ -16,12 +16,13 @@ from grokplane import config
 from grokplane.app.entry import Jobs
 from grokplane.app.errors import Failed
 from grokplane.app.exit_codes import FAILED, SIGNALLED
-from grokplane.app.report import report
+from grokplane.app.report import report, shortened
 from grokplane.app.resume import forget_saved, nothing_left, resumed_config, saved, tell_start
 from grokplane.app.say import note, say
 from grokplane.hydra_node import hydra_is, without_hydra
 from grokplane.sweep.executors import Executor
 from grokplane.sweep.plan import Task, described, stacks
+from grokplane.waiting import Doing
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ class Multirun:
         """
         setup_globals()
         configure_log(self._master.hydra.hydra_logging, self._master.hydra.verbose)
-        jobs = [self._load(number, list(one)) for number, one in enumerate(overrides, first)]
+        note(f"folder       {shortened(Path(str(self._master.hydra.sweep.dir)).absolute())}")
+        with Doing("composing the jobs"):
+            jobs = [self._load(number, list(one)) for number, one in enumerate(overrides, first)]
         tasks = {number: task for number, job in enumerate(jobs) if (task := self._task(job)) is not None}
         with env_override(jobs[0].config.hydra.job.env_set):  # the same for all: `grokplane.app.hydra_keys`
             outcomes = self._train(tasks, executor, max_members)
@@ -114,7 +117,8 @@ class Multirun:
     def _train(self, tasks: Mapping[int, Task], executor: Executor, max_members: int | None) -> dict[int, _Outcome]:
         """Train the jobs that have something left to do; what became of each, by its number."""
         numbers = {id(task): number for number, task in tasks.items()}
-        planned = stacks(list(tasks.values()), max_members)
+        with Doing("measuring what the jobs take"):
+            planned = stacks(list(tasks.values()), max_members)
         jobs = [stack.job(f"stack {place} of {len(planned)}") for place, stack in enumerate(planned, 1)]
         outcomes: dict[int, _Outcome] = {}
         for place, stack in enumerate(planned, 1):

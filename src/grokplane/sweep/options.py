@@ -8,6 +8,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from grokplane import config
+from grokplane.app.usage import row
 from grokplane.options import checked, option, shown
 from grokplane.sweep.executors import EXECUTORS, executor_class
 
@@ -43,7 +44,7 @@ def launcher_keys() -> list[str]:
     """A line for each key of the launcher with its default, for `--help`."""
     groups = {"": StackOptions} | {f"{name}.": executor_class(name) for name in EXECUTORS}
     return [
-        f"  {f'hydra.launcher.{prefix}{spec.name}={shown(spec.default)}':<44} {spec.metadata['help']}"
+        row(f"hydra.launcher.{prefix}{spec.name}={shown(spec.default)}", spec.metadata["help"])
         for prefix, choice in groups.items()
         for spec in fields(choice)
     ]

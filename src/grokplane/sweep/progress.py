@@ -6,14 +6,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from types import TracebackType
 
 from grokplane.app.progress import bar, clock
 from grokplane.app.say import note
 from grokplane.sweep.stack_job import StackResult
+from grokplane.waiting import Doing, due
 
 
-class SweepProgress:
+class SweepProgress(Doing):
     """A bar over cells on a terminal; elsewhere a line for each stack that ends.
 
     Args:
@@ -22,8 +22,9 @@ class SweepProgress:
     """
 
     def __init__(self, cells: int, over: int) -> None:
+        super().__init__("cells")
         self._bar = bar("cells", over, cells, " cells")
-        self._cells, self._done, self._began = cells, over, time.monotonic()
+        self._cells, self._done = cells, over
         self._counts: Counter[str] = Counter()
 
     def plan(self, lines: Sequence[str]) -> None:
@@ -42,19 +43,25 @@ class SweepProgress:
         self._bar.set_postfix_str(told, refresh=False)
         self._bar.update(len(result.summaries))
         if self._bar.disable:
-            took = clock(time.monotonic() - self._began)
-            self._say(f"cells {self._done}/{self._cells}: {told}; {took} gone")
+            self._plain()
+
+    def beat(self) -> None:
+        """Renew the bar; or say how far the cells are, if nothing has been said for too long."""
+        if not self._bar.disable:
+            self._bar.refresh()
+        elif due():
+            self._plain()
+
+    def clear(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
+
+    def _plain(self) -> None:
+        told = ", ".join(f"{count} {name}" for name, count in self._counts.items()) or "none has ended"
+        self._say(f"cells {self._done}/{self._cells}: {told}; {clock(time.monotonic() - self._began)} gone")
 
     def _say(self, line: str) -> None:
         if self._bar.disable:
             note(line)
         else:
             self._bar.write(line, file=sys.stderr)
-
-    def __enter__(self) -> SweepProgress:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.close()

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from grokplane.options import checked, option
+from grokplane.unread import Surroundings
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,11 @@ class LogOptions:
     points_per_decade: int | None = option(
         None, "in place of log.every: geometrically spaced points", at_least=1, at_most=10_000
     )
+
+    def unread(self, around: Surroundings) -> dict[str, str]:  # noqa: ARG002 (its own keys decide)
+        """See `grokplane.unread`."""
+        geometric = self.points_per_decade is not None
+        return {"every": f"log.points_per_decade={self.points_per_decade} takes its place"} if geometric else {}
 
     def due(self, step: int) -> bool:
         """Whether `step` is a log point; the last step of a run is one too, whatever this says."""

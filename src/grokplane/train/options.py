@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from grokplane.data import SAMPLERS
 from grokplane.options import ConfigError, checked, option
+from grokplane.unread import Surroundings
 
 DTYPES = ("float32", "float64")
 
@@ -36,6 +37,10 @@ class TrainOptions:
             raise ConfigError("train.sampling", self.sampling, "needs a number for train.batch_size, which is full")
         if self.resume and self.overwrite:
             raise ConfigError("train.overwrite", True, "excludes train.resume=true")
+
+    def unread(self, around: Surroundings) -> dict[str, str]:  # noqa: ARG002 (its own keys decide)
+        """See `grokplane.unread`."""
+        return {"sampling": "train.batch_size=full takes every point"} if self.batch_size == "full" else {}
 
 
 GROUP = "train"

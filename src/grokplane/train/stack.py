@@ -18,6 +18,7 @@ from grokplane.train.device import find_device
 from grokplane.train.grok import GrokMarks
 from grokplane.train.member import Member, check_stackable
 from grokplane.train.memory import point_bytes
+from grokplane.unread import Surroundings, unread
 
 
 class Stack:
@@ -121,13 +122,18 @@ class Stack:
 
     @property
     def unread(self) -> dict[str, str]:
-        """Config keys that mean nothing for these members, and why."""
-        own_noise = all(getattr(member.model, "noise_measured", False) for member in self.members)
+        """Config keys that mean nothing for any of these members, and why."""
         examples = self.examples
         vectors = examples.vocabulary is None and len(examples.shape) == 1
-        length = examples.shape.numel() if vectors else None
-        found = self.members[0].mi.unread(length, examples.tolerance is not None, own_noise)
-        return {f"mi.{key}": why for key, why in found.items()}
+        around = Surroundings(
+            features=examples.shape.numel() if vectors else None,
+            numbers=examples.tolerance is not None,
+            own_noise=all(getattr(member.model, "noise_measured", False) for member in self.members),
+            noise_looked_at=self.gauge is not None and not self.gauge.noiseless,
+            on_cpu=self.device.type == "cpu",
+        )
+        first, *others = (unread(member, around) for member in self.members)
+        return {key: why for key, why in first.items() if all(key in other for other in others)}
 
     @property
     def capturable(self) -> bool:

@@ -74,7 +74,7 @@ def test_ticks_have_one_notation(value, text):
 
 @pytest.mark.parametrize("loss", [(4.0, 1e-3), (4.0, 1.5), (4e3, 2e2), (1e-7, 3e-9)])
 def test_so_have_all_axes_of_losses_and_norms(loss):
-    losses = np.geomspace(*loss, len(STEPS))
+    losses = np.geomspace(loss[0], loss[1], len(STEPS))
     rows = information_rows().assign(**{"Loss/train": losses, "Loss/test": losses, "WN/layer 1": losses})
     for figure in (plot.curves(rows), plot.weight_norms(rows), plot.mean_and_band(rows, "Loss/train")):
         for axes in figure.axes:
@@ -100,7 +100,7 @@ def test_noise_does_not_fill_an_axis_and_zero_is_seen():
     axes = metric_axes(noise)
     low, high = axes.get_ylim()
     assert high - low == pytest.approx(0.4)
-    assert [line.get_ydata()[0] for line in axes.lines if line.get_label() == "_zero"] == [0]
+    assert [np.asarray(line.get_ydata()).tolist() for line in axes.lines if line.get_label() == "_zero"] == [[0, 0]]
     low, high = metric_axes(2 + noise).get_ylim()
     assert high - low == pytest.approx(0.4)
     flat = metric_axes(5 + 1e-9 * np.arange(len(STEPS)), "logit_scale_train")

@@ -76,7 +76,7 @@ def test_keys_that_follow_from_a_choice_are_not_told_others_are():
 
 def test_means_are_made_of_one_setting_each():
     axes = plot.mean_and_band(nine(), "MI(X;L)_eval/layer 1").axes[0]
-    found = {line.get_label(): line.get_ydata() for line in axes.lines}
+    found = {line.get_label(): np.asarray(line.get_ydata()) for line in axes.lines}
     assert list(found) == [f"{DECAY}=0.1: mean of 3 runs", f"{DECAY}=1: mean of 3 runs"]
     for line, decay in zip(found.values(), (0.1, 1), strict=True):
         np.testing.assert_allclose(line, information_rows(shift=decay)["MI(X;L)_eval/layer 1"])
@@ -115,6 +115,6 @@ def test_medians_of_a_sweep_are_over_seeds_alone():
     for draw in (plot.phase, plot.landscape):
         with pytest.raises(ValueError, match=r"\(data\.train_fraction: 0\.3, 0\.5\)"):
             draw(frame, DECAY, LR)
-        assert draw(frame[frame["data.train_fraction"] == 0.3], DECAY, LR).axes
+        assert draw(frame.query("`data.train_fraction` == 0.3"), DECAY, LR).axes
     with pytest.raises(ValueError, match=r"\(optimizer\.lr: 0\.01, 0\.1; data\.train_fraction: 0\.3, 0\.5\)"):
         plot.spread(frame, DECAY)

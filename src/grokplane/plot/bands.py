@@ -134,7 +134,7 @@ def mean_and_band(
         _panel(axes, parted, name)
         labels = axes.get_legend_handles_labels()[1]
         if labels != above:
-            legend(axes, width)
+            legend(figure, axes)
         above = labels
     style.step_label(grid[-1])
     heading(figure, title)

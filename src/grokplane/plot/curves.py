@@ -80,7 +80,7 @@ def curves(
     for axes, panel in zip(grid, panels, strict=False):
         _draw(axes, panel, rows, marks or {}, threshold)
         below = len(style.mark_words(marks or {})) if axes is grid[0] else 0
-        legend(axes, width, below=below)
+        legend(figure, axes, below=below)
     if not panels:
         style.plain(grid[0], "")
         style.note(grid[0], "neither accuracy nor loss nor weight norms were recorded")

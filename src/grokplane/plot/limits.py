@@ -58,7 +58,7 @@ def _write(axes: Axes, path: Trajectory, words: str, nats: float, taken: list[Bb
     from matplotlib.patheffects import withStroke
 
     curve, ends = _drawn(axes, path)
-    point = axes.get_figure(root=True).dpi / 72
+    point = _point(axes)
 
     def cost(name: _Name) -> int:
         hidden = name.box.padded(CURVE * point).count_contains(curve)
@@ -79,9 +79,9 @@ def _places(axes: Axes, words: str, nats: float, *, upright: bool) -> Iterator[_
     """Above the line or to its right, at its start, end and between; then on the other side; then farther off."""
     from matplotlib.transforms import Bbox
 
-    point = axes.get_figure(root=True).dpi / 72
+    point = _point(axes)
     length, height = 72 * inches(words, SIZE), 1.15 * SIZE
-    origin, size = axes.bbox.min / point, axes.bbox.size / point
+    origin, size = (axes.bbox.x0 / point, axes.bbox.y0 / point), (axes.bbox.width / point, axes.bbox.height / point)
     line = axes.transData.transform((nats, nats))[0 if upright else 1] / point - origin[0 if upright else 1]
     for gap in GAPS:
         for across in (line + gap, line - gap - height):
@@ -91,6 +91,11 @@ def _places(axes: Axes, words: str, nats: float, *, upright: bool) -> Iterator[_
                 box = (height, length) if upright else (length, height)
                 x, y = origin[0] + corner[0], origin[1] + corner[1]
                 yield _Name(Bbox.from_bounds(x * point, y * point, box[0] * point, box[1] * point), corner)
+
+
+def _point(axes: Axes) -> float:
+    """Pixels of a point."""
+    return axes.figure.dpi / 72
 
 
 def _drawn(axes: Axes, path: Trajectory) -> tuple[np.ndarray, np.ndarray]:

@@ -55,6 +55,6 @@ def weight_norms(
     style.mark_lines(axes, marks or {})
     style.mark_labels(axes, marks or {})
     style.step_label(axes)
-    legend(axes, width, below=len(style.mark_words(marks or {})))
+    legend(figure, axes, below=len(style.mark_words(marks or {})))
     heading(figure, title)
     return figure

@@ -56,7 +56,7 @@ def prune(
     axes.set_ylim(-0.04, 1.04)
     if kept is not None and tolerance is not None:
         _mark(axes, float(rows["Acc/test"].iloc[0]), kept, tolerance, width)
-    legend(axes, width, below=0 if kept is None else 1 if width >= NARROW else 2)
+    legend(figure, axes, below=0 if kept is None else 1 if width >= NARROW else 2)
     heading(figure, title)
     return figure
 

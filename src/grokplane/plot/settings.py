@@ -31,11 +31,12 @@ def settings(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     if not keys:
         return {"": frame}
     first = _each_run(frame)
-    names = [", ".join(_told(key, text(row[key])) for key in keys) for row in first[keys].to_dict("records")]
+    columns = [[_told(key, text(value)) for value in first[key]] for key in keys]
+    names = [", ".join(told) for told in zip(*columns, strict=True)]
     if "run" in frame:
         by_run = dict(zip(first["run"], names, strict=True))
         names = [by_run[run] for run in frame["run"]]
-    return {name: frame[[own == name for own in names]] for name in dict.fromkeys(names)}
+    return {name: frame.loc[[own == name for own in names]] for name in dict.fromkeys(names)}
 
 
 def differing(frame: pd.DataFrame, aside: Collection[str] = ()) -> list[str]:
@@ -65,7 +66,7 @@ def check_one_setting(frame: pd.DataFrame, aside: Collection[str] = ()) -> None:
         ValueError: in which keys they do, and what to draw instead.
     """
     first = _each_run(frame)
-    told = [f"{_shown(key)}: {', '.join(_values(first[key]))}" for key in differing(frame, aside)]
+    told = [f"{_shown(key)}: {', '.join(_values(first, key))}" for key in differing(frame, aside)]
     if told:
         many = f"runs that differ in more than the seed cannot be put together ({'; '.join(told)})"
         raise ValueError(f"{many}: draw each of grokplane.plot.settings(rows) for itself")
@@ -95,8 +96,8 @@ def _shown(key: str) -> str:
     return key.removesuffix(CLASS)
 
 
-def _values(column: pd.Series) -> list[str]:
-    return list(dict.fromkeys(_short(text(value)) for value in column))
+def _values(first: pd.DataFrame, key: str) -> list[str]:
+    return list(dict.fromkeys(_short(text(value)) for value in first[key]))
 
 
 def _short(value: str) -> str:

@@ -105,8 +105,8 @@ def spread(
     along.dress(accuracy, "x")
     _steps(steps, seeds, steps_to_fit(frame), steps_to_generalise(frame, threshold))
     _accuracies(accuracy, seeds, final_error(frame, "train"), final_error(frame, "test"))
-    legend(steps, width)
-    legend(accuracy, width)
+    legend(figure, steps)
+    legend(figure, accuracy)
     if strip is not None:
         _margin(strip, seeds, marks.to_numpy(), names)
     heading(figure, title)

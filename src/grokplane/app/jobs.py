@@ -17,13 +17,13 @@ from omegaconf import DictConfig
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config
+from grokplane.app.swept import MOST_JOBS, values_of
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
 from grokplane.record.folder import check_no_sweep
 from grokplane.train import Stack, try_metrics
 
 LONGEST_NAME = 255  # bytes, on every usual file system
-MOST_JOBS = 100_000  # a multirun composes and checks all of them before the first one starts
 
 
 class Checked(NamedTuple):
@@ -160,15 +160,10 @@ def _product(overrides: Sequence[str]) -> Iterator[list[str]]:
         line, key = str(override.input_line), override.get_key_element()
         if not override.is_sweep_override():
             axes.append([line])
-        elif override.is_discrete_sweep():
-            values = itertools.islice(override.sweep_string_iterator(), MOST_JOBS + 1)
-            axes.append([f"{key}={value}" for value in values])
         else:
-            raise Refused(f"{line}: cannot be swept; allowed: values with commas, choice(), range(), glob()")
-        if not axes[-1]:
-            raise Refused(f"{line}: matches nothing")
+            axes.append([f"{key}={value}" for value in values_of(override)])
         if math.prod(map(len, axes)) > MOST_JOBS:
-            raise Refused(f"{line}: makes more than {MOST_JOBS:,} jobs; allowed: fewer values")
+            raise Refused(f"{line}: makes more than {MOST_JOBS:,} runs; allowed: fewer values")
     return (list(job) for job in itertools.product(*axes))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -111,8 +112,9 @@ def test_rounded_probabilities_are_shares_of_their_sum(decimals: int, count: int
 
 
 def test_quantised_values_are_the_decimals_that_are_meant() -> None:
-    assert listed("q_uniform", {"min": 0.1, "max": 0.35, "q": 0.05}) == [0.1, 0.15, 0.2, 0.25, 0.3, 0.35]
-    assert listed("int_uniform", {"min": -1, "max": 2}) == [-1, 0, 1, 2]
+    assert listed("q_uniform", {"min": 0.1, "max": 0.35, "q": 0.05}, 9) == [0.1, 0.15, 0.2, 0.25, 0.3, 0.35]
+    assert listed("int_uniform", {"min": -1, "max": 2}, 9) == [-1, 0, 1, 2]
+    assert listed("int_uniform", {"min": 10**15 + 1, "max": 10**15 + 3}, 2) == [10**15 + 1, 10**15 + 2]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +247,7 @@ def test_files_that_cannot_be_run_are_refused(keys: dict[str, Any], line: str, t
         ("grid", {"value": None}, '.value=null: arrives as the text None; write "null" in quotes'),
         ("grid", {"values": []}, ".values=[]: a list with at least one value"),
         ("grid", {"values": [1, 1]}, ".values=[1,1]: each only once"),
-        ("grid", {"values": [{"a": 1}]}, ".values={'a': 1}: a number, a word or a list; no mapping"),
+        ("grid", {"values": [{"a": 1}]}, ".values={'a': 1}: a number, a word or a list; no mapping and no date"),
         ("grid", {"value": 1, "min": 0}, ".min=0: unknown key"),
         ("grid", {"parameters": {"lr": {"value": 1}}}, ".parameters={...}: nested parameters; write flat dotted keys"),
         ("grid", {"min": 0.0, "max": 1.0}, ".distribution=uniform: a grid can list constant, categorical, int_uniform"),
@@ -255,6 +257,23 @@ def test_files_that_cannot_be_run_are_refused(keys: dict[str, Any], line: str, t
         ("random", {"min": "1e-3", "max": 1}, ".min=1e-3: a number; write 0.001"),
         ("random", {"distribution": "log_uniform_values", "min": 0, "max": 1}, ".min=0: must be above 0"),
         ("random", {"distribution": "normal", "sigma": 0}, ".sigma=0: must be above 0"),
+        ("random", {"min": 0.1, "max": math.inf}, ".max=inf: must be a finite number"),
+        ("random", {"min": -math.inf, "max": 1.0}, ".min=-inf: must be a finite number"),
+        ("random", {"distribution": "normal", "mu": math.nan}, ".mu=nan: must be a finite number"),
+        ("random", {"distribution": "q_uniform", "min": 0, "max": 1, "q": math.inf}, ".q=inf: must be a finite number"),
+        (
+            "random",
+            {"min": 0, "max": 10**30},
+            f".max={10**30}: must be a whole number, at most 9,223,372,036,854,775,8",
+        ),
+        ("random", {"distribution": "int_uniform", "min": 0.5, "max": 3}, ".min=0.5: must be a whole number, at most"),
+        (
+            "random",
+            {"distribution": "log_uniform", "min": 0, "max": 1e5},
+            ".max=100000.0: is a natural logarithm here, at most 700 either way; for limits of the values themselves "
+            "write log_uniform_values",
+        ),
+        ("grid", {"values": [datetime.date(2001, 1, 1), 1]}, ".values=2001-01-01: a number, a word or a list; no map"),
         (
             "random",
             {"values": [1, 2], "probabilities": [0.5, 0.4]},
@@ -269,7 +288,6 @@ def test_files_that_cannot_be_run_are_refused(keys: dict[str, Any], line: str, t
         ("random", {"values": [1, 2], "probabilities": [1.5, -0.5]}, ".probabilities=-0.5: must be a number, at least"),
         ("random", {"values": [1, 2], "probabilities": [True, 0]}, ".probabilities=true: must be a number, at least 0"),
         ("random", {"values": [1], "probabilities": [math.inf]}, ".probabilities=inf: must be a number, at least 0"),
-        ("random", {"values": [1, 2], "probabilities": [10**400, 0.5]}, ".probabilities=1000"),
     ],
 )
 def test_forms_that_cannot_be_run_are_refused(method: str, spec: dict[str, Any], line: str, tmp_path: Path) -> None:
@@ -282,6 +300,11 @@ def test_forms_that_cannot_be_run_are_refused(method: str, spec: dict[str, Any],
         ("method: grid\nmethod: random\n", "not YAML: method is given twice"),
         ("[1, 2", "not YAML: "),
         ("grid", "not a sweep file; allowed: a mapping with program"),
+        ("&a [*a]", "not YAML: it holds itself, or too much"),
+        ("&a {name: *a}", "not YAML: it holds itself, or too much"),
+        (f"run_cap: {10**308}", "not YAML: 1000000000... has over 308 digits"),
+        (f"run_cap: {'9' * 5000}", "not YAML: 9999999999... has over 308 digits"),
+        (f"run_cap: -0x{'f' * 5000}", "not YAML: -0xfffffff... has over 308 digits"),
     ],
 )
 def test_what_is_no_sweep_file_is_refused(text: str, line: str, tmp_path: Path) -> None:

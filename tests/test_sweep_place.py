@@ -91,7 +91,7 @@ def test_the_same_sweep_may_grow_shrink_and_be_longer(find: Any) -> None:
         f"optimizer.weight_decay={name}" for name in named if name != "1,seed=2"
     ]
     assert [cell.values for cell in grown.others][-1] == {"optimizer.weight_decay": 1, "seed": 1}
-    assert grown.cells[:6] == first.cells
+    assert list(grown.cells)[:6] == list(first.cells)
     assert len(grown.cells) == 6 + 3
     grown.write()
     assert len(find().others) == 3
@@ -114,6 +114,11 @@ def test_the_folder_of_something_else_is_refused(name: str, what: str, find: Any
     assert refused(find) == f" holds {what}: {name}: {REMEDY}"
 
 
+def test_a_file_in_the_place_of_a_cell_is_named(find: Any, tmp_path: Path) -> None:
+    (tmp_path / "there/optimizer.weight_decay=1,seed=0").touch()
+    assert refused(find) == f" cannot be a sweep's: optimizer.weight_decay=1,seed=0 there is no folder: {REMEDY}"
+
+
 @pytest.mark.parametrize("name", ["sweep.csv", ".sweep.json"])
 def test_a_folder_in_the_place_of_a_file_is_named_before_the_end(name: str, find: Any, tmp_path: Path) -> None:
     (tmp_path / "there" / name).mkdir()
@@ -127,12 +132,13 @@ def test_a_folder_in_the_place_of_a_file_is_named_before_the_end(name: str, find
         "[]",
         "[" * 100_000,
         "\xff",
-        '{"program": "train", "keys": ["seed"], "cells": [["seed=${oc.env:HOME}"]], "config": {}}',
-        '{"program": "train", "keys": ["seed"], "cells": [["lr=1"]], "config": {}}',
-        '{"program": "train", "keys": [], "cells": [], "config": {}}',
-        '{"program": "train", "keys": ["seed"], "cells": [["seed=1"]], "config": 1}',
+        '{"program": "train", "keys": ["seed"], "cells": {"a": ["seed=${oc.env:HOME}"]}, "config": {}}',
+        '{"program": "train", "keys": ["seed"], "cells": {"a": ["lr=1"]}, "config": {}}',
+        '{"program": "train", "keys": [], "cells": {}, "config": {}}',
+        '{"program": "train", "keys": ["seed"], "cells": {"a": ["seed=1"]}, "config": 1}',
+        '{"program": "train", "keys": ["seed"], "cells": {"../a": ["seed=1"]}, "config": {}}',
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_a_damaged_note_is_named(text: str, find: Any, tmp_path: Path) -> None:
     (tmp_path / "there/.sweep.json").write_text(text, encoding="latin-1")

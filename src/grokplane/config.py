@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
@@ -26,6 +27,8 @@ from grokplane.strict_json import flatten
 from grokplane.train import Member
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+# No float holds it, and from 4,300 digits on Python reads it no more.
+_LONG = re.compile(r"\d(?:_?\d){308}")
 ROOMS = (data, losses, metrics, mi, models, optim, record, train)
 HYDRA_FOLDERS = (
     "hydra.run.dir",
@@ -150,7 +153,15 @@ def group_names(group: str) -> list[str]:
 
 
 def parse(overrides: Sequence[str]) -> list[Any]:
-    """The overrides as Hydra's own objects, which `glob(*)` needs the config groups for."""
+    """The overrides as Hydra's own objects, which `glob(*)` needs the config groups for.
+
+    Raises:
+        ConfigError: a number with more digits than any number of a config has.
+        hydra.errors.HydraException: what cannot be read.
+    """
+    for line in overrides:
+        if found := _LONG.search(line):
+            raise ConfigError(line.partition("=")[0], f"{found[0][:10]}...", "a number has at most 308 digits")
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(overrides))

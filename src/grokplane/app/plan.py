@@ -20,12 +20,12 @@ from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused
 from grokplane.app.hydra_keys import check_hydra
 from grokplane.app.jobs import Job, check_launcher, refused_for
+from grokplane.app.swept import MOST_JOBS, values_of
 from grokplane.hydra_node import hydra_is, without_hydra
 from grokplane.options import ConfigError
 from grokplane.pasting import quoted
 from grokplane.record.folder import check_no_sweep
 
-MOST_JOBS = 100_000  # a multirun composes and checks all of them before the first one starts
 _NOW = re.compile(r"(?<!\\)\$\{now:[^{}]*\}")
 _TIMED = ("name", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
@@ -133,17 +133,9 @@ def _product(overrides: Sequence[str]) -> Iterator[list[str]]:
     axes: dict[str, list[str]] = {}
     for override in config.parse(overrides):
         line, key = str(override.input_line), override.get_key_element()
-        if not override.is_sweep_override():
-            axes[key] = [line]
-        elif override.is_discrete_sweep():
-            values = itertools.islice(override.sweep_string_iterator(), MOST_JOBS + 1)
-            axes[key] = [f"{key}={value}" for value in values]
-        else:
-            raise Refused(f"{line}: cannot be swept; allowed: values with commas, choice(), range(), glob()")
-        if not axes[key]:
-            raise Refused(f"{line}: matches nothing")
+        axes[key] = [f"{key}={value}" for value in values_of(override)] if override.is_sweep_override() else [line]
         if math.prod(map(len, axes.values())) > MOST_JOBS:
-            raise Refused(f"{line}: makes more than {MOST_JOBS:,} jobs; allowed: fewer values")
+            raise Refused(f"{line}: makes more than {MOST_JOBS:,} runs; allowed: fewer values")
     return (list(job) for job in itertools.product(*axes.values()))
 
 

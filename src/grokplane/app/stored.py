@@ -36,7 +36,11 @@ def composed(nested: object, modules: Collection[str] = ()) -> DictConfig:
     """
     if not isinstance(nested, Mapping):
         raise ConfigError("config", nested, "the stored config must be a mapping of keys")
-    for key, text in _texts(nested, ""):
+    try:
+        texts = list(_texts(nested, ""))
+    except RecursionError:
+        raise ConfigError("config", "{...}", "the stored config holds itself; begin the run anew") from None
+    for key, text in texts:
         if "${" in text:
             raise ConfigError(key, text, "a stored config refers to nothing; allowed: plain values")
     schema = config.root()

@@ -31,6 +31,7 @@ Trains every cell of a sweep file (W&B's format, method grid or random) as stack
 The same call again skips finished cells, resumes interrupted ones and retries failed ones. Exit code: 0 when every cell
 finished, 1 when one failed or diverged, 2 for a call that is refused, 130 or 143 when stopped by a signal.
 """
+DIGITS = 308  # as many as any number on the command line has
 _SWITCHES = ("--dry-run", "--status", "--help", "-h")
 _VALUES = {"--executor": "hydra.launcher.executor", "--max-members": "hydra.launcher.max_members", "--seed": ""}
 _HYDRA = ("hydra.sweep.dir=", "hydra.launcher.")
@@ -79,8 +80,8 @@ def parse_call(arguments: Sequence[str]) -> Call | None:
         if not line.startswith(_HYDRA):
             raise Refused(f"{line}: of Hydra's keys hydra.sweep.dir and hydra.launcher.* are allowed here")
     seed = values.get("--seed", "0")
-    if not seed.isdecimal():
-        raise Refused(f"--seed {seed}: must be a whole number, at least 0")
+    if not seed.isdecimal() or len(seed) > DIGITS:
+        raise Refused(f"--seed {seed}: must be a whole number, at least 0 and of at most {DIGITS} digits")
     named = [line for line in hydra if line.startswith("hydra.sweep.dir=")]
     folder = _folder(named[-1]) if named else Path("outputs", "sweeps", file.stem)
     return Call(

@@ -15,6 +15,7 @@ from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.jobs import known_keys
 from grokplane.app.stored import check_module
+from grokplane.app.swept import values_of
 from grokplane.app.typed import as_typed
 from grokplane.models.module_factory import TARGET as MODULE
 from grokplane.sweep.parsing import Parameter
@@ -61,14 +62,9 @@ def changed(sweep: SweepFile, typed: Sequence[str], composer: Composer) -> Sweep
         line, key = str(one.input_line), one.get_key_element()
         if key in ("train.resume", "train.overwrite"):
             raise Refused(f"{line}: a sweep resumes by itself; to start a cell anew, delete its folder")
-        if one.is_sweep_override() and not one.is_discrete_sweep():
-            raise Refused(f"{line}: cannot be swept; allowed: values with commas, choice(), range(), glob()")
         if one.is_sweep_override():
             fixed.pop(key, None)
-            values = [str(text) for text in one.sweep_string_iterator()]
-            if not values:
-                raise Refused(f"{line}: matches nothing")
-            parameters[key] = Parameter("categorical", {"values": values})
+            parameters[key] = Parameter("categorical", {"values": values_of(one)})
         elif key in parameters:
             parameters[key] = Parameter("constant", {"value": line.partition("=")[2]})
         else:
@@ -97,13 +93,13 @@ def make_cells(sweep: SweepFile, folder: Path, seed: int, composer: Composer) ->
 
 
 def earlier_cell(lines: Sequence[str], folder: Path, composer: Composer) -> Cell:
-    """A cell of which only its own overrides are known, in a sweep's folder; its config is left out."""
+    """A cell of which only its own overrides and its folder are known; its config is left out."""
     texts = dict(line.split("=", 1) for line in lines)
     try:
         told = _told(texts, lines, composer)
     except REFUSALS:  # it failed for that
         told = dict(texts)
-    return Cell(told, tuple(lines), folder / cell_name(texts), None)
+    return Cell(told, tuple(lines), folder, None)
 
 
 def _told(values: Mapping[str, Any], lines: Sequence[str], composer: Composer) -> dict[str, Any]:

@@ -7,7 +7,7 @@ those of `log_uniform_values` are the values themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,9 +41,12 @@ class Distribution:
         if not self.quantised:
             return value
         q = keys.get("q", 1)
-        # As the decimal that is meant: 3 * 0.1 is 0.30000000000000004.
-        quantum = float(f"{round(value / q) * q:.12g}")
-        return int(quantum) if isinstance(q, int) else quantum
+        return _multiple(round(value / q), q)
+
+
+def _multiple(number: int, q: float) -> float:
+    """So many q, as the decimal that is meant: 3 * 0.1 is 0.30000000000000004."""
+    return number * q if isinstance(q, int) else float(f"{number * q:.12g}")
 
 
 def _choice(generator: np.random.Generator, keys: Mapping[str, Any]) -> Any:
@@ -90,13 +93,19 @@ DISTRIBUTIONS = {
 COUNTABLE = ("constant", "categorical", "int_uniform", "q_uniform")
 
 
-def listed(name: str, keys: Mapping[str, Any]) -> Sequence[Any]:
-    """Every value of a countable distribution, for a grid."""
+def listed(name: str, keys: Mapping[str, Any], most: int) -> list[Any]:
+    """The values of a countable distribution, for a grid; the first `most` of them.
+
+    Raises:
+        OverflowError: its limits are so many `q` that no float holds their number.
+    """
     if name == "constant":
         return [keys["value"]]
     if name == "categorical":
-        return keys["values"]
-    q = keys.get("q", 1)
-    low, high = math.ceil(keys["min"] / q - 1e-9), math.floor(keys["max"] / q + 1e-9)
-    values = [float(f"{number * q:.12g}") for number in range(low, high + 1)]
-    return [int(value) for value in values] if isinstance(q, int) else values
+        return keys["values"][:most]
+    q, low, high = keys.get("q", 1), keys["min"], keys["max"]
+    if all(isinstance(part, int) for part in (q, low, high)):
+        numbers = range(-(-low // q), high // q + 1)
+    else:
+        numbers = range(math.ceil(low / q - 1e-9), math.floor(high / q + 1e-9) + 1)
+    return [_multiple(number, q) for number in numbers[:most]]

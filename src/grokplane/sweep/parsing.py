@@ -14,6 +14,10 @@ from grokplane.app.errors import Refused
 from grokplane.options import one_of, shown
 from grokplane.sweep.distributions import COUNTABLE, DISTRIBUTIONS, ROUNDING
 
+DIGITS = 308  # that a whole number has at most: as many as a float can stand for
+LARGEST_WHOLE = 2**63 - 1  # that can be drawn
+LARGEST_LOG = 700  # of which the exponential is a float
+DEEPEST, LARGEST = 20, 1_000_000  # how deep a file's parts lie, and how many they are
 _POSITIVE = ("q", "sigma", "a", "b")
 
 
@@ -26,7 +30,15 @@ class Parameter:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as W&B reads it, but a key that is given twice is an error."""
+    """YAML as W&B reads it, but a key that is given twice is an error, and so is a number that no float can hold."""
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        """As in yaml.SafeLoader."""
+        # The digits first: Python takes long to read many of them, and refuses from 4,300 on.
+        if len(node.value) > 2 * DIGITS or abs(value := super().construct_yaml_int(node)) >= 10**DIGITS:
+            short = f"{node.value[:10]}..."
+            raise yaml.constructor.ConstructorError(None, None, f"{short} has over {DIGITS} digits", node.start_mark)
+        return value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """As in yaml.SafeLoader."""
@@ -36,15 +48,32 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
+
+
 def load_yaml(path: Path) -> Any:
     """What a file holds; Refused where it cannot be read."""
     try:
-        return yaml.load(path.read_text(), _Loader)
+        content = yaml.load(path.read_text(), _Loader)
+        _check_size(content)
+        return content
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
     # What PyYAML raises beside its own errors, of !!int x and of thousands of brackets.
     except (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise Refused(f"{path}: not YAML: {' '.join(str(error).split()) or type(error).__name__}") from None
+
+
+def _check_size(content: Any) -> None:
+    """Raise ValueError for what refers to parts of itself so that it has no end, or more parts than anybody's file."""
+    left, seen = [(content, 0)], 0
+    while left:
+        part, depth = left.pop()
+        seen += 1
+        if depth > DEEPEST or seen > LARGEST:
+            raise ValueError("it holds itself, or too much")
+        inside = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        left += [(one, depth + 1) for one in inside]
 
 
 class FileContent:
@@ -113,7 +142,8 @@ class FileContent:
             self.refuse(f"{place}.values", values, "a list with at least one value")
         for value in values:
             self._check_value(f"{place}.{'values' if 'values' in keys else 'value'}", value)
-        if any(values.count(value) > 1 for value in values):
+        told = [repr(value) if isinstance(value, list) else value for value in values]  # to be hashed
+        if len(set(told)) < len(told):
             self.refuse(f"{place}.values", values, "each only once")
 
     def _check_numbers(self, place: str, name: str, keys: Mapping[str, Any]) -> None:
@@ -122,12 +152,23 @@ class FileContent:
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float):
                 self.refuse(f"{place}.{part}", value, "a number" + _hint(value))
+            if not math.isfinite(value):
+                self.refuse(f"{place}.{part}", value, "must be a finite number")
+            if part in ("min", "max"):
+                self._check_limit(f"{place}.{part}", name, value)
             if value <= 0 and (part in _POSITIVE or (part == "min" and name.endswith("log_uniform_values"))):
                 self.refuse(f"{place}.{part}", value, "must be above 0")
         if "min" in keys and not keys["min"] < keys["max"]:
             self.refuse(f"{place}.max", keys["max"], f"must be above min, {keys['min']}")
         if "probabilities" in keys:
             self._check_chances(f"{place}.probabilities", keys["probabilities"], len(keys["values"]))
+
+    def _check_limit(self, place: str, name: str, value: float) -> None:
+        if name == "int_uniform" and (not isinstance(value, int) or abs(value) > LARGEST_WHOLE):
+            self.refuse(place, value, f"must be a whole number, at most {LARGEST_WHOLE:,} either way")
+        if name.endswith("log_uniform") and abs(value) > LARGEST_LOG:
+            allowed = f"is a natural logarithm here, at most {LARGEST_LOG} either way"
+            self.refuse(place, value, f"{allowed}; for limits of the values themselves write {name}_values")
 
     def _check_chances(self, place: str, chances: Any, count: int) -> None:
         if not isinstance(chances, list) or len(chances) != count:
@@ -146,8 +187,8 @@ class FileContent:
     def _check_value(self, place: str, value: Any) -> None:
         if value is None:
             self.refuse(place, value, 'arrives as the text None; write "null" in quotes')
-        if isinstance(value, dict):
-            self.refuse(place, value, "a number, a word or a list; no mapping")
+        if not isinstance(value, int | float | str | list):
+            self.refuse(place, value, "a number, a word or a list; no mapping and no date")
         self.check_text(place, str(value))
         if isinstance(value, str) and _is_number(value):
             self.refuse(place, value, "YAML reads this as text" + _hint(value))
@@ -160,13 +201,7 @@ def looks_up(text: str) -> bool:
 
 
 def _is_finite(value: object) -> bool:
-    """Whether a value is a number that a float can hold."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number of more than 308 digits
-        return False
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _implied(spec: Mapping[str, Any]) -> str:
@@ -188,4 +223,5 @@ def _is_number(text: str) -> bool:
 
 
 def _hint(value: object) -> str:
-    return f"; write {yaml.safe_dump(float(value)).split()[0]}" if isinstance(value, str) and _is_number(value) else ""
+    number = float(value) if isinstance(value, str) and _is_number(value) else math.inf
+    return f"; write {yaml.safe_dump(number).split()[0]}" if math.isfinite(number) else ""

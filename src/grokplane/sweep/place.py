@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -36,7 +36,7 @@ class Place:
         folder: the sweep's.
         program: the name of its program's config.
         keys: what is swept, in the order of the cells' names.
-        cells: the overrides that make each of its cells, `key=text` in the order of `keys`.
+        cells: the overrides that make each of its cells, in the order of `keys`, by the cell's folder.
         config: that of the first of them, nested.
         others: those that this call does not ask for.
     """
@@ -44,7 +44,7 @@ class Place:
     folder: Path
     program: str
     keys: tuple[str, ...]
-    cells: tuple[tuple[str, ...], ...]
+    cells: Mapping[str, tuple[str, ...]]
     config: dict[str, Any]
     others: tuple[Cell, ...] = ()
 
@@ -64,18 +64,22 @@ def find_place(folder: Path, sweep: SweepFile, cells: Sequence[Cell], composer: 
         Refused: something else lies there; what differs, and what to do.
     """
     _check_free(folder)
+    for cell in cells:
+        if cell.folder.exists() and not cell.folder.is_dir():
+            _refuse(folder, "cannot be a sweep's", f"{cell.folder.name} there is no folder")
     first = next(cell for cell in cells if cell.config is not None)
     assert first.config is not None
-    own = [first.lines, *(cell.lines for cell in cells)]
+    own = {cell.folder.name: cell.lines for cell in (first, *cells)}
     there = _read(folder)
     if there is None:
-        return Place(folder, sweep.config_name, tuple(sweep.parameters), _once(own), plain(first.config))
+        return Place(folder, sweep.config_name, tuple(sweep.parameters), own, plain(first.config))
     if found := _differences(there, sweep, composer):
         _refuse(folder, "holds another sweep", found)
-    others = [earlier_cell(lines, folder, composer) for lines in there.cells if lines not in set(own)]
+    left = {name: lines for name, lines in there.cells.items() if name not in own}
+    others = [earlier_cell(lines, folder / name, composer) for name, lines in left.items()]
     for other in others:
         status(other.folder)  # refuses what cannot be read now and not when the table is written
-    return Place(folder, there.program, there.keys, _once([*there.cells, *own]), there.config, tuple(others))
+    return Place(folder, there.program, there.keys, {**there.cells, **own}, there.config, tuple(others))
 
 
 def _check_free(folder: Path) -> None:
@@ -93,18 +97,17 @@ def _refuse(folder: Path, what: str, why: str) -> NoReturn:
     raise Refused(f"{folder} {what}: {why}: name another folder with hydra.sweep.dir=FOLDER, or delete this one")
 
 
-def _once(cells: Sequence[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
-    return tuple(dict.fromkeys(cells))
-
-
 def _read(folder: Path) -> Place | None:
     """What is noted in a folder; None for a folder without a note. It may be damaged, or somebody's."""
     try:
         told = json.loads((folder / SWEEP).read_text())
-        keys, cells = tuple(told["keys"]), _once([tuple(lines) for lines in told["cells"]])
-        named = {tuple(line.partition("=")[0] for line in lines) for lines in cells}
-        if named != {keys} or not isinstance(told["config"], dict) or any(map(looks_up, itertools.chain(*cells))):
+        keys, cells = tuple(told["keys"]), {name: tuple(lines) for name, lines in told["cells"].items()}
+        named = {tuple(line.partition("=")[0] for line in lines) for lines in cells.values()}
+        lines = itertools.chain(*cells.values())
+        if named != {keys} or not isinstance(told["config"], dict) or any(map(looks_up, lines)):
             raise ValueError("its cells are none")
+        if any(Path(name).name != name for name in cells):
+            raise ValueError("a cell lies elsewhere")
         return Place(folder, str(told["program"]), keys, cells, told["config"])
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -121,7 +124,7 @@ def _differences(there: Place, sweep: SweepFile, composer: Composer) -> str:
         return f"it is one of {there.program}.py, not of {sweep.config_name}.py"
     if there.keys != tuple(sweep.parameters):
         return f"it sweeps {', '.join(there.keys)}, not {', '.join(sweep.parameters)}"
-    overrides = (*sweep.fixed.values(), *there.cells[0])
+    overrides = (*sweep.fixed.values(), *next(iter(there.cells.values())))
     try:
         found = disagreements(plain(composer.compose(overrides)), there.config)
     except REFUSALS as error:

@@ -15,6 +15,7 @@ from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused
 from grokplane.app.resume import check_length, disagreements, forget_saved, nothing_left, run_config, saved
 from grokplane.app.session import plain
+from grokplane.app.stored import composed, module_of
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
 from grokplane.record.rows import METRICS
@@ -147,7 +148,7 @@ def left_to_do(cells: Sequence[Cell]) -> list[Task]:
     """The cells that are not over, as tasks that go on from their last checkpoints; reads only.
 
     Raises:
-        Refused: folders that hold runs with another config, by name.
+        Refused: folders that hold runs with another config, or with one that nobody can go on with, by name.
         FolderBusy: another process writes in one.
     """
     wrong, tasks = [], []
@@ -155,20 +156,31 @@ def left_to_do(cells: Sequence[Cell]) -> list[Task]:
         check_folder(cell.folder, resume=True)
         if cell.config is None:
             continue
-        stored = run_config(cell.folder) if (cell.folder / METRICS).exists() else None
-        if stored is not None and (found := disagreements(plain(cell.config), stored)):
-            wrong.append(f"{cell.folder.name}: {', '.join(found[:SHOWN])}")
-            continue
-        task = _task(cell, stored)
+        try:
+            stored = _stored(cell.folder, module_of(cell.config))
+            found = ", ".join(disagreements(plain(cell.config), stored)[:SHOWN]) if stored is not None else ""
+            task = _task(cell, stored) if not found else None
+        except REFUSALS as error:  # what lies there may be damaged, or somebody's
+            found, task = failure_line(error), None
+        wrong += [f"{cell.folder.name}: {found}"] if found else []
         tasks += [] if task is None else [task]
         forget_saved()
     if wrong:
         more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         allowed = "name another folder with hydra.sweep.dir=FOLDER, or delete these"
-        raise Refused(
-            f"{cells[0].folder.parent} holds cells of another sweep: {'; '.join(wrong[:SHOWN])}{more}: {allowed}"
-        )
+        told = f"{'; '.join(wrong[:SHOWN])}{more}"
+        raise Refused(f"{cells[0].folder.parent} holds cells that this sweep cannot go on with: {told}: {allowed}")
     return tasks
+
+
+def _stored(folder: Path, module: str | None) -> dict[str, Any] | None:
+    """The config of the run in a folder, typed and checked; None where there is no run, or none that began.
+
+    Raises:
+        One of REFUSALS: it is none of ours.
+    """
+    found = run_config(folder) if (folder / METRICS).exists() else None
+    return None if found is None else plain(composed(found, [] if module is None else [module]))
 
 
 def _task(cell: Cell, stored: Mapping[str, Any] | None) -> Task | None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from grokplane.app.errors import Refused
+from grokplane.app.swept import MOST_JOBS, refuse_many
 from grokplane.random import numpy_generator
 from grokplane.sweep.agent_command import read_command, without_agents_own
 from grokplane.sweep.distributions import DISTRIBUTIONS, listed
@@ -46,17 +50,46 @@ class SweepFile:
 
         A draw is a function of the seed, the key and the cell's number alone, so that a larger `run_cap` adds cells to
         those there were. Cells drawn twice are left out.
+
+        Raises:
+            Refused: more cells than one call may have, or a parameter that has no value.
         """
         if self.method == "grid":
-            axes = [listed(one.distribution, one.keys) for one in self.parameters.values()]
-            cells = [dict(zip(self.parameters, values, strict=True)) for values in itertools.product(*axes)]
-            return cells[: self.run_cap]
+            return self._grid(min(self.run_cap or MOST_JOBS + 1, MOST_JOBS + 1))
         streams = {key: numpy_generator(seed, f"sweep {key}") for key in self.parameters}
-        drawn = [
-            {key: DISTRIBUTIONS[one.distribution](streams[key], one.keys) for key, one in self.parameters.items()}
-            for _ in range(self.run_cap or 0)
-        ]
+        cap = self.run_cap or 0
+        drawn = [{key: self._draw(key, streams[key]) for key in self.parameters} for _ in range(cap)]
         return list({repr(cell): cell for cell in drawn}.values())
+
+    def _grid(self, most: int) -> list[dict[str, Any]]:
+        """The first so many cells of the grid; those need no more values of any axis."""
+        axes = []
+        for key, one in self.parameters.items():
+            try:
+                axes.append(listed(one.distribution, one.keys, most))
+            except OverflowError:  # steps so small that nobody can count them
+                raise self._no_value(key, "cannot be listed: limits or q are too large or too small") from None
+            if not axes[-1]:
+                raise self._no_value(key, f"no multiple of q={one.keys.get('q', 1)} lies between min and max")
+        cells = [
+            dict(zip(self.parameters, values, strict=True))
+            for values in itertools.islice(itertools.product(*axes), most)
+        ]
+        refuse_many(cells, f"{self.path}: the grid")
+        return cells
+
+    def _draw(self, key: str, stream: np.random.Generator) -> Any:
+        parameter = self.parameters[key]
+        try:
+            value = DISTRIBUTIONS[parameter.distribution](stream, parameter.keys)
+        except (OverflowError, ValueError):
+            value = math.inf
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self._no_value(key, "draws what is no finite number; allowed: narrower limits")
+        return value
+
+    def _no_value(self, key: str, why: str) -> Refused:
+        return Refused(f"{self.path}: parameters.{key}: {why}")
 
 
 def read_sweep(path: Path) -> SweepFile:
@@ -78,6 +111,8 @@ def read_sweep(path: Path) -> SweepFile:
     cap = file.content.get("run_cap")
     if (cap is None and method == "random") or not (cap is None or (type(cap) is int and cap > 0)):
         file.refuse("run_cap", cap, "how many cells to draw, a whole number, at least 1")
+    if method == "random" and cap is not None and cap > MOST_JOBS:
+        file.refuse("run_cap", cap, f"at most {MOST_JOBS:,}")
     for key in fixed.keys() & {key.removeprefix("++") for key in parameters}:
         file.refuse("command", fixed[key], "a key either in the command or among the parameters")
     return SweepFile(path, program.removesuffix(".py"), method, parameters, fixed, cap)

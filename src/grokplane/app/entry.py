@@ -26,13 +26,13 @@ from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
 from grokplane.app.jobs import known_keys, refuse_unread, refused_for, single, swept
 from grokplane.app.report import report
 from grokplane.app.resume import nothing_left, resumed_config
-from grokplane.app.say import note, reopen_closed, say
 from grokplane.app.session import execute
 from grokplane.app.usage import usage
 from grokplane.options import ConfigError
 from grokplane.record import read_summary
 from grokplane.record.folder import note_failure
 from grokplane.record.summary import cause
+from grokplane.say import note, open_streams, say
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ PRINTS = ("-c", "--cfg", "-i", "--info", "--version", "--hydra-help", "-sc", "--
 
 def main(config_name: str) -> None:
     """Run the entry point whose config is configs/CONFIG_NAME.yaml; ends the process with its exit code."""
-    reopen_closed()
+    open_streams()
     arguments = sys.argv[1:]
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises in place of printing several lines

@@ -9,7 +9,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from grokplane.app.say import note
+from grokplane.say import note, printable
 
 SECONDS_BETWEEN_LINES = 10.0
 _SHOWN = (("loss", "Loss/train", "Loss/test"), ("accuracy", "Acc/train", "Acc/test"))
@@ -19,7 +19,7 @@ def bar(label: str, start: int, total: int, unit: str) -> tqdm:
     """A bar below those that stand already; none where standard error is not a terminal."""
     on_terminal = sys.stderr.isatty()
     return tqdm(
-        desc=label or None,
+        desc=printable(label) or None,
         initial=start,
         total=total,
         unit=unit,

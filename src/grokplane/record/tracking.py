@@ -146,7 +146,7 @@ def _check_writable(folder: Path) -> None:
     """Raise if the folder cannot be written: W&B would go to a temporary folder in silence."""
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"{folder} is not writable")
+        raise PermissionError(f"{folder} is not writable; WANDB_DIR=FOLDER names another place")
 
 
 def _arguments(

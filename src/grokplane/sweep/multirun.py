@@ -21,7 +21,7 @@ from grokplane.app.errors import Failed
 from grokplane.app.exit_codes import FAILED, SIGNALLED
 from grokplane.app.report import report
 from grokplane.app.resume import forget_saved, nothing_left, resumed_config, saved
-from grokplane.app.say import note, say
+from grokplane.say import note, say
 from grokplane.sweep.executors import Executor
 from grokplane.sweep.plan import Task, described, stacks
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from grokplane.app.progress import bar, clock
-from grokplane.app.say import note
+from grokplane.say import note, printable
 from grokplane.sweep.stack_job import StackResult
 
 
@@ -49,7 +49,7 @@ class SweepProgress:
         if self._bar.disable:
             note(line)
         else:
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(printable(line), file=sys.stderr)
 
     def __enter__(self) -> SweepProgress:
         return self

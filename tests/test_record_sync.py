@@ -263,12 +263,15 @@ def test_sync_says_when_the_server_cannot_be_used_and_writes_nothing(tmp_path, s
     ]
     for url, key, why in ways:
         own = environment(tmp_path, url) | {"WANDB_API_KEY": key}
-        command = [sys.executable, "-m", "grokplane.record.sync", str(tmp_path / "run")]
         done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
         assert f"W&B at {url} cannot be used" in done.stderr
         assert why in done.stderr
         assert "not synced" in done.stderr
+    own = environment(tmp_path, server.url) | {"WANDB_MODE": "sometimes"}
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "not synced: W&B cannot be used (1 validation error" in done.stderr
     assert digest(tmp_path / "run") == before
 
 

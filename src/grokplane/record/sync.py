@@ -19,7 +19,7 @@ from grokplane.record.lock import holder, is_locked
 from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, read_rows
 from grokplane.record.summary import read_summary
-from grokplane.record.tracking import Tracker, new_run_id
+from grokplane.record.tracking import Tracker, new_run_id, one_line
 from grokplane.record.wandb_mode import base_url, obstacle
 from grokplane.say import note, open_streams, say
 
@@ -40,11 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, ValueError, OSError) as error:
         note(error if isinstance(error, ConfigError) else f"RUN={options.run}: {error}")
         return 2
-    why = obstacle() if options.mode == "online" else None
+    why = _unusable() if options.mode == "online" else None
     if why is not None:
-        note(
-            f"{options.run}: W&B at {base_url()} cannot be used ({why}): not synced; log in with `wandb login`, or --mode offline"
-        )
+        note(f"{options.run}: not synced: {why}: log in with `wandb login`, or --mode offline")
         return 1
     tracker, rows = sync(options.run, options.mode, recorded)
     if tracker.mode != options.mode:
@@ -52,6 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     say(f"{options.run}: {rows} rows to W&B run {tracker.run_id}, {tracker.mode}")
     return 0
+
+
+def _unusable() -> str | None:
+    """Why W&B cannot be used online; None if it can."""
+    try:
+        why = obstacle()
+        return None if why is None else f"W&B at {base_url()} cannot be used ({why})"
+    except Exception as error:  # whatever W&B raises of its environment and settings files
+        return f"W&B cannot be used ({one_line(error)})"
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from command import digest
 
 import grokplane
-from grokplane.record import Record, Recorder
-from grokplane.record.sync import main
+from grokplane.record import Record, Recorder, sync
 
 VIEWER = {"id": "v", "entity": "ent", "username": "u", "flags": "{}", "teams": {"edges": []}}
 TRACK = """
@@ -254,28 +254,62 @@ def test_sync_rebuilds_a_run_offline_with_its_figures(tmp_path):
     assert sorted(name.partition("_")[0] + Path(name).suffix for name in images) == ["curves.png", "plane.gif"]
 
 
-def test_sync_says_when_the_server_cannot_be_reached(tmp_path):
+def test_sync_says_when_the_server_cannot_be_used_and_writes_nothing(tmp_path, server):
     make_run(tmp_path / "run")
-    done = python(tmp_path, "http://127.0.0.1:9", "-m", "grokplane.record.sync", str(tmp_path / "run"))
-    assert done.returncode == 1
-    assert "not synced online: W&B is offline" in done.stderr
+    before = digest(tmp_path / "run")
+    ways = [
+        ("http://127.0.0.1:9", "0123456789" * 4, "Connection refused"),
+        (server.url, "", "no API key is configured"),
+    ]
+    for url, key, why in ways:
+        own = environment(tmp_path, url) | {"WANDB_API_KEY": key}
+        done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+        assert f"W&B at {url} cannot be used" in done.stderr
+        assert why in done.stderr
+        assert "not synced" in done.stderr
+    own = environment(tmp_path, server.url) | {"WANDB_MODE": "sometimes"}
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "not synced: W&B cannot be used (1 validation error" in done.stderr
+    assert digest(tmp_path / "run") == before
+
+
+def test_sync_refuses_what_it_cannot_read_in_one_line_and_sends_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sync, "obstacle", lambda: pytest.fail("asked the server"))
+
+    def refusal(name: str) -> str:
+        assert sync.main([str(tmp_path / name)]) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1), err
+        return err
+
+    busy = Recorder(tmp_path / "busy", {}, Record(wandb="disabled"))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    assert f"RUN={tmp_path}/absent: no such folder" in refusal("absent")
+    assert f"RUN={tmp_path}/file: must be the folder of a run" in refusal("file")
+    assert f"RUN={tmp_path}/empty: must be the folder of a run, with a metrics.jsonl" in refusal("empty")
+    assert "a process writes there (pid" in refusal("busy")
+    busy.finish("finished")
+    for name, file, text, told in (
+        ("rows", "metrics.jsonl", '{"step": 0}\nnonsense\n{"step": 2}\n', "line 2"),
+        ("step", "metrics.jsonl", '{"step": 0}\n{"Acc/test": 1}\n', "step is None"),
+        ("config", ".hydra/config.yaml", "a: [", "is damaged"),
+        ("summary", "summary.json", "{", "is damaged"),
+        ("record", ".hydra/config.yaml", "record: {tags: 3}", "record.tags=3"),
+    ):
+        make_run(tmp_path / name)
+        (tmp_path / name / file).write_text(text)
+        assert told in refusal(name)
+    (tmp_path / "step").rename(tmp_path / "\x1b[31mred")
+    assert f"RUN={tmp_path}/\\x1b[31mred: " in refusal("\x1b[31mred")
 
 
 def test_sync_names_a_damaged_row_and_sends_nothing(tmp_path, capsys):
     (tmp_path / "metrics.jsonl").write_text('{"step": 0}\n{"ste\n{"step": 2}\n')
-    assert main([str(tmp_path), "--mode", "offline"]) == 2
+    assert sync.main([str(tmp_path), "--mode", "offline"]) == 2
     err = capsys.readouterr().err
     assert f"{tmp_path / 'metrics.jsonl'}: line 2 of 3 is damaged" in err
     assert err.count("\n") == 1
     assert [entry.name for entry in tmp_path.iterdir()] == ["metrics.jsonl"]
-
-
-def test_sync_refuses_a_bad_folder_in_one_line(tmp_path, capsys):
-    assert main([str(tmp_path)]) == 2
-    recorder = Recorder(tmp_path / "busy", {}, Record(wandb="disabled"))
-    assert main([str(tmp_path / "busy")]) == 2
-    recorder.finish("finished")
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 2
-    assert f"RUN={tmp_path}: must be the folder of a run" in lines[0]
-    assert "a process writes there (pid" in lines[1]

@@ -11,7 +11,7 @@ import pytest
 import grokplane
 
 SOURCE = Path(grokplane.__file__).parent
-FLOOR = ("options", "derivatives", "making", "random", "resources", "processes", "files", "strict_json")
+FLOOR = ("options", "derivatives", "making", "random", "resources", "processes", "files", "say", "strict_json")
 FLOOR += ("pasting", "hydra_node", "unread", "waiting")
 # What each room may import beside the floor and itself.
 MAY = {

@@ -13,6 +13,7 @@ from torch import Tensor
 from grokplane.app.errors import Refused
 from grokplane.app.trained import Parser, Trained, at_least, format_table, load, run_command
 from grokplane.data import Examples
+from grokplane.say import note, say
 from grokplane.strict_json import to_json
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
@@ -48,11 +49,11 @@ def _main(argv: Sequence[str]) -> None:
         run = load(options.run, options.module)
         found = predict(run, [question.strip() for question in options.questions], options.top)
     if run.note:
-        print(run.note, file=sys.stderr)
+        note(run.note)
     if options.json:
-        print("\n".join(map(to_json, found)))
+        say("\n".join(map(to_json, found)))
         return
-    print(f"{run.folder}: finished at step {run.step:,}{_about(found, run)}\n\n{_table(found)}")
+    say(f"{run.folder}: finished at step {run.step:,}{_about(found, run)}\n\n{_table(found)}")
 
 
 def predict(run: Trained, questions: Sequence[str], top: int | None = None) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from grokplane.files import write_text
 from grokplane.record import overrides
 from grokplane.record.folder import PRUNED
 from grokplane.record.options import FORMATS
+from grokplane.say import note, say
 from grokplane.strict_json import to_json
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
@@ -52,15 +53,15 @@ def _main(argv: Sequence[str]) -> None:
         run = load(options.run, options.module)
         found = prune(run, sparsities(options.steps), options.layers)
     if run.note:
-        print(run.note, file=sys.stderr)
-    print(to_json(_object(run, found)) if options.json else _text(run, found))
+        note(run.note)
+    say(to_json(_object(run, found)) if options.json else _text(run, found))
     try:
         with Doing("drawing the figure"):
             figures = _write(run, found)
     except OSError as error:
         raise Refused(f"RUN={run.folder}: {TABLE} and {FIGURES}/ cannot be written there ({error})") from error
     if not options.json:
-        print(f"table: {run.folder / TABLE}, figure: {', '.join(map(str, figures))}")
+        say(f"table: {run.folder / TABLE}, figure: {', '.join(map(str, figures))}")
 
 
 def _text(run: Trained, found: Pruned) -> str:

@@ -28,7 +28,6 @@ from grokplane.app.jobs import known_keys, refuse_nothing_begun, refused_for
 from grokplane.app.plan import Plan, plan
 from grokplane.app.report import report, shortened
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config, tell_start
-from grokplane.app.say import note, reopen_closed, say
 from grokplane.app.session import execute
 from grokplane.app.typed import as_typed
 from grokplane.app.unread import of_hydra, of_launcher, refuse_unread, said
@@ -37,6 +36,7 @@ from grokplane.options import ConfigError
 from grokplane.record import read_summary
 from grokplane.record.folder import LOG, note_failure
 from grokplane.record.summary import cause
+from grokplane.say import note, open_streams, say
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 def main(config_name: str) -> None:
     """Run the entry point whose config is configs/CONFIG_NAME.yaml; ends the process with its exit code."""
-    reopen_closed()
+    open_streams()
     overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises in place of printing several lines
     try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
-from grokplane.app.say import note
+from grokplane.say import note, printable
 from grokplane.waiting import Doing, due
 
 _SHOWN = (("loss", "Loss/train", "Loss/test"), ("accuracy", "Acc/train", "Acc/test"))
@@ -18,7 +18,7 @@ def bar(label: str, start: int, total: int, unit: str) -> tqdm:
     """A bar below those that stand already; none where standard error is not a terminal."""
     on_terminal = sys.stderr.isatty()
     return tqdm(
-        desc=label or None,
+        desc=printable(label) or None,
         initial=start,
         total=total,
         unit=unit,

@@ -11,12 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.exit_codes import DIVERGED, FINISHED
-from grokplane.app.say import note
 from grokplane.app.stored import composed, is_state, module_of
 from grokplane.options import LISTS, ConfigError, shown
 from grokplane.record import Checkpoints, NoCheckpoint, Saved
 from grokplane.record.load import stored_config
 from grokplane.record.summary import read_summary
+from grokplane.say import note
 
 # What a resumed run may change: how long it is and how it is recorded. train.resume and train.overwrite are the call's.
 CHANGEABLE = ("train.steps", "train.checkpoint_every", "train.resume", "train.overwrite", "record.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from grokplane.record import Checkpoints, NoCheckpoint, read_summary, status
 from grokplane.record.checkpoints import __name__ as CHECKPOINTS_LOGGER
 from grokplane.record.lock import holder
 from grokplane.record.rows import METRICS
+from grokplane.say import note, open_streams
 from grokplane.train import Member, Stack
 from grokplane.train.device import find_device
 
@@ -178,10 +178,11 @@ def at_least(least: int) -> Callable[[str], int]:
 
 def run_command(command: Callable[[], None]) -> int:
     """Run the body of a command; its exit code: 0, or 2 for what is refused in one line."""
+    open_streams()
     try:
         command()
     except REFUSALS as error:
-        print(one_line(error, [], []), file=sys.stderr)
+        note(one_line(error, [], []))
         return REFUSED
     return 0
 

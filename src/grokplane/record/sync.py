@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ from grokplane.record.lock import holder, is_locked
 from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, read_rows
 from grokplane.record.summary import read_summary
-from grokplane.record.tracking import Tracker, new_run_id
+from grokplane.record.tracking import Tracker, new_run_id, one_line
+from grokplane.record.wandb_mode import base_url, obstacle
+from grokplane.say import note, open_streams, say
 from grokplane.waiting import Doing
 
 
@@ -29,62 +31,93 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0; 1 if W&B could not be used as asked; 2 for a folder that cannot be synced.
     """
+    open_streams()
     parser = argparse.ArgumentParser(prog="python -m grokplane.record.sync", description="Rebuild a run's W&B run.")
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--mode", choices=("online", "offline"), default="online", help="default: online")
     options = parser.parse_args(arguments)
-    refusal = _refusal(options.run)
-    if refusal is not None:
-        print(f"RUN={options.run}: {refusal}", file=sys.stderr)
-        return 2
     try:
-        with Doing("sending the run to W&B"):
-            tracker, rows = sync(options.run, options.mode)
-    except ConfigError as error:
-        print(error, file=sys.stderr)
+        recorded = _recorded(options.run)
+    except (ConfigError, ValueError, OSError) as error:
+        note(error if isinstance(error, ConfigError) else f"RUN={options.run}: {error}")
         return 2
-    if tracker.mode != options.mode:
-        print(f"{options.run}: not synced {options.mode}: W&B is {tracker.mode}", file=sys.stderr)
+    with Doing("asking W&B"):
+        why = _unusable() if options.mode == "online" else None
+    if why is not None:
+        note(f"{options.run}: not synced: {why}: log in with `wandb login`, or --mode offline")
         return 1
-    print(f"{options.run}: {rows} rows to W&B run {tracker.run_id}, {tracker.mode}")
+    with Doing("sending the run to W&B"):
+        tracker, rows = sync(options.run, options.mode, recorded)
+    if tracker.mode != options.mode:
+        note(f"{options.run}: not synced {options.mode}: W&B is {tracker.mode}")
+        return 1
+    say(f"{options.run}: {rows} rows to W&B run {tracker.run_id}, {tracker.mode}")
     return 0
 
 
-def sync(folder: Path, mode: str) -> tuple[Tracker, int]:
+def _unusable() -> str | None:
+    """Why W&B cannot be used online; None if it can."""
+    try:
+        why = obstacle()
+        return None if why is None else f"W&B at {base_url()} cannot be used ({why})"
+    except Exception as error:  # whatever W&B raises of its environment and settings files
+        return f"W&B cannot be used ({one_line(error)})"
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What a run's folder holds: its config, its `record` group, its summary and its rows."""
+
+    config: dict[str, Any]
+    options: Record
+    summary: dict[str, Any]
+    rows: list[dict[str, Any]]
+
+
+def _recorded(folder: Path) -> _Recorded:
+    """Read the folder, all of it before anything is sent.
+
+    Raises:
+        ConfigError, ValueError, OSError: it holds no run, one that still goes on, or a damaged one.
+    """
+    if not folder.is_dir() or not (folder / METRICS).is_file():
+        what = "must be the folder of a run" if folder.exists() else "no such folder; it must be that of a run"
+        raise ConfigError("RUN", folder, f"{what}, with a {METRICS}")
+    if is_locked(folder):
+        raise ConfigError("RUN", folder, f"a process writes there ({holder(folder)}): wait until it has ended")
+    config, rows = stored_config(folder), read_rows(folder / METRICS)
+    for row in rows:
+        if not isinstance(row.get("step"), int):
+            raise ConfigError("RUN", folder, f"{METRICS} there has a row whose step is {row.get('step')!r}")
+    return _Recorded(config, _options(config), read_summary(folder), rows)
+
+
+def _options(config: dict[str, Any]) -> Record:
+    recorded = config.get("record")
+    recorded = recorded if isinstance(recorded, dict) else {}
+    return Record(**{spec.name: recorded[spec.name] for spec in fields(Record) if spec.name in recorded})
+
+
+def sync(folder: Path, mode: str, recorded: _Recorded) -> tuple[Tracker, int]:
     """Send a folder's rows, figures and summary to W&B.
 
     Args:
         folder: the run's folder.
         mode: `online` or `offline`.
+        recorded: what it holds.
 
     Returns:
         The finished tracker, whose `mode` says what was possible, and the number of rows.
-
-    Raises:
-        ConfigError: a file of the run is damaged; nothing is sent then.
     """
-    config, summary = stored_config(folder), read_summary(folder)
-    options = replace(_record(config), wandb=mode)
-    rows = read_rows(folder / METRICS)
-    tracker = Tracker(folder, config, options, summary.get("wandb_id") or new_run_id(), finish_timeout=600.0)
-    for row in rows:
+    options, summary = replace(recorded.options, wandb=mode), recorded.summary
+    tracker = Tracker(folder, recorded.config, options, summary.get("wandb_id") or new_run_id(), finish_timeout=600.0)
+    for row in recorded.rows:
         tracker.log(row)
     for figure in sorted((folder / "figures").glob("*.*")):
         if figure.resolve().is_relative_to(folder.resolve()):  # a link may lead to any file of this machine
             tracker.log_image(figure)
     tracker.finish(summary)
-    return tracker, len(rows)
-
-
-def _refusal(folder: Path) -> str | None:
-    if not (folder / METRICS).is_file():
-        return f"must be the folder of a run, with a {METRICS}"
-    return f"a process writes there ({holder(folder)}): wait until it has ended" if is_locked(folder) else None
-
-
-def _record(config: dict[str, Any]) -> Record:
-    recorded = config.get("record") or {}
-    return Record(**{spec.name: recorded[spec.name] for spec in fields(Record) if spec.name in recorded})
+    return tracker, len(recorded.rows)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ class Tracker:
                 self.run_id, self._first_step = str(self._run.id), self._run.step
                 return
             except Exception as error:  # whatever W&B raises, the run goes on
-                give_up(_one_line(error))
+                give_up(one_line(error))
                 self.mode = "offline"
                 # To W&B the id stays in use; `sync` uploads under the first one.
                 self._run = wandb.init(mode="offline", **arguments | {"id": secrets.token_hex(4)})
@@ -127,12 +127,13 @@ class Tracker:
         except Exception as error:  # whatever W&B raises, the run goes on
             _log.warning(
                 "W&B failed (%s): the run goes on without it; `python -m grokplane.record.sync RUN` rebuilds it",
-                _one_line(error),
+                one_line(error),
             )
             self.mode, self._run = "broken", None
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """What an error of W&B's says, which may be many lines."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
@@ -146,7 +147,7 @@ def _check_writable(folder: Path) -> None:
     """Raise if the folder cannot be written: W&B would go to a temporary folder in silence."""
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"{folder} is not writable")
+        raise PermissionError(f"{folder} is not writable; WANDB_DIR=FOLDER names another place")
 
 
 def _arguments(

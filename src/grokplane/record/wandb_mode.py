@@ -34,18 +34,23 @@ def choose_mode(asked: str) -> str:
     mode = _automatic() if asked == "auto" else asked
     if mode != "online" or base_url() in _given_up:
         return "offline" if mode == "online" else mode
-    obstacle = _no_answer(base_url()) if has_key() else "no API key is configured"
-    if obstacle is not None:
-        give_up(obstacle)
+    found = obstacle()
+    if found is not None:
+        give_up(found)
         return "offline"
     return "online"
 
 
-def give_up(obstacle: str) -> None:
+def obstacle() -> str | None:
+    """Why W&B cannot be used online; None if it can."""
+    return _no_answer(base_url()) if has_key() else "no API key is configured"
+
+
+def give_up(why: str) -> None:
     """Stay offline for the rest of this process; warns the first time."""
     if base_url() not in _given_up:
         _given_up.add(base_url())
-        _log.warning("W&B at %s cannot be used (%s): recording offline", base_url(), obstacle)
+        _log.warning("W&B at %s cannot be used (%s): recording offline", base_url(), why)
 
 
 def settings() -> Any:

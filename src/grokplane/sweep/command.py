@@ -20,13 +20,13 @@ from grokplane.app.errors import REFUSALS, one_line
 from grokplane.app.exit_codes import FAILED, REFUSED, SIGNALLED
 from grokplane.app.jobs import check_launcher, known_keys, trains_elsewhere
 from grokplane.app.progress import clock
-from grokplane.app.say import note, reopen_closed, say
 from grokplane.app.unread import of_launcher, refuse_unread, said
 from grokplane.files import write_text
 from grokplane.options import ConfigError
 from grokplane.record import FolderLock, is_locked, status
 from grokplane.record.folder import note_failure
 from grokplane.resources import human
+from grokplane.say import note, open_streams, say
 from grokplane.sweep.call import USAGE, Call, parse_call
 from grokplane.sweep.cells import Cell, changed, make_cells
 from grokplane.sweep.check import refuse_fewer_steps, refuse_hopeless
@@ -49,7 +49,7 @@ OVER = ("finished", "diverged", "failed")
 
 def main() -> None:
     """Run `sweep.py`; ends the process with its exit code."""
-    reopen_closed()
+    open_streams()
     arguments = sys.argv[1:]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises in place of printing several lines
     signal.signal(signal.SIGTERM, _leave)

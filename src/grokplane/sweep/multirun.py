@@ -18,8 +18,8 @@ from grokplane.app.errors import Failed
 from grokplane.app.exit_codes import FAILED, SIGNALLED
 from grokplane.app.report import report, shortened
 from grokplane.app.resume import forget_saved, nothing_left, resumed_config, saved, tell_start
-from grokplane.app.say import note, say
 from grokplane.hydra_node import hydra_is, without_hydra
+from grokplane.say import note, say
 from grokplane.sweep.executors import Executor
 from grokplane.sweep.plan import Task, described, stacks
 from grokplane.waiting import Doing

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from grokplane.app.progress import bar, clock
-from grokplane.app.say import note
+from grokplane.say import note, printable
 from grokplane.sweep.stack_job import StackResult
 from grokplane.waiting import Doing, due
 
@@ -64,4 +64,4 @@ class SweepProgress(Doing):
         if self._bar.disable:
             note(line)
         else:
-            self._bar.write(line, file=sys.stderr)
+            self._bar.write(printable(line), file=sys.stderr)

@@ -137,7 +137,41 @@ def test_without_a_checkpoint_that_can_be_read_a_run_starts_at_step_0(base: Path
     done = finished(RESUME, "hydra.run.dir=run", cwd=tmp_path)
     assert done.stderr.count("is damaged") == (0 if how == "gone" else len(checkpoints))
     assert "step 0/60" in done.stderr
+    assert "run: no checkpoint there yet: starts at step 0\n" in done.stderr
     _assert_same_run(folder, base / "run")
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (("hydra.run.dir=outputs/defualt/run",), "is no folder, there is no run to go on with; did you mean {}/run?"),
+        (("hydra.run.dir=outputs/default/rnu",), "is no folder, there is no run to go on with; did you mean {}/run?"),
+        (("hydra.run.dir=outputs/default",), "holds no run to go on with; did you mean {}/run?"),
+        (("hydra.run.dir=outputs/default/empty",), "holds no run to go on with; to begin a run there, leave"),
+        (
+            ("hydra.sweep.dir=outputs/defalt", "-m", "seed=0,1"),
+            "is no folder, there is no run to go on with; did you mean {}?",
+        ),
+    ],
+)
+def test_resuming_where_nothing_was_begun_is_refused(
+    typed: tuple[str, ...], told: str, inside: Inside, tmp_path: Path
+) -> None:
+    for name in ("run/.hydra", "empty"):
+        (tmp_path / "outputs" / "default" / name).mkdir(parents=True)
+    before = digest(tmp_path)
+    line = refusal(inside(*RUN, RESUME, *typed, cwd=tmp_path))
+    assert line.startswith(f"train.resume=true: {typed[0].partition('=')[2]} {told.format('outputs/default')}")
+    assert digest(tmp_path) == before
+
+
+def test_an_agents_call_begins_what_it_may_go_on_with(
+    inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_SWEEP_ID", "of/a/sweep")
+    done = inside(*RUN, RESUME, "train.steps=3", "hydra.run.dir=cell", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert summary(tmp_path / "cell")["status"] == "finished"
 
 
 def test_overwriting_leaves_nothing_of_the_earlier_run(base: Path, tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ _TYPES = (
     ),
     (re.compile(r"Error merging override ~"), "a key of a fixed schema cannot be deleted; allowed: key=value"),
     (re.compile(r"Interpolation key '.*' not found"), "${...} must name a key that exists"),
+    (re.compile(r"HydraConfig was not set"), "${hydra:...} is known inside a job alone; allowed: ${hydra.KEY}"),
     (re.compile(r"Missing mandatory value"), "must be given a value"),
 )
 

@@ -27,6 +27,7 @@ from grokplane.pasting import quoted
 from grokplane.record.folder import check_no_sweep
 
 _NOW = re.compile(r"(?<!\\)\$\{now:[^{}]*\}")
+_PASSES = 3  # so often Hydra resolves the parameters of its sweeper, from the config to the jobs
 _TIMED = ("name", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
 
@@ -79,7 +80,7 @@ def _single(overrides: Sequence[str], made: DictConfig, clock: _Clock) -> Plan:
 def _swept(overrides: Sequence[str], config_name: str, clock: _Clock) -> Plan:
     """A multirun, as Hydra's basic sweeper makes it."""
     master, given = _master(overrides, config_name)
-    params = [f"{key}={value}" for key, value in (master.hydra.sweeper.get("params") or {}).items()]
+    params = list(_params(master))
     typed = [str(one.input_line) for one in config.parse(overrides) if one.is_hydra_override()]
     if given is overrides:
         params += [line for line in overrides if line not in typed]
@@ -100,7 +101,7 @@ def _swept(overrides: Sequence[str], config_name: str, clock: _Clock) -> Plan:
     random.setstate(drawn)
     clock.stopped(master, _TIMED)
     same = [line for line in timed[0] if all(line in lines for lines in timed)]
-    with hydra_is(master), refused_for(overrides, config_name):
+    with refused_for(overrides, config_name):
         folder = Path(master.hydra.sweep.dir)
     if not jobs[0].asked.train.resume:
         check_no_sweep(folder, "hydra.sweep.dir")
@@ -121,11 +122,20 @@ def _master(overrides: Sequence[str], config_name: str) -> tuple[DictConfig, Seq
         if any(one.is_delete() for one in parsed):
             raise
         typed = [str(one.input_line) for one in parsed if one.is_hydra_override()]
-        escaped = "\\${"  # the sweeper's parameters are read once more
+        escaped = "\\" * (2**_PASSES - 1) + "${"
         own = [str(one.input_line).partition("=") for one in parsed if not one.is_hydra_override()]
         moved = ",".join(f"{key}:{quoted(text.replace('${', escaped))}" for key, _, text in own)
         given = [*typed, f"+hydra.sweeper={{params:{{{moved}}}}}"]
         return config.compose_multirun(given, config_name), given
+
+
+def _params(master: DictConfig) -> Iterator[str]:
+    """The overrides that a multirun's config gives to its jobs, ahead of those that were typed."""
+    node = master.hydra.sweeper.get("params")
+    params: Any = {} if node is None else OmegaConf.to_container(node, resolve=True)
+    for _ in range(_PASSES - 1):
+        params = OmegaConf.to_container(OmegaConf.create(params), resolve=True)
+    yield from (f"{key}={value}" for key, value in params.items())
 
 
 def _product(overrides: Sequence[str]) -> Iterator[list[str]]:

@@ -57,7 +57,8 @@ def sync(folder: Path, mode: str) -> tuple[Tracker, int]:
     """
     config, summary = stored_config(folder), read_summary(folder)
     options = replace(_record(config), wandb=mode)
-    tracker = Tracker(folder, config, options, summary.get("wandb_id") or new_run_id(), finish_timeout=600.0)
+    known = config | {name: summary[name] for name in ("code",) if name in summary}
+    tracker = Tracker(folder, known, options, summary.get("wandb_id") or new_run_id(), finish_timeout=600.0)
     rows = read_rows(folder / METRICS)
     for row in rows:
         tracker.log(row)

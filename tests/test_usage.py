@@ -43,7 +43,7 @@ def test_descriptions_are_whole_sentences(
 
 
 def _specs(node: config.DictConfig) -> list[Any]:
-    schema = config.OmegaConf.get_type(node)
+    schema: Any = config.OmegaConf.get_type(node)
     found = fields(schema) if hasattr(schema, "__dataclass_fields__") else ()
     return [spec for spec in found if spec.metadata.get("help") and not isinstance(node[spec.name], config.DictConfig)]
 

@@ -66,7 +66,7 @@ def register_schemas() -> None:
 def schema(choice: type) -> type:
     """The typed config node of a choice: its fields, and the `_target_` that makes the choice from them."""
     hints = get_type_hints(choice)
-    target = ("_target_", str, field(default=f"{choice.__module__}.{choice.__qualname__}"))
+    target = ("_target_", str, field(default=_path(choice)))
     keys = [(spec.name, hints[spec.name], _same_field(spec)) for spec in fields(choice)]
     if makes_its_parts(choice):  # a `_target_` among its keys is its own business, not Hydra's
         keys.append(("_recursive_", bool, field(default=False)))
@@ -221,6 +221,21 @@ def member(config: DictConfig) -> Member:
     return Member(seed=config.seed, **values)
 
 
+def _task(own: str = "", name: str = "", *, _root_: DictConfig) -> str:
+    """What `${task:}` stands for in a config: the choice of `data`; in `${task:own,name}` the name for that choice."""
+    target = OmegaConf.select(_root_, "data._target_")
+    choice = next((choice for group, choice, made in choices() if group == "data" and _path(made) == target), "")
+    return name if own and choice == own else choice
+
+
+# Here, as processes that Hydra's launchers start import this and register nothing.
+OmegaConf.register_new_resolver("task", _task, replace=True)
+
+
+def _path(choice: type) -> str:
+    return f"{choice.__module__}.{choice.__qualname__}"
+
+
 def made(key: str, node: DictConfig) -> Any:
     """What the node of a config at this key describes: one choice, or a dict of them for a group of LISTS.
 
@@ -250,7 +265,7 @@ def folder_keys() -> frozenset[str]:
 @cache
 def targets() -> dict[tuple[str, str], type]:
     """Every choice by its group and its `_target_`."""
-    return {(group, f"{choice.__module__}.{choice.__qualname__}"): choice for group, _, choice in choices()}
+    return {(group, _path(choice)): choice for group, _, choice in choices()}
 
 
 def flat(config: Any) -> dict[str, Any]:

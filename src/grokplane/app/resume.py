@@ -18,8 +18,9 @@ from grokplane.record.load import stored_config
 from grokplane.record.summary import read_summary
 from grokplane.say import note
 
-# What a resumed run may change: how long it is and how it is recorded. train.resume and train.overwrite are the call's.
-CHANGEABLE = ("train.steps", "train.checkpoint_every", "train.resume", "train.overwrite", "record.")
+# What a resumed run may change: how long it is, what it is called and how it is recorded. train.resume and
+# train.overwrite are the call's.
+CHANGEABLE = ("name", "train.steps", "train.checkpoint_every", "train.resume", "train.overwrite", "record.")
 
 
 class NothingLeft(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any
 
 from grokplane.files import sync_folder
 from grokplane.record.checkpoints import Checkpoints
+from grokplane.record.code import code
 from grokplane.record.folder import claim, delete_run
 from grokplane.record.lock import FolderLock
 from grokplane.record.options import Record
@@ -73,9 +74,10 @@ class Recorder:
             on_failure.callback(self._rows.close)
             on_failure.push(self._tell)
             sync_folder(folder)
-            self._summary |= {**(extra or {}), "versions": versions(), "config_hash": config_hash(config)}
+            self._summary |= {**(extra or {}), "versions": versions(), "code": code()}
+            self._summary["config_hash"] = config_hash(config)
             self._write("running")
-            self._tracker = Tracker(folder, config, options, self._summary["wandb_id"])
+            self._tracker = Tracker(folder, {**config, "code": code()}, options, self._summary["wandb_id"])
             self._summary["wandb_id"] = self._tracker.run_id
             self._started = time.monotonic()
             self._write("running")

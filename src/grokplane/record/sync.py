@@ -110,7 +110,8 @@ def sync(folder: Path, mode: str, recorded: _Recorded) -> tuple[Tracker, int]:
         The finished tracker, whose `mode` says what was possible, and the number of rows.
     """
     options, summary = replace(recorded.options, wandb=mode), recorded.summary
-    tracker = Tracker(folder, recorded.config, options, summary.get("wandb_id") or new_run_id(), finish_timeout=600.0)
+    config = recorded.config | {name: summary[name] for name in ("code",) if name in summary}
+    tracker = Tracker(folder, config, options, summary.get("wandb_id") or new_run_id(), finish_timeout=600.0)
     for row in recorded.rows:
         tracker.log(row)
     for figure in sorted((folder / "figures").glob("*.*")):

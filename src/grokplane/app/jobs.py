@@ -154,9 +154,10 @@ def check_trainable(one: DictConfig, elsewhere: bool = False) -> dict[str, str]:
         stack = Stack([replace(member, train=replace(member.train, device="cpu")) if elsewhere else member])
         try_metrics(stack)
         return stack.unread
-    except (RuntimeError, OverflowError, MemoryError) as error:  # torch's allocator says so in its message alone
+    # torch's allocator says so in its message alone, and of a size that is no int64 it says TypeError.
+    except (RuntimeError, TypeError, OverflowError, MemoryError) as error:
         line = str(error).partition("\n")[0]
-        if isinstance(error, RuntimeError) and not re.search("memory|overflow", line):
+        if isinstance(error, RuntimeError | TypeError) and not re.search("memory|[oO]verflow", line):
             raise
         kind = type(member.model).__name__
         raise ConfigError("model", kind, f"cannot be allocated ({line}); allowed: smaller sizes") from error

@@ -21,7 +21,7 @@ from grokplane.options import ConfigError, checked, option
 class LSTM:
     """LSTM layers over the tokens of a question; a linear layer reads the last hidden state."""
 
-    layers: int = option(1, "number of LSTM layers", at_least=1)
+    layers: int = option(1, "number of LSTM layers", at_least=1, at_most=1_000)
     width: int = option(128, "width of the hidden states", at_least=1)
     input: str = option("embedding", "how tokens enter", choices=["embedding", "onehot"])
     embedding_dim: int | None = option(None, "width of the embedding; null: model.width", at_least=1)

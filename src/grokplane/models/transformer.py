@@ -26,7 +26,7 @@ READS = ("last", "mean")
 class Transformer:
     """Embedding, blocks of attention and MLP, a linear read-out (Vaswani et al. 2017; pre-norm: Xiong et al. 2020)."""
 
-    layers: int = option(2, "number of blocks", at_least=1)
+    layers: int = option(2, "number of blocks", at_least=1, at_most=1_000)
     heads: int = option(4, "attention heads", at_least=1)
     width: int = option(128, "width of the residual stream; heads must divide it", at_least=1)
     mlp_width: int = option(512, "neurons of a block's MLP", at_least=1)

@@ -53,7 +53,7 @@ def _choices(group: str) -> list[str]:
     if names in ([], ["default"]) and group != "debug":
         return []
     if group in ("experiment", "debug"):
-        return [f"  {f'{group}={file.stem}':<44} {_first_comment(file.read_text())}" for file in files]
+        return [f"  {f'{group}={file.stem}':<44} {_first_comment(file.read_bytes().decode())}" for file in files]
     if group in LISTS:
         return [f"  {group}=[NAME,...] of {', '.join(names)}"]
     path = group.replace(".", "/")

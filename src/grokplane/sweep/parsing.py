@@ -40,7 +40,7 @@ class _Loader(yaml.SafeLoader):
 def load_yaml(path: Path) -> Any:
     """What a file holds; Refused where it cannot be read."""
     try:
-        return yaml.load(path.read_text(), _Loader)
+        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
     # What PyYAML raises beside its own errors, of !!int x and of thousands of brackets.

@@ -261,6 +261,7 @@ def test_sync_says_when_the_server_cannot_be_used_and_writes_nothing(tmp_path, s
         ("http://127.0.0.1:9", "0123456789" * 4, "Connection refused"),
         (server.url, "", "no API key is configured"),
     ]
+    command = [sys.executable, "-m", "grokplane.record.sync", str(tmp_path / "run")]
     for url, key, why in ways:
         own = environment(tmp_path, url) | {"WANDB_API_KEY": key}
         done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=60)

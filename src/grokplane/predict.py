@@ -50,10 +50,9 @@ def _main(argv: Sequence[str]) -> None:
         found = predict(run, [question.strip() for question in options.questions], options.top)
     if run.note:
         note(run.note)
-    if options.json:
-        say("\n".join(map(to_json, found)))
-        return
-    say(f"{run.folder}: finished at step {run.step:,}{_about(found, run)}\n\n{_table(found)}")
+    text = f"{run.folder}: finished at step {run.step:,}{_about(found, run)}\n\n{_table(found)}"
+    if not say("\n".join(map(to_json, found)) if options.json else text):
+        raise Refused("the answers are lost")
 
 
 def predict(run: Trained, questions: Sequence[str], top: int | None = None) -> list[dict[str, Any]]:

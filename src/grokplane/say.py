@@ -18,9 +18,12 @@ _COMMANDS = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x
 _ESCAPED = {code: ascii(chr(code))[1:-1] for code in _COMMANDS if chr(code) not in "\n\t"}
 
 
-def say(line: object) -> None:
-    """A line on standard output."""
-    _write(sys.stdout, line)
+def say(line: object) -> bool:
+    """A line on standard output; False where it could not be written, as on a full disk, which is noted."""
+    why = _write(sys.stdout, line)
+    if why is not None:
+        note(f"standard output cannot be written ({why})")
+    return why is None
 
 
 def note(line: object) -> None:
@@ -45,15 +48,18 @@ def open_streams() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (for as long as the process lives)
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (for as long as the process lives)
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
-def _write(stream: TextIO, line: object) -> None:
+def _write(stream: TextIO, line: object) -> str | None:
+    """Write a line; why that failed, None where it did not or where the reader went away."""
     spoken()
     try:
         print(printable(str(line)), file=stream, flush=True)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
         with contextlib.suppress(OSError, ValueError):  # so that Python's own flush at the end does not fail either
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error.strerror if isinstance(error, OSError) and not isinstance(error, BrokenPipeError) else None
+    return None

@@ -179,7 +179,7 @@ def write_config(folder: Path, one: DictConfig, notes: Mapping[str, str]) -> Non
     fresh = not one.train.resume
     for name, text in ({"config.yaml": OmegaConf.to_yaml(OmegaConf.create(plain(one)))} | dict(notes)).items():
         written = place / name
-        stays = written.exists() and (written.read_text() == text or (name in notes and not fresh))
+        stays = written.exists() and (written.read_text(encoding="utf-8") == text or (name in notes and not fresh))
         if not stays:
             write_text(written, text)
 

@@ -60,7 +60,7 @@ def _choices(group: str) -> list[str]:
     if names in ([], ["default"]) and group != "debug":
         return []
     if group in ("experiment", "debug"):
-        return [row(f"{group}={file.stem}", first_sentence(file.read_text())) for file in files]
+        return [row(f"{group}={file.stem}", first_sentence(file.read_text(encoding="utf-8"))) for file in files]
     if group in LISTS:
         return [wrapped(f"  {group}=[NAME,...] of {', '.join(names)}", indent=4)]
     return [wrapped(f"  {group.replace('.', '/')}={' | '.join(names)}", indent=4)]

@@ -120,7 +120,7 @@ def _yaml(file: Path) -> Any:
     if not file.exists():
         return None
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise ValueError("it refers to parts of itself")  # ours never does, and a few lines can mean millions
         return yaml.safe_load(text)

@@ -77,7 +77,7 @@ def _taken(folder: Path) -> BaseFileLock:
 
 def _sign(path: Path) -> None:
     now = datetime.now().astimezone().isoformat(timespec="seconds")
-    path.write_text(f"pid {os.getpid()} on {socket.gethostname()} since {now}\n")
+    path.write_text(f"pid {os.getpid()} on {socket.gethostname()} since {now}\n", encoding="utf-8")
 
 
 def is_locked(folder: Path) -> bool:
@@ -124,4 +124,4 @@ def _is_marked(path: Path) -> bool:
 
 def holder(folder: Path) -> str:
     """Who holds the lock, or held it last: process, machine and since when."""
-    return (folder / LOCK).read_text().strip() or "unknown"
+    return (folder / LOCK).read_text(encoding="utf-8").strip() or "unknown"

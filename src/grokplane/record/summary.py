@@ -99,7 +99,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
         ConfigError: it is not what this program wrote there.
     """
     try:
-        return _checked(json.loads((folder / SUMMARY).read_text()))
+        return _checked(json.loads((folder / SUMMARY).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
     except (ValueError, RecursionError, IsADirectoryError) as error:

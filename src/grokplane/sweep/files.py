@@ -60,7 +60,7 @@ class _FolderLogs(logging.Handler):
             own = getattr(record, "folder", None)
             for folder in self._folders if own is None else [own]:
                 folder.mkdir(parents=True, exist_ok=True)
-                with open(folder / LOG, "a") as file:
+                with open(folder / LOG, "a", encoding="utf-8", errors="backslashreplace") as file:
                     file.write(f"{line}\n")
         except OSError:
             self.handleError(record)

@@ -54,7 +54,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 def load_yaml(path: Path) -> Any:
     """What a file holds; Refused where it cannot be read."""
     try:
-        content = yaml.load(path.read_text(), _Loader)
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         _check_size(content)
         return content
     except (OSError, UnicodeDecodeError) as error:

@@ -9,7 +9,7 @@ import pytest
 from command import QUIET, TINY, Call, Inside, digest, refusal, summary
 from omegaconf import OmegaConf
 
-from grokplane import app
+from grokplane.app.session import execute
 from grokplane.record import overrides as stored_overrides
 
 SHORT = (*TINY, *QUIET, "mi=off", "train.steps=2", "log.dense_steps=1")
@@ -70,7 +70,7 @@ def folders(cwd: Path) -> list[str]:
 def test_what_is_not_supported_says_so_in_one_line_and_writes_nothing(
     typed: tuple[str, ...], beginning: str, inside: Inside, tmp_path: Path
 ) -> None:
-    assert refusal(inside(*typed, cwd=tmp_path)).startswith(beginning)
+    assert refusal(inside("train.steps=1", *typed, cwd=tmp_path)).startswith(beginning)
     assert digest(tmp_path) == {}
 
 
@@ -112,7 +112,7 @@ def test_hydras_own_choices_of_logging_work(choice: str, inside: Inside, tmp_pat
 
 def test_the_jobs_own_folder_and_environment(inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("grokplane.app.entry.execute", _watched(app.entry.execute, seen))
+    monkeypatch.setattr("grokplane.execute", _watched(execute, seen))
     told = done(inside(*SHORT, "--run", "hydra.job.chdir=true", "+hydra.job.env_set.SEEN=yes", cwd=tmp_path))
     (place,) = folders(tmp_path)
     assert seen == [("yes", str(tmp_path / place))]
@@ -121,7 +121,7 @@ def test_the_jobs_own_folder_and_environment(inside: Inside, tmp_path: Path, mon
 
 def test_stacks_have_the_jobs_environment(inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("grokplane.sweep.stack_job.execute", _watched(app.entry.execute, seen))
+    monkeypatch.setattr("grokplane.sweep.stack_job.execute", _watched(execute, seen))
     typed = (*SHORT, "hydra.mode=MULTIRUN", "seed=0,1", "hydra/launcher=stacked", "hydra.sweep.dir=s")
     done(inside(*typed, "+hydra.job.env_set.SEEN=yes", "hydra.launcher.max_members=2", cwd=tmp_path))
     assert folders(tmp_path) == ["s/0", "s/1"]
@@ -129,12 +129,12 @@ def test_stacks_have_the_jobs_environment(inside: Inside, tmp_path: Path, monkey
     assert "SEEN" not in os.environ
 
 
-def _watched(execute, seen):
+def _watched(train, seen):
     """What trains, which notes its environment and its working folder."""
 
     def watched(*args, **kwargs):
         seen.append((os.environ.get("SEEN"), os.getcwd()))
-        return execute(*args, **kwargs)
+        return train(*args, **kwargs)
 
     return watched
 

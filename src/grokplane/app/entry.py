@@ -24,7 +24,7 @@ from grokplane import config
 from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
 from grokplane.app.jobs import Job, known_keys, refused_for, single, swept
-from grokplane.app.report import report, shortened
+from grokplane.app.report import report
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config
 from grokplane.app.say import note, reopen_closed, say
 from grokplane.app.session import execute
@@ -158,7 +158,6 @@ def _job(asked: DictConfig, config_name: str) -> int:
         if over is not None:
             say(over.line)
             return over.code
-    note(f"folder       {shortened(folder)}")
     try:
         outcome = execute([asked], [folder], notes=[_notes()])
     except REFUSALS:
@@ -166,11 +165,8 @@ def _job(asked: DictConfig, config_name: str) -> int:
     except Exception as error:  # whatever it is: a full disk, no memory, a module of the user's own
         log.exception("failed")  # with its traceback, into train.log too
         with suppress(OSError, ConfigError):
-            if read_summary(folder).get("status") in (
-                None,
-                "running",
-                "interrupted",
-            ):  # it failed before it was recorded
+            told = read_summary(folder)
+            if (told.get("status"), told.get("error")) != ("failed", cause(error)):  # it failed before it was recorded
                 note_failure(folder, cause(error))
         raise Failed(f"{folder}: {cause(error)}: the run failed; train.log there has more") from error
     for summary in outcome.summaries:

@@ -127,6 +127,33 @@ def test_a_failure_before_anything_is_recorded(
     assert "Traceback (most recent call last)" in (folder / "train.log").read_text()
 
 
+@pytest.mark.parametrize("status", ["failed", "finished"])
+def test_a_run_that_is_taken_up_and_fails_at_once_says_so(
+    tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    where = f"hydra.run.dir={tmp_path / 'run'}"
+    assert inside(*TINY, "train.steps=5", where, cwd=tmp_path).returncode == 0
+    whole = summary(tmp_path / "run")
+    earlier = whole | ({} if status == "finished" else {"status": status, "error": "MemoryError: an earlier one"})
+    (tmp_path / "run" / "summary.json").write_text(json.dumps(earlier))
+    original, built = Stack.__init__, list[int]()
+
+    def build(self: Stack, members: object) -> None:
+        built.append(1)
+        if len(built) > 1:  # the first one is the check before anything is written
+            raise RuntimeError("another one")
+        original(self, members)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Stack, "__init__", build)
+        assert inside("train.resume=true", "train.steps=9", where, cwd=tmp_path).returncode == 1
+    told = summary(tmp_path / "run")
+    assert (told["status"], told["error"]) == ("failed", "RuntimeError: another one")
+    assert (told["steps"], told["last"]) == (whole["steps"], whole["last"])
+    assert inside("train.resume=true", "train.steps=9", where, cwd=tmp_path).returncode == 0
+    assert summary(tmp_path / "run")["status"] == "finished"
+
+
 def test_a_cell_says_why_and_so_does_the_table(tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     original = Checkpoints.save
 

@@ -54,6 +54,21 @@ def test_what_a_link_leads_to_is_left_alone(name: str, odd: Path, tmp_path: Path
     assert before == (digest(victim) if victim.is_dir() else victim.read_bytes())
 
 
+@pytest.mark.parametrize("name", ["checkpoints", ".hydra", "figures", "wandb"])
+def test_a_file_in_a_folders_place_is_told_of_in_the_check(name: str, odd: Path, resumed: Callable[[], str]) -> None:
+    if (odd / name).exists():
+        shutil.rmtree(odd / name)
+    (odd / name).write_text("x")
+    assert f"{name} there is no folder" in resumed()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "train.log", "summary.json", ".lock", ".hydra/config.yaml"])
+def test_a_folder_in_a_files_place_is_told_of_in_the_check(name: str, odd: Path, resumed: Callable[[], str]) -> None:
+    (odd / name).unlink(missing_ok=True)
+    (odd / name).mkdir()
+    assert f"{name} there is no file" in resumed()
+
+
 STATES: dict[str, dict[str, Any]] = {
     "negative step": {"step": -5},
     "other step": {"step": 2},
@@ -119,12 +134,6 @@ SUMMARIES = ["[]", "5", "null", '{"status": "weird"}', '{"status": ["finished"]}
 @pytest.mark.parametrize("text", [*SUMMARIES, '{"status": "finished", "steps": "x"}'], ids=lambda text: text[:30])
 def test_a_summary_of_odd_content_is_refused(text: str, odd: Path, resumed: Callable[[], str]) -> None:
     (odd / "summary.json").write_text(text)
-    assert "summary.json there is damaged" in resumed()
-
-
-def test_a_summary_that_is_a_folder_is_refused(odd: Path, resumed: Callable[[], str]) -> None:
-    (odd / "summary.json").unlink()
-    (odd / "summary.json").mkdir()
     assert "summary.json there is damaged" in resumed()
 
 

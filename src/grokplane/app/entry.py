@@ -26,7 +26,7 @@ from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
 from grokplane.app.flags import Flags, read_flags
 from grokplane.app.jobs import known_keys, refuse_nothing_begun, refused_for
 from grokplane.app.plan import Plan, plan
-from grokplane.app.report import report, shortened
+from grokplane.app.report import report
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config, tell_start
 from grokplane.app.session import execute
 from grokplane.app.typed import as_typed
@@ -180,7 +180,6 @@ def _job(asked: DictConfig, config_name: str) -> int:
             say(over.line)
             return over.code
         tell_start(folder)
-    note(f"folder       {shortened(folder)}")
     try:
         outcome = execute([asked], [folder], notes=[_notes()])
     except REFUSALS:
@@ -188,11 +187,8 @@ def _job(asked: DictConfig, config_name: str) -> int:
     except Exception as error:  # whatever it is: a full disk, no memory, a module of the user's own
         log.exception("failed")  # with its traceback, into train.log too
         with suppress(OSError, ConfigError):
-            if read_summary(folder).get("status") in (
-                None,
-                "running",
-                "interrupted",
-            ):  # it failed before it was recorded
+            told = read_summary(folder)
+            if (told.get("status"), told.get("error")) != ("failed", cause(error)):  # it failed before it was recorded
                 note_failure(folder, cause(error))
         more = f"; {LOG} there has more" if (folder / LOG).exists() else ""
         raise Failed(f"{folder}: {cause(error)}: the run failed{more}") from error

@@ -89,7 +89,8 @@ class Progress(Doing):
         return f" ({time.monotonic() - self._stepped:.0f} s)" if self._bar.disable else ""
 
     def _pace(self) -> str:
-        rate = (self._step - self._start) / max(time.monotonic() - self._began, 1e-9)
+        until = self._stepped if self._step == self._steps else time.monotonic()
+        rate = (self._step - self._start) / max(until - self._began, 1e-9)
         return f", {rate:,.0f} steps/s, {clock((self._steps - self._step) / rate)} left" if rate > 0 else ""
 
 

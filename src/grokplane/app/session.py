@@ -16,7 +16,9 @@ from grokplane import config
 from grokplane.app.exit_codes import DIVERGED, FINISHED, SIGNALLED
 from grokplane.app.member_writer import MemberWriter, grok_summary
 from grokplane.app.progress import Preparation, Progress
+from grokplane.app.report import shortened
 from grokplane.app.resume import forget_saved, saved
+from grokplane.app.say import note
 from grokplane.app.signals import StopRequest
 from grokplane.files import write_text
 from grokplane.options import ConfigError
@@ -85,6 +87,8 @@ def execute(
             with Doing("reading the checkpoint"):
                 _go_on(stack, folders)
             forget_saved()
+        for folder in folders if not label else ():  # whoever trains stacks has told of theirs
+            note(f"folder       {shortened(folder)}")
         pairs = list(zip(configs, folders, strict=True))
         with Doing("opening the record"):
             recorders = [
@@ -100,9 +104,9 @@ def execute(
         if _prepared(stack, stop):
             with Progress(stack.step, options.steps, label) as progress:
                 for point in run(stack, stop):
+                    progress.show(point.step, point.records)
                     for writer in writers:
                         writer.take(point)
-                    progress.show(point.step, point.records)
         summaries = [writer.close() for writer in writers]
     for folder, summary in zip(folders, summaries, strict=True):
         told = (summary["status"], summary["steps"], summary["grok"])

@@ -18,6 +18,10 @@ FIGURES = "figures"
 PRUNED = "prune.csv"
 SWEEP = ".sweep.json"  # whose a sweep's folder is, see `grokplane.sweep.place`
 LOG = "train.log"  # which Hydra writes, or `grokplane.sweep.files`
+# What is written in a run's folder, and whether it is a folder.
+_KINDS = dict.fromkeys((LOCK, MARKER, METRICS, LOG, SUMMARY), False)
+_KINDS |= dict.fromkeys((CHECKPOINTS, FIGURES, ".hydra", "wandb"), True)
+_KINDS |= {f".hydra/{name}.yaml": False for name in ("config", "hydra", "overrides")}
 
 
 # What a run leaves in its folder, from its very start on.
@@ -38,13 +42,14 @@ def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False)
     Raises:
         FolderBusy: if another process writes there.
         FolderTaken: if it holds a `metrics.jsonl` and neither overwriting nor resuming was asked for.
-        ConfigError: if it is a sweep's own, or what would be written there is a link to somewhere else.
+        ConfigError: if it is a sweep's own, or what would be written there is a link to somewhere else or of the other kind.
     """
     check_no_sweep(folder, "hydra.run.dir")
     for name in (LOCK, MARKER, METRICS, LOG, SUMMARY, CHECKPOINTS, FIGURES, ".hydra", "wandb"):
         if (folder / name).is_symlink():
             allowed = f"{name} there is a link, and what it leads to would be written: delete it, or choose another"
             raise ConfigError("hydra.run.dir", folder, allowed)
+    _check_kinds(folder)
     if is_locked(folder):
         raise FolderBusy(folder, holder(folder))
     _check_free(folder, overwrite or resume)
@@ -76,6 +81,16 @@ def nearest(folder: Path) -> list[Path]:
             whole = [Path(place, *parts[length + 1 :]) for place in near]
             return [place for place in whole if place.is_dir()] or near
     return []
+
+
+def _check_kinds(folder: Path) -> None:
+    """Refuse a file where a run has a folder, and the other way round: it would fail when that is written."""
+    for name, is_folder in _KINDS.items():
+        path = folder / name
+        if path.exists() and (not path.is_dir() if is_folder else not path.is_file()):
+            wanted, there = ("folder", "no folder") if is_folder else ("file", "no file")
+            allowed = f"{name} there is {there}, and a run has a {wanted} of that name: move it, or choose another"
+            raise ConfigError("hydra.run.dir", folder, allowed)
 
 
 def _check_free(folder: Path, taken: bool) -> None:

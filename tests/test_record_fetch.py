@@ -111,7 +111,8 @@ def test_text_in_a_config_stays_text(server, tmp_path):
     odd = {"seed": 3, "a": "${seed}", "b": "${", "c": "${oc.env:HOME}", "d": "\ud800\x1b", "e": [["${seed}"]]}
     server.config = odd
     frame = fetch("me/grok/a", cache=tmp_path)
-    assert {name: frame[name][0] for name in odd} == odd | {"e": (["${seed}"],)}
+    told = frame.to_dict("records")[0]
+    assert {name: told[name] for name in odd} == odd | {"e": (["${seed}"],)}
 
 
 def test_odd_configs_cost_a_warning_at_most(server, tmp_path, caplog):
@@ -121,7 +122,7 @@ def test_odd_configs_cost_a_warning_at_most(server, tmp_path, caplog):
     for config in (None, [1], {1: 2, None: 3, "deep": deep}):
         server.config = config
         assert list(fetch("me/grok/a", cache=tmp_path, refresh=True)["step"]) == [0, 1000, 2000]
-    assert fetch("me/grok/a", cache=tmp_path)["1"][0] == 2
+    assert set(fetch("me/grok/a", cache=tmp_path)["1"]) == {2}
     assert [record.getMessage() for record in caplog.records] == [
         "of the run's config these keys are left out, which YAML cannot hold: deep"
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from command import QUIET, TINY, TRAIN, rows
 from grokplane.say import printable
 
 SHORT = (*TINY, *QUIET, "mi=off", "train.steps=2")
+NONE: dict[str, str] = {}
 NO_UTF8 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 SWEEP = """
 program: train.py
@@ -23,9 +24,11 @@ command: ["${env}", python, "${program}", "${args_no_hyphens}"]
 """
 
 
-def python(*arguments: str, cwd: Path, before: Callable[[], object] | None = None, **environment: str):
+def python(
+    *arguments: str, cwd: Path, before: Callable[[], object] | None = None, environment: Mapping[str, str] = NONE
+):
     """`python ARGUMENTS`: its exit code, and what it wrote, as bytes."""
-    own = os.environ | {"WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"} | environment
+    own = os.environ | {"WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"} | dict(environment)
     done = subprocess.run(
         [sys.executable, *arguments], cwd=cwd, env=own, capture_output=True, timeout=120, preexec_fn=before
     )
@@ -39,13 +42,13 @@ def python(*arguments: str, cwd: Path, before: Callable[[], object] | None = Non
 )
 def test_what_an_encoding_cannot_hold_is_escaped(tmp_path, environment, shown):
     train = str(TRAIN)
-    code, out, err = python(train, *SHORT, "hydra.run.dir='r\u00fcn'", cwd=tmp_path, **environment)
+    code, out, err = python(train, *SHORT, "hydra.run.dir='r\u00fcn'", cwd=tmp_path, environment=environment)
     assert (code, b"Traceback" in err) == (0, False), err
     assert out.splitlines()[0] == b"run          " + shown + b" (finished at step 2)"
     assert out.splitlines()[1].startswith(b"fitted       never")
     if environment == NO_UTF8:  # once is enough
         return
-    code, out, err = python("-m", "grokplane.predict", "r\u00fcn", "3,4", cwd=tmp_path, **environment)
+    code, out, err = python("-m", "grokplane.predict", "r\u00fcn", "3,4", cwd=tmp_path, environment=environment)
     assert (code, err) == (0, b"")
     assert out.startswith(shown + b": finished at step 2; probabilities")
 
@@ -53,9 +56,9 @@ def test_what_an_encoding_cannot_hold_is_escaped(tmp_path, environment, shown):
 def test_a_file_in_utf8_is_read_where_the_locale_is_not(tmp_path):
     (tmp_path / "sweep.yaml").write_text(SWEEP, encoding="utf-8")
     sweep = str(TRAIN.with_name("sweep.py"))
-    code, out, err = python(sweep, "sweep.yaml", "--status", cwd=tmp_path, **NO_UTF8)
+    code, out, err = python(sweep, "sweep.yaml", "--status", cwd=tmp_path, environment=NO_UTF8)
     assert (code, err) == (0, b"")
-    assert b"1 cells: 1 waiting" in out
+    assert b"1 cells: 1 pending" in out
 
 
 def close_all() -> None:

@@ -1,8 +1,8 @@
 """What every estimator of mutual information shares: its result, its input checks, its leading axes.
 
 An estimator is a frozen dataclass that is called as `estimator(x, y)`. `x` is [..., N, dx], `y` is [..., N, dy] or
-integer labels [..., N]; leading axes broadcast and are kept; the arithmetic is float64; values are in nats, as they
-come out, negative ones too.
+integer labels [..., N] or [N, 1]; leading axes broadcast and are kept; the arithmetic is float64; values are in nats,
+as they come out, negative ones too. Both are tensors or numpy arrays; what comes out are tensors.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from grokplane.random import generator
 
+Array = Tensor | np.ndarray
 LARGEST = 1e100  # squared distances of larger values would leave float64
 
 
@@ -42,11 +44,26 @@ class HalfCheck(NamedTuple):
     consistent: Tensor
 
 
-def samples(x: Tensor, name: str = "x", least: int = 2) -> Tensor:
+def as_tensor(x: Array, name: str = "x") -> Tensor:
+    """A tensor as it is, an array as a tensor of its own: torch takes neither read-only nor reversed ones.
+
+    Raises:
+        ValueError: for an array of something else than numbers.
+    """
+    if isinstance(x, Tensor):
+        return x
+    array = np.array(x)
+    try:
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    except TypeError:
+        raise ValueError(f"{name} is an array of {array.dtype}: must hold numbers") from None
+
+
+def samples(x: Array, name: str = "x", least: int = 2) -> Tensor:
     """Checked samples in float64.
 
     Args:
-        x: [..., N, d], any real dtype.
+        x: [..., N, d], any real dtype, tensor or array.
         name: what error messages call it.
         least: smallest N allowed.
 
@@ -54,6 +71,7 @@ def samples(x: Tensor, name: str = "x", least: int = 2) -> Tensor:
         ValueError: for fewer than two axes, no columns, fewer than `least` rows, or values that are not finite
             or beyond 1e100.
     """
+    x = as_tensor(x, name)
     if x.dim() < 2:
         raise ValueError(f"{name} has shape {list(x.shape)}: must be [..., samples, dimensions]")
     if x.is_complex():
@@ -69,12 +87,15 @@ def samples(x: Tensor, name: str = "x", least: int = 2) -> Tensor:
     return x
 
 
-def labels(y: Tensor, name: str = "y", least: int = 2) -> Tensor:
-    """Checked integer labels [..., N] in int64.
+def labels(y: Array, name: str = "y", least: int = 2) -> Tensor:
+    """Checked integer labels [..., N] in int64; a column of them, [..., N, 1], is taken as [..., N].
 
     Raises:
         ValueError: for another dtype than integer or bool, no axis, or fewer than `least` labels.
     """
+    y = as_tensor(y, name)
+    if y.dim() > 1 and y.shape[-1] == 1:
+        y = y.squeeze(-1)
     if y.is_floating_point() or y.is_complex() or y.dim() < 1:
         raise ValueError(f"{name} is {y.dtype} of shape {list(y.shape)}: must be integer labels [..., samples]")
     check_count(y.shape[-1], least, name)
@@ -135,7 +156,7 @@ def mean_of(terms: Tensor, spread: Tensor | None = None) -> Estimate:
     return Estimate(terms.mean(), error)
 
 
-def half_check(estimator: Estimator, x: Tensor, y: Tensor, seed: int = 0) -> HalfCheck:
+def half_check(estimator: Estimator, x: Array, y: Array, seed: int = 0) -> HalfCheck:
     """Compare an estimate on n samples with that on n/2 (arXiv 2506.00330).
 
     A sample that is large enough gives the same on half of itself. `half` is the mean over two disjoint random halves,
@@ -145,9 +166,10 @@ def half_check(estimator: Estimator, x: Tensor, y: Tensor, seed: int = 0) -> Hal
     Args:
         estimator: any estimator, also of labels.
         x, y: as `estimator` takes them; floating point tensors hold their samples in the last but one axis, integer
-            ones in the last.
+            ones in the last, a column of labels excepted.
         seed: draws the halves, the same for all leading axes.
     """
+    x, y = as_tensor(x), as_tensor(y, "y")
     count = x.shape[_sample_axis(x)]
     order = torch.randperm(count, generator=generator(seed, "half check"))
     full = estimator(x, y)
@@ -158,7 +180,8 @@ def half_check(estimator: Estimator, x: Tensor, y: Tensor, seed: int = 0) -> Hal
 
 
 def _sample_axis(x: Tensor) -> int:
-    return -2 if x.is_floating_point() else -1
+    column = x.dim() > 1 and x.shape[-1] == 1  # of labels, see `labels`
+    return -2 if x.is_floating_point() or column else -1
 
 
 def _rows(x: Tensor, rows: Tensor) -> Tensor:

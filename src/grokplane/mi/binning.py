@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, samples
+from grokplane.mi.base import Array, Estimate, as_tensor, samples
 from grokplane.mi.discrete import Discrete
 from grokplane.options import check_options, option
 from grokplane.random import generator
@@ -35,11 +35,12 @@ class Binning:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+    def __call__(self, x: Array, y: Array) -> Estimate:
         """Nats; a floating point argument [..., N, d] is binned, an integer one [..., N] is taken as labels."""
         return Discrete(self.miller_madow)(self._labels(x, "x"), self._labels(y, "y"))
 
-    def _labels(self, x: Tensor, name: str) -> Tensor:
+    def _labels(self, x: Array, name: str) -> Tensor:
+        x = as_tensor(x, name)
         return patterns(samples(x, name), self.bins) if x.is_floating_point() else x
 
 

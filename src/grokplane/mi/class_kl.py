@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, check_count, labels, mean_of, over_batch, samples
+from grokplane.mi.base import Array, Estimate, check_count, labels, mean_of, over_batch, samples
 from grokplane.mi.ceiling import bounded
 from grokplane.mi.degenerate import distinct, independent, rank, whiten
 from grokplane.mi.entropy import kl_terms, remembered, weighted_terms
@@ -52,7 +52,7 @@ class ClassKL:
         """The keys that mean nothing for samples of so many dimensions in all, and why."""
         return {"k": "in at most 4 dimensions the first neighbour alone counts"} if self.weighted and dims <= 4 else {}
 
-    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+    def __call__(self, x: Array, y: Array) -> Estimate:
         """Nats, for x [..., N, d] and labels y [..., N].
 
         Raises:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, labels, mean_of, over_batch
+from grokplane.mi.base import Array, Estimate, labels, mean_of, over_batch
 from grokplane.mi.ceiling import bounded
 from grokplane.options import check_options, option
 
@@ -30,7 +30,7 @@ class Discrete:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+    def __call__(self, x: Array, y: Array) -> Estimate:
         """Nats, for labels x and y [..., N]."""
         return over_batch(bounded(self._one, "Discrete"), labels(x, "x"), labels(y), events=(1, 1))
 
@@ -42,7 +42,7 @@ class Discrete:
         return Estimate(found.value + correction, found.std_error)
 
 
-def label_entropy(y: Tensor, miller_madow: bool = False) -> Estimate:
+def label_entropy(y: Array, miller_madow: bool = False) -> Estimate:
     """H(Y) of labels [..., N] in nats by the plug-in formula -sum p log p.
 
     Args:

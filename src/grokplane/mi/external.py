@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, check_count, over_batch, samples
+from grokplane.mi.base import Array, Estimate, check_count, over_batch, samples
 from grokplane.mi.ceiling import bounded
 from grokplane.mi.entropy import nothing
 from grokplane.mi.scale import at_one_scale
@@ -45,7 +45,7 @@ class Mutinfo:
         check_options(self)
         package()
 
-    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+    def __call__(self, x: Array, y: Array) -> Estimate:
         """Nats, for x [..., N, dx] and y [..., N, dy].
 
         Raises:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, labels, over_batch, samples
+from grokplane.mi.base import Array, Estimate, labels, over_batch, samples
 from grokplane.mi.ceiling import bounded
 from grokplane.mi.external import estimate_of, package
 from grokplane.mi.ross import shared
@@ -30,7 +30,7 @@ class MutinfoLabels:
         check_options(self)
         package()
 
-    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+    def __call__(self, x: Array, y: Array) -> Estimate:
         """Nats, for x [..., N, d] and labels y [..., N].
 
         Raises:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from grokplane.mi.base import Estimate, labels, mean_of, over_batch, samples
+from grokplane.mi.base import Array, Estimate, as_tensor, labels, mean_of, over_batch, samples
 from grokplane.mi.ceiling import bounded
 from grokplane.options import check_options, option
 from grokplane.random import generator
@@ -45,13 +45,14 @@ class InfoNCE:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+    def __call__(self, x: Array, y: Array) -> Estimate:
         """Nats, for x [..., N, dx] and y [..., N, dy] or labels [..., N].
 
         Raises:
             ValueError: for fewer than four pairs.
         """
         x = samples(x, least=4)
+        y = as_tensor(y, "y")
         if y.is_floating_point():
             return over_batch(bounded(self._one, "InfoNCE"), x, samples(y, "y"))
         one = bounded(lambda x, y: self._one(x, _indicators(y)), "InfoNCE")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, labels, mean_of, over_batch, samples
+from grokplane.mi.base import Array, Estimate, labels, mean_of, over_batch, samples
 from grokplane.mi.ceiling import bounded
 from grokplane.options import check_options, option
 
@@ -46,7 +46,7 @@ class KDE:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def __call__(self, x: Tensor, y: Tensor | None = None) -> Estimate:
+    def __call__(self, x: Array, y: Array | None = None) -> Estimate:
         """Nats, for noiseless rows x [..., N, d] and labels y [..., N]; without y, I(X;T) of N distinct inputs."""
         x = samples(x)
         if y is None:
@@ -104,7 +104,7 @@ class Bracket(NamedTuple):
     upper: Tensor
 
 
-def bracket(centres: Tensor, noise_variance: Tensor | float) -> Bracket:
+def bracket(centres: Array, noise_variance: Tensor | float) -> Bracket:
     """Both bounds of I(X;T), T = f(X) + N(0, noise_variance I), when X takes the N inputs equally likely.
 
     What `KDE(noise_variance, bound)(centres).value` gives for either bound (see there), held within 0 and ln N against

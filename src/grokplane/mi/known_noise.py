@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, labels, mean_of, over_batch, samples
+from grokplane.mi.base import Array, Estimate, as_tensor, labels, mean_of, over_batch, samples
 from grokplane.mi.ceiling import bounded
 from grokplane.mi.compress.base import Fitted
 from grokplane.mi.degenerate import independent
@@ -58,7 +58,7 @@ class KnownNoise:
         if self.compressor is not None and not self.compressor.linear:
             raise ValueError("the compressor is not linear: noise is not Gaussian in its code")
 
-    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+    def __call__(self, x: Array, y: Array) -> Estimate:
         """Nats, with the leading axes of y.
 
         Args:
@@ -70,8 +70,9 @@ class KnownNoise:
             ValueError: for a covariance of another shape or not positive definite, a layer that varies in fewer
                 directions than its noise or lies on a lattice, or k + 1 or fewer rows.
         """
-        y = samples(y, "y", least=self.k + 2)
-        count = (samples(x) if x.is_floating_point() else labels(x, "x").unsqueeze(-1)).shape[-2]
+        x, y = as_tensor(x), samples(y, "y", least=self.k + 2)
+        x = x if x.is_floating_point() else labels(x, "x")
+        count = (samples(x) if x.is_floating_point() else x.unsqueeze(-1)).shape[-2]
         if count != y.shape[-2]:
             raise ValueError(f"x has {count} samples, y has {y.shape[-2]}: must be pairs")
         if on_lattice(y):

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, check_count, mean_of, over_batch, samples
+from grokplane.mi.base import Array, Estimate, check_count, mean_of, over_batch, samples
 from grokplane.mi.ceiling import bounded
 from grokplane.mi.entropy import nothing
 from grokplane.mi.neighbours import counts, nearest
@@ -43,7 +43,7 @@ class KSG:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+    def __call__(self, x: Array, y: Array) -> Estimate:
         """Mutual information of x [..., N, dx] and y [..., N, dy] in nats.
 
         Raises:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, labels, samples
+from grokplane.mi.base import Array, Estimate, as_tensor, labels, samples
 from grokplane.mi.discrete import label_entropy
 from grokplane.mi.memory import Memory
 from grokplane.mi.mixture_sums import Classes, LogSums, classes, log_sums
@@ -61,8 +61,8 @@ class Draws:
 
 
 def mixture(
-    centres: Tensor,
-    labellings: Mapping[str, Tensor] | None = None,
+    centres: Array,
+    labellings: Mapping[str, Array] | None = None,
     *,
     ladder: Sequence[float] = (0.2,),
     draws: int = 200,
@@ -87,6 +87,7 @@ def mixture(
         ValueError: for a ladder or a number of draws out of bounds, labels that are not one a row, or rows that
             are not finite.
     """
+    centres = as_tensor(centres, "centres")
     rows = samples(centres, "centres", least=1) if centres.dtype != torch.float32 else _checked(centres)
     named = {name: _labels(name, values, len(rows)) for name, values in (labellings or {}).items()}
     _check(ladder, draws)
@@ -108,7 +109,7 @@ def _checked(centres: Tensor) -> Tensor:
     return centres.detach()
 
 
-def _labels(name: str, values: Tensor, count: int) -> Tensor:
+def _labels(name: str, values: Array, count: int) -> Tensor:
     checked = labels(values, f"labels {name}", least=1)
     if checked.shape != (count,):
         raise ValueError(f"labels {name} have shape {list(checked.shape)}: must be one a row, [{count}]")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, check_count, labels, mean_of, over_batch, samples
+from grokplane.mi.base import Array, Estimate, check_count, labels, mean_of, over_batch, samples
 from grokplane.mi.ceiling import bounded
 from grokplane.mi.neighbours import TOLERANCE, counts, distances
 from grokplane.options import check_options, option
@@ -40,7 +40,7 @@ class Ross:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+    def __call__(self, x: Array, y: Array) -> Estimate:
         """Nats, for x [..., N, d] and labels y [..., N].
 
         Raises:

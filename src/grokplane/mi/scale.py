@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import samples
+from grokplane.mi.base import Array, samples
 from grokplane.mi.degenerate import varies
 
 
@@ -28,7 +28,7 @@ def at_one_scale(x: Tensor) -> Tensor:
     return torch.where(size > 0, off / size, 0)
 
 
-def standardised(x: Tensor) -> Tensor:
+def standardised(x: Array) -> Tensor:
     """Rows about their mean, divided by the root mean square of the columns' deviations.
 
     Information does not change when a side is multiplied by a number, but distances in x beside those in y do. A code

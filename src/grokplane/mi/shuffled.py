@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, check_count, over_batch, samples
+from grokplane.mi.base import Array, Estimate, check_count, over_batch, samples
 from grokplane.mi.ceiling import bounded
 from grokplane.mi.entropy import nothing
 from grokplane.mi.ties import continuous
@@ -23,7 +23,7 @@ class AgainstShuffles:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+    def __call__(self, x: Array, y: Array) -> Estimate:
         """Mutual information of x [..., N, dx] and y [..., N, dy] in nats; all leading axes get the same shuffles.
 
         Raises:

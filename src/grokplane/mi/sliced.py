@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grokplane.mi.base import Estimate, check_count, labels, over_batch, samples
+from grokplane.mi.base import Array, Estimate, as_tensor, check_count, labels, over_batch, samples
 from grokplane.mi.ceiling import bounded
 from grokplane.mi.degenerate import varying
 from grokplane.mi.entropy import nothing
@@ -51,13 +51,14 @@ class Sliced:
     def __post_init__(self) -> None:
         check_options(self)
 
-    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+    def __call__(self, x: Array, y: Array) -> Estimate:
         """Nats, for x [..., N, dx] and y [..., N, dy] or labels [..., N]; all leading axes get the same projections.
 
         Raises:
             ValueError: for fewer columns than `slice_dim`, too few distinct rows, or no class of two samples.
         """
         x = self._wide(samples(x), "x")
+        y = as_tensor(y, "y")
         if y.is_floating_point():
             return over_batch(bounded(self._against_values, "Sliced"), x, self._wide(samples(y, "y"), "y"))
         return over_batch(bounded(self._against_labels, "Sliced"), x, labels(y), events=(2, 1))

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from torch import Tensor
-
-from grokplane.mi.base import Estimate, over_batch, samples
+from grokplane.mi.base import Array, Estimate, over_batch, samples
 from grokplane.mi.ceiling import bounded
 from grokplane.mi.entropy import information_of, weighted_terms
 from grokplane.options import check_options, option
@@ -39,7 +37,7 @@ class WeightedKL:
         """The keys that mean nothing for samples of so many dimensions in all, and why."""
         return {"k": "in at most 4 dimensions the first neighbour alone counts"} if dims <= 4 else {}
 
-    def __call__(self, x: Tensor, y: Tensor) -> Estimate:
+    def __call__(self, x: Array, y: Array) -> Estimate:
         """Mutual information of x [..., N, dx] and y [..., N, dy] in nats.
 
         Raises:

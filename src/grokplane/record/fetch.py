@@ -70,7 +70,7 @@ def _parts(path: str) -> _Run:
 
 def _cached(run: _Run, cache: Path, refresh: bool) -> Path:
     """The run's folder in the cache, filled if it is not there yet."""
-    folder = cache.joinpath(*run[1:])
+    folder = cache.joinpath(run.entity, run.project, run.id)
     if refresh or not (folder / METRICS).exists() or not _is_over(folder, run.host):
         _store(run, folder, cache)
     return folder
@@ -91,10 +91,10 @@ def _store(run: _Run, folder: Path, cache: Path) -> None:
     import wandb
 
     server = site(base_url())
+    path = f"{run.entity}/{run.project}/{run.id}"
     if run.host is not None and site(run.host) != server:
         remedy = f"set WANDB_BASE_URL=https://{run.host} and log in there"
-        raise ValueError(f"{'/'.join(run)} is not at {server}, the server that W&B is set up for: {remedy}")
-    path = "/".join(run[1:])
+        raise ValueError(f"{run.host}/{path} is not at {server}, the server that W&B is set up for: {remedy}")
     found = wandb.Api().run(path)
     state = found.state  # before the rows: it may end while they come
     config, rows = _yaml(found.config), merged(found.scan_history())

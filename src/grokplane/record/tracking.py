@@ -108,14 +108,17 @@ class Tracker:
 
         if self.mode == "online":
             try:
-                self._run = wandb.init(mode="online", **arguments, **({} if given("resume") else {"resume": "allow"}))
+                if not given("resume"):
+                    arguments["resume"] = "allow"
+                self._run = wandb.init(mode="online", **arguments)
                 self.run_id, self._first_step = str(self._run.id), self._run.step
                 return
             except Exception as error:  # whatever W&B raises, the run goes on
                 give_up(one_line(error))
                 self.mode = "offline"
                 # To W&B the id stays in use; `sync` uploads under the first one.
-                self._run = wandb.init(mode="offline", **arguments | {"id": secrets.token_hex(4)})
+                arguments |= {"id": secrets.token_hex(4), "resume": None}
+                self._run = wandb.init(mode="offline", **arguments)
                 return
         self._run = wandb.init(mode="offline", **arguments)
         self.run_id = str(self._run.id)

@@ -60,7 +60,7 @@ def settings() -> Any:
     """
     import wandb
 
-    wanted = {name: True for name in ("silent", "quiet") if f"WANDB_{name.upper()}" not in os.environ}
+    wanted: dict[str, Any] = {name: True for name in ("silent", "quiet") if f"WANDB_{name.upper()}" not in os.environ}
     with _unheard(), contextlib.chdir(_started_in()):
         return wandb.setup(wandb.Settings(**wanted)).settings
 

@@ -1,0 +1,68 @@
+"""numpy arrays and columns of labels give what tensors and rows of labels give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from grokplane import mi
+from grokplane.mi import half_check, label_entropy, mixture, standardised
+from grokplane.random import generator
+
+X = torch.randn(60, 2, generator=generator(0, "arrays"), dtype=torch.float64)
+Y = X + 0.5 * torch.randn(60, 2, generator=generator(1, "arrays"), dtype=torch.float64)
+LABELS = (X[:, 0] > 0).long()
+PAIRS = [mi.KSG(), mi.JointKL(), mi.WeightedKL(k=3), mi.LocalKL(), mi.Binning(bins=4), mi.Sliced(), mi.InfoNCE()]
+OF_LABELS = [mi.Ross(), mi.ClassKL(), mi.Binning(bins=4), mi.Sliced(), mi.InfoNCE(), mi.KDE(0.1)]
+
+
+def same(one: Any, other: Any) -> None:
+    for left, right in zip(one, other, strict=True):
+        assert torch.equal(left, right)
+
+
+@pytest.mark.parametrize("estimator", PAIRS, ids=lambda one: type(one).__name__)
+def test_arrays_of_samples(estimator):
+    same(estimator(X.numpy(), Y.numpy()), estimator(X, Y))
+
+
+@pytest.mark.parametrize("estimator", OF_LABELS, ids=lambda one: type(one).__name__)
+def test_arrays_and_columns_of_labels(estimator):
+    expected = estimator(X, LABELS)
+    for labels in (LABELS.numpy(), LABELS[:, None], LABELS.numpy()[:, None], LABELS.numpy().astype("uint8")):
+        same(estimator(X.numpy(), labels), expected)
+
+
+def test_labels_of_both_sides_and_leading_axes():
+    expected = mi.Discrete()(LABELS, LABELS.flip(0))
+    same(mi.Discrete()(LABELS.numpy()[:, None], LABELS.flip(0)[:, None]), expected)
+    both = torch.stack([LABELS, LABELS.flip(0)])
+    same(mi.Ross()(X.numpy(), both[..., None].numpy()), mi.Ross()(X, both))
+    same(label_entropy(LABELS.numpy()[:, None]), label_entropy(LABELS))
+    same(half_check(mi.Ross(), X.numpy(), LABELS.numpy()[:, None])[2:], half_check(mi.Ross(), X, LABELS)[2:])
+
+
+def test_functions_take_arrays_too():
+    same(mi.bracket(X.numpy(), 0.1), mi.bracket(X, 0.1))
+    assert torch.equal(standardised(X.numpy()), standardised(X))
+    noise = mi.KnownNoise(covariance=0.01)
+    same(noise(LABELS.numpy()[:, None], Y.numpy()), noise(LABELS, Y))
+    named = {"Y": LABELS.numpy()[:, None]}
+    found, expected = mixture(X.numpy(), named, draws=8), mixture(X, {"Y": LABELS}, draws=8)
+    same(found.input, expected.input)
+
+
+def test_arrays_that_torch_itself_does_not_take():
+    fixed = X.numpy().copy()
+    fixed.flags.writeable = False
+    odd = [fixed, X.numpy()[::-1][::-1], X.numpy().astype(">f8"), np.asfortranarray(X.numpy())]
+    for array in odd:
+        same(mi.KSG()(array, Y), mi.KSG()(X, Y))
+    for array in (np.array([["a"], ["b"]]), np.array([[object()], [None]])):
+        with pytest.raises(ValueError, match=r"x is an array of .*: must hold numbers"):
+            mi.KSG()(array, Y)
+    with pytest.raises(ValueError, match=r"y is torch.float64 of shape \[60\]: must be integer labels"):
+        mi.Ross()(X.numpy(), X.numpy()[:, :1])

@@ -22,7 +22,7 @@ from grokplane.models.conv import Conv
 from grokplane.models.mlp import MLP
 from grokplane.options import ConfigError
 from grokplane.random import generator
-from grokplane.train import LogOptions, Member, Stack
+from grokplane.train import LogOptions, Member, Stack, run
 from grokplane.train.observe import observe
 
 SOME = LogOptions(dense_steps=3, every=7)
@@ -127,3 +127,29 @@ def test_estimating_beside_training_changes_no_number(tmp_path: Path) -> None:
 def test_tokens_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"mi=compressed: .*tokens are measured exactly; use default"):
         Stack([member(data=task(), mi=compressed())])
+
+
+@pytest.mark.parametrize("fitted", [True, False])
+def test_a_code_that_fails_takes_all_information_away_and_is_told_of_once(
+    fitted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fits = list[int]()
+
+    def fails(*_: object) -> Any:
+        raise MemoryError("no room")
+
+    def fit(*_: object) -> Any:
+        fits.append(1)
+        return fails if fitted else fails()
+
+    monkeypatch.setattr("grokplane.metrics.compressed.encoder", fit)
+    stack = Stack([images(tmp_path)])
+    assert stack.gauge is not None
+    stack.gauge.prepare()
+    rows = [point.records[0] for point in run(stack) if point.records]
+    assert [row["step"] for row in rows][-1] == 20
+    assert all(math.isnan(row["MI(X;L)_train/layer 1"]) and math.isfinite(row["Loss/train"]) for row in rows)
+    assert all(math.isfinite(row["H(Y)_train"]) for row in rows)
+    told = [record.message for record in caplog.records if "cannot be measured" in record.message]
+    assert told == ["some mutual information cannot be measured and is null: MemoryError: no room"]
+    assert len(fits) == 1

@@ -220,6 +220,25 @@ def test_what_fails_in_whatever_way_is_null_and_told_once_and_the_run_goes_on(
     assert told == [f"some mutual information cannot be measured and is null: {words}"]
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_entropy_that_fails_is_null_and_told_once(
+    workers: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(exact, "label_entropy", fails)
+    (rows,) = records([member(mi=information(workers=workers), log=SOME)])
+    assert [row["step"] for row in rows] == [0, 1, 2, 7, 14, 20]
+    for row in rows:
+        assert math.isnan(row["H(Y)_train"])
+        assert math.isnan(row["H(X)_eval"])
+        assert math.isfinite(row["ln n_train"])
+        assert math.isfinite(row["MI(X;L)_train/layer 1"])
+    told = [record.message for record in caplog.records if "cannot be measured and is null" in record.message]
+    assert told == ["some mutual information cannot be measured and is null: MemoryError: no room"]
+
+
 def test_a_process_that_dies_at_work_leaves_null_and_one_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -56,6 +56,14 @@ def lay_out(figure: Figure) -> None:
     figure.draw_without_rendering()
 
 
+def test_unseen_questions_have_a_line_where_it_is_another():
+    columns = {"Acc/unseen": [0.0] * 5, "Loss/unseen": METRICS["Loss/test"]}
+    drawn = panels(curves(frame(**columns)))
+    assert list(lines(drawn["accuracy"])) == ["train", "test", "unseen"]
+    assert list(lines(drawn["loss"])) == ["train", "test"]
+    assert list(lines(drawn["accuracy"])["unseen"].get_ydata()) == [0.0] * 5
+
+
 def test_each_panel_draws_its_columns():
     drawn = panels(curves(frame()))
     assert list(drawn) == ["accuracy", "loss", "weight"]

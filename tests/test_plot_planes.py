@@ -233,6 +233,15 @@ def test_information_beside_accuracy():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == names
 
 
+def test_accuracy_on_unseen_questions_is_drawn_where_it_is_another():
+    rows = information_rows()
+    same = information_accuracy(rows.assign(**{"Acc/unseen": rows["Acc/test"]}))
+    assert "unseen accuracy" not in heights(same.axes[-1])
+    lower = information_accuracy(rows.assign(**{"Acc/unseen": rows["Acc/test"] / 2}))
+    np.testing.assert_allclose(heights(lower.axes[-1])["unseen accuracy"], rows["Acc/test"] / 2)
+    assert "unseen accuracy" in [text.get_text() for text in lower.legends[0].get_texts()]
+
+
 def test_a_ceiling_that_is_near_stands_beside_the_lines():
     near = information_accuracy(information_rows().assign(**{"H(X)_eval": 2.4}))
     assert set(heights(near.axes[0])["I(X;L) \u2264 H(X)"]) == {2.4}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from grokplane import config
-from grokplane.app.jobs import single
+from grokplane.app.plan import plan
 from grokplane.record import Record, Recorder, read_summary
 from grokplane.record.code import code
 
@@ -90,6 +90,6 @@ def test_a_summary_names_the_commit(tmp_path: Path) -> None:
     ],
 )
 def test_other_data_lie_in_another_folder(program: str, typed: tuple[str, ...], name: str) -> None:
-    job = single(typed, program)
+    job = plan(typed, program, multirun=False).jobs[0]
     assert job.folder.parent == Path("outputs", name)
     assert config.flat(job.asked)["name"] == name

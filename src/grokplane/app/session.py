@@ -29,8 +29,8 @@ from grokplane.waiting import Doing
 log = logging.getLogger(__name__)
 
 
-class _StoppedError(Exception):
-    """Somebody asked to stop before the first step."""
+class _StoppedError(BaseException):
+    """Somebody asked to stop before the first step; no error, so that nothing tells of it as of one."""
 
 
 @dataclass(frozen=True)

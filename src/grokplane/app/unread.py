@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane.app.errors import Refused
 
 # Keys of Hydra's own that mean nothing, and why.
-ALONE = dict.fromkeys(
+ALONE: dict[str, str] = dict.fromkeys(
     ("hydra.sweep", "hydra.launcher", "hydra.sweeper"), "this call is one run (-m, a multirun, reads it)"
 )
 MULTIRUN = {"hydra.run": "jobs of a multirun land under hydra.sweep.dir"}

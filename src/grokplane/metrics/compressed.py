@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -121,10 +121,10 @@ class _Compressing:
         code = self._encoders[self._populations[asked.member]](asked.inputs.cpu()).to(asked.inputs.device)
         return Questions(standardised(code), asked.targets, self._options)
 
-    def scalars(self, asked: Asked) -> Values:
-        known = {"ln n": math.log(len(asked.inputs))}
+    def scalars(self, asked: Asked) -> Mapping[str, Callable[[], float]]:
+        known = {"ln n": lambda: math.log(len(asked.inputs))}
         labels = not asked.targets.is_floating_point()
-        return known | ({"H(Y)": float(label_entropy(asked.targets).value)} if labels else {})
+        return known | ({"H(Y)": lambda: float(label_entropy(asked.targets).value)} if labels else {})
 
     def sample(self, output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int]) -> Sample:
         return sample(output, member, real, stream)
@@ -133,7 +133,7 @@ class _Compressing:
     def measure(self) -> Callable[[Sample, Questions], tuple[Values, list[str]]]:
         return compressed_information
 
-    def unknown(self, questions: Questions) -> Values:  # noqa: ARG002 (the signature of a way)
+    def unknown(self, questions: Questions | None) -> Values:  # noqa: ARG002 (the signature of a way)
         return _named([UNKNOWN] * 2)
 
 

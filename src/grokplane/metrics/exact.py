@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -67,10 +68,10 @@ class Exact:
         """See `Way`."""
         return Questions(self.levels, _labels(asked))
 
-    def scalars(self, asked: Asked) -> Values:
+    def scalars(self, asked: Asked) -> Mapping[str, Callable[[], float]]:
         """ln n, H(X) of what the network can tell apart, and the entropy of every labelling."""
-        known = {"ln n": math.log(len(asked.inputs)), "H(X)": float(label_entropy(same(self.seen(asked.inputs))).value)}
-        return known | {f"H({name})": float(label_entropy(one).value) for name, one in _labels(asked).items()}
+        known = {"ln n": lambda: math.log(len(asked.inputs)), "H(X)": lambda: _entropy(same(self.seen(asked.inputs)))}
+        return known | {f"H({name})": partial(_entropy, one) for name, one in _labels(asked).items()}
 
     def sample(self, output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int]) -> Rows:
         """See `Way`."""
@@ -82,9 +83,9 @@ class Exact:
         """See `Way`."""
         return exact_information
 
-    def unknown(self, questions: Questions) -> Values:
+    def unknown(self, questions: Questions | None) -> Values:
         """See `Way`."""
-        return _named(questions, None)
+        return _named(questions or Questions(self.levels, {}), None)
 
 
 def exact_information(of: Rows, questions: Questions) -> tuple[Values, list[str]]:
@@ -101,6 +102,11 @@ def exact_information(of: Rows, questions: Questions) -> tuple[Values, list[str]
     levels = questions.levels
     settings = {"ladder": levels.ladder, "draws": levels.draws, "seed": of.seed, "stream": of.stream}
     return _named(questions, mixture(of.values, questions.labels, **settings)), []
+
+
+def _entropy(labels: Tensor) -> float:
+    """Of labels [n], in nats."""
+    return float(label_entropy(labels).value)
 
 
 def _named(questions: Questions, found: MixtureInformation | None) -> Values:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from grokplane.metrics.measured import not_known
 from grokplane.metrics.observation import LayerOutput, Observation
 from grokplane.metrics.pending import Job, Pending, Values, known
 from grokplane.mi import forget
+from grokplane.options import ConfigError
 from grokplane.processes import ClosedError, Processes
 from grokplane.resources import keep_freed_memory
 from grokplane.unread import Surroundings
@@ -25,6 +27,7 @@ from grokplane.unread import Surroundings
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +97,8 @@ class Way(Protocol):
         """What stays the same while the member trains."""
         ...
 
-    def scalars(self, asked: Asked) -> Values:
-        """What is known of a subset from the start, by name."""
+    def scalars(self, asked: Asked) -> Mapping[str, Callable[[], float]]:
+        """What is known of a subset from the start: by name what gives it."""
         ...
 
     def sample(self, output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int]) -> Any:
@@ -113,13 +116,13 @@ class Way(Protocol):
         ...
 
     def unknown(self, questions: Any) -> Values:
-        """What `measure` gives where nothing can be had: NaN by quantity."""
+        """What `measure` gives where nothing can be had: NaN by quantity; of None, where there are no questions too."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class _Subset:
-    """What a member is asked on a subset: the way's questions, and values that stay."""
+    """What a member is asked on a subset: the way's questions (None: there are none), and values that stay."""
 
     questions: Any
     scalars: Values
@@ -137,6 +140,7 @@ class Gauge:
         self._pool: ThreadPoolExecutor | None = None
         self._processes: Processes | None = None
         self._told: set[str] = set()
+        self._prepared = True
         self._telling = Lock()
 
     @property
@@ -169,12 +173,18 @@ class Gauge:
         for (name, member), asked in other._asked.items():
             if member in kept:
                 self._asked[name, kept.index(member)] = asked
-        self._told = other._told
+        self._told, self._prepared = other._told, other._prepared
         self._pool, self._processes, other._pool, other._processes = other._pool, other._processes, None, None
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Do what may take long before training, of which `progress` is told; a code of images may take a minute."""
-        self._way.prepare(progress)
+        try:
+            self._way.prepare(progress)
+        except ConfigError:
+            raise
+        except Exception as error:  # as in `_tried`: it would be tried, and fail, for every member and subset
+            self._prepared = False
+            self._tell(not_known(error))
 
     def estimate(self, seen: Observation, members: Sequence[int]) -> Pending:
         """Begin to measure these members, all layers, both subsets."""
@@ -205,6 +215,8 @@ class Gauge:
         self, of: _Subset, real: Tensor, layer: str, output: LayerOutput, member: int, step: int, patient: bool = False
     ) -> Values:
         stream = self._inputs.seeds[member], layer, step
+        if of.questions is None:
+            return {f"{name}_{layer}": value for name, value in self._way.unknown(None).items()}
         try:
             found, warnings = self._measured(of, real, output, member, stream, patient)
         except ClosedError:
@@ -240,9 +252,19 @@ class Gauge:
             x = self._inputs.subsets[name]()[member][real]
             operands = {operand: x[:, place] for operand, place in zip("ab", self._inputs.operands, strict=False)}
             asked = Asked(member, x, subset.targets[member][real], operands)
-            scalars = {f"{quantity}_{name}": value for quantity, value in self._way.scalars(asked).items()}
-            self._asked[key] = _Subset(self._way.questions(asked), scalars)
+            found = {quantity: self._tried(give, math.nan) for quantity, give in self._way.scalars(asked).items()}
+            scalars = {f"{quantity}_{name}": value for quantity, value in found.items()}
+            questions = self._tried(partial(self._way.questions, asked), None) if self._prepared else None
+            self._asked[key] = _Subset(questions, scalars)
         return self._asked[key]
+
+    def _tried(self, give: Callable[[], T], otherwise: T) -> T:
+        """What a function gives; where it fails, whatever it is, a warning and something else."""
+        try:
+            return give()
+        except Exception as error:  # memory that is out too: a run does not end for want of a figure
+            self._tell(not_known(error))
+            return otherwise
 
 
 def _kept(layers: Mapping[str, LayerOutput], noiseless: bool) -> dict[str, LayerOutput]:

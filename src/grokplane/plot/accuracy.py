@@ -11,6 +11,7 @@ from grokplane.plot.grid import Margins, grid, legend_below, legend_height
 from grokplane.plot.information import INPUT, LABEL, Limit, ceiling, column, constant, information_layers
 from grokplane.plot.measured import frame_measured
 from grokplane.plot.settings import check_one_setting
+from grokplane.plot.unseen import shown
 from grokplane.plot.words import SUBSETS
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ QUANTITIES: dict[str, tuple[str, str, style.LineStyle]] = {
     "MI(L;b)": ("I(L;b)", style.SKY, DASHED),
 }
 ACCURACY = {"Acc/train": ("train accuracy", style.TRAIN), "Acc/test": ("test accuracy", style.TEST)}
+ACCURACY["Acc/unseen"] = "unseen accuracy", style.BLACK
 LEGEND_COLUMNS = 5
 NEAR = 1.2  # of the axis' upper end: how far off a ceiling is still shown
 
@@ -80,7 +82,7 @@ def information_accuracy(
 def _panel(axes: Axes, rows: pd.DataFrame, subset: str, layer: str, limit: Limit) -> None:
     right = axes.twinx()
     for name, (label, color) in ACCURACY.items():
-        if name in rows:
+        if shown(rows, name):
             line_with_band(right, over_runs(rows, name), color=color, label=label, linestyle=DOTTED)
     right.set_ylim(-0.04, 1.04)
     right.set_ylabel("accuracy", fontsize=style.FONT + 1)

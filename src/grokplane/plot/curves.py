@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from grokplane.plot import style, ticks
 from grokplane.plot.headings import heading
 from grokplane.plot.legends import legend
+from grokplane.plot.unseen import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -97,12 +98,13 @@ def _panels(rows: pd.DataFrame) -> list[_Panel]:
         _Panel("loss", _subsets("Loss"), log=True),
         _Panel("weight norm (L2)", norm_series(list(rows.columns)), limits=(0, None)),
     ]
-    found = [replace(panel, series=[one for one in panel.series if one.column in rows]) for panel in panels]
+    found = [replace(panel, series=[one for one in panel.series if shown(rows, one.column)]) for panel in panels]
     return [panel for panel in found if panel.series]
 
 
 def _subsets(metric: str) -> list[Series]:
-    return [Series(f"{metric}/train", "train", style.TRAIN), Series(f"{metric}/test", "test", style.TEST)]
+    colors = {"train": style.TRAIN, "test": style.TEST, "unseen": style.BLACK}
+    return [Series(f"{metric}/{subset}", subset, color) for subset, color in colors.items()]
 
 
 def norm_series(columns: Sequence[str]) -> list[Series]:

@@ -42,7 +42,8 @@ def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False)
     Raises:
         FolderBusy: if another process writes there.
         FolderTaken: if it holds a `metrics.jsonl` and neither overwriting nor resuming was asked for.
-        ConfigError: if it is a sweep's own, or what would be written there is a link to somewhere else or of the other kind.
+        ConfigError: if it is a sweep's own, or what would be written there is a link to somewhere else, or is a
+            folder where a run has a file, or the other way round.
     """
     check_no_sweep(folder, "hydra.run.dir")
     for name in (LOCK, MARKER, METRICS, LOG, SUMMARY, CHECKPOINTS, FIGURES, ".hydra", "wandb"):

@@ -20,7 +20,11 @@ class Record:
     name: str | None = option(None, "W&B run name; null: WANDB_NAME, else the last two parts of the run's folder")
     tags: list[str] = option([], "W&B tags; []: WANDB_TAGS")
     figures: bool = option(True, "draw figures at the end of the run")
-    figure_format: list[str] = option(["png"], "files of each figure: [png,pdf,svg]; W&B gets PNGs", choices=FORMATS)
+    figure_format: list[str] = option(
+        ["png"],
+        "files of each figure, of prune's and a sweep's too; films are GIFs; W&B gets PNGs",
+        choices=FORMATS,
+    )
 
 
 GROUP = "record"

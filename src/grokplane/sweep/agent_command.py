@@ -16,8 +16,8 @@ from grokplane.sweep.parsing import FileContent
 
 PROGRAMS = ("train.py", "train_mnist.py")
 PROGRAM = "${program}"
-# Each stands for a cell's parameters, which are passed on here as they are; `train.py` reads what the agent makes of the
-# first.
+# Each stands for a cell's parameters, which are passed on here as they are. What the agent makes of the first, `train.py`
+# reads.
 ARGUMENTS = tuple(
     f"${{{name}}}"
     for name in (

@@ -16,8 +16,8 @@ from grokplane.sweep.parsing import FileContent
 
 PROGRAMS = ("train.py", "train_mnist.py")
 PROGRAM = "${program}"
-# Each stands for a cell's parameters, which are passed on here as they are. What the agent makes of the first, `train.py`
-# reads.
+# Each stands for a cell's parameters, which are passed on here as they are. The agent needs the first: no other makes
+# what `train.py` reads.
 ARGUMENTS = tuple(
     f"${{{name}}}"
     for name in (

@@ -22,13 +22,12 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane import data, losses, metrics, mi, models, optim, record, train
 from grokplane.hydra_node import composed, hydra_is, without_hydra
 from grokplane.making import make, makes_its_parts
-from grokplane.options import LISTS, ConfigError, check_options, one_of, option
+from grokplane.options import DIGITS, LISTS, ConfigError, check_options, one_of, option
 from grokplane.strict_json import flatten
 from grokplane.train import Member
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-# No float holds it, and from 4,300 digits on Python reads it no more.
-_LONG = re.compile(r"\d(?:_?\d){308}")
+_LONG = re.compile(rf"\d(?:_?\d){{{DIGITS}}}")
 ROOMS = (data, losses, metrics, mi, models, optim, record, train)
 HYDRA_FOLDERS = (
     "hydra.run.dir",
@@ -161,7 +160,7 @@ def parse(overrides: Sequence[str]) -> list[Any]:
     """
     for line in overrides:
         if found := _LONG.search(line):
-            raise ConfigError(line.partition("=")[0], f"{found[0][:10]}...", "a number has at most 308 digits")
+            raise ConfigError(line.partition("=")[0], f"{found[0][:10]}...", f"a number has at most {DIGITS} digits")
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(overrides))

@@ -17,6 +17,8 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 # Config groups of which any number of choices are taken: `metrics=[loss,accuracy]`.
 LISTS = ("rules", "metrics")
+# Of a whole number, at most: as many as a float can stand for. From 4,300 on Python reads none.
+DIGITS = 308
 
 _Choice = TypeVar("_Choice")
 

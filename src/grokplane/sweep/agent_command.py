@@ -16,7 +16,8 @@ from grokplane.sweep.parsing import FileContent
 
 PROGRAMS = ("train.py", "train_mnist.py")
 PROGRAM = "${program}"
-# Each stands for the parameters of a cell; which of them the agent needs, `train.py` being its program, is the first.
+# Each stands for a cell's parameters, which are passed on here as they are. The agent needs the first: no other makes
+# what `train.py` reads.
 ARGUMENTS = tuple(
     f"${{{name}}}"
     for name in (
@@ -94,8 +95,6 @@ def _check_before(file: FileContent, parts: Sequence[str]) -> None:
 
 def _fixed(file: FileContent, parts: Sequence[str]) -> dict[str, str]:
     """The overrides behind the program, by key."""
-    if not any(part in ARGUMENTS for part in parts):
-        file.refuse("command", file.content["command"], f"passes no parameters to the program; add {ARGUMENTS[0]}")
     fixed: dict[str, str] = {}
     for key, part in _overrides(file, parts):
         if key in fixed:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from grokplane import config
 from grokplane.app.errors import Refused
 from grokplane.app.typed import as_typed
-from grokplane.options import ConfigError, one_of
+from grokplane.options import DIGITS, ConfigError, one_of
 
 USAGE = """python sweep.py FILE [key=value ...] [--dry-run | --status] [--executor NAME] [--max-members N] [--seed N]
 
@@ -31,7 +31,6 @@ Trains every cell of a sweep file (W&B's format, method grid or random) as stack
 The same call again skips finished cells, resumes interrupted ones and retries failed ones. Exit code: 0 when every cell
 finished, 1 when one failed or diverged, 2 for a call that is refused, 130 or 143 when stopped by a signal.
 """
-DIGITS = 308  # as many as any number on the command line has
 _SWITCHES = ("--dry-run", "--status", "--help", "-h")
 _VALUES = {"--executor": "hydra.launcher.executor", "--max-members": "hydra.launcher.max_members", "--seed": ""}
 _HYDRA = ("hydra.sweep.dir=", "hydra.launcher.")

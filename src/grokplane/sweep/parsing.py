@@ -11,10 +11,9 @@ from typing import Any, NoReturn
 import yaml
 
 from grokplane.app.errors import Refused
-from grokplane.options import one_of, shown
+from grokplane.options import DIGITS, one_of, shown
 from grokplane.sweep.distributions import COUNTABLE, DISTRIBUTIONS, ROUNDING
 
-DIGITS = 308  # that a whole number has at most: as many as a float can stand for
 LARGEST_WHOLE = 2**63 - 1  # that can be drawn
 LARGEST_LOG = 700  # of which the exponential is a float
 DEEPEST, LARGEST = 20, 1_000_000  # how deep a file's parts lie, and how many they are

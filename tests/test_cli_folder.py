@@ -145,7 +145,6 @@ def test_without_a_checkpoint_that_can_be_read_a_run_starts_at_step_0(base: Path
     ("typed", "told"),
     [
         (("hydra.run.dir=outputs/defualt/run",), "is no folder, there is no run to go on with; did you mean {}/run?"),
-        (("hydra.run.dir=outputs/default/rnu",), "is no folder, there is no run to go on with; did you mean {}/run?"),
         (("hydra.run.dir=outputs/default",), "holds no run to go on with; did you mean {}/run?"),
         (("hydra.run.dir=outputs/default/empty",), "holds no run to go on with; to begin a run there, leave"),
         (

@@ -29,7 +29,10 @@ REFUSED = [
     (("hydra.output_subdir=x",), "hydra.output_subdir=x: a run's config lies in .hydra/"),
     (("hydra.output_subdir=null",), "hydra.output_subdir=null: a run's config lies in .hydra/"),
     (("hydra.job.chdir=true", "mi=compressed", "data=digits"), "mi.cache=outputs/codes: relative to the job's folder"),
-    (("hydra.job.env_copy=[NO_SUCH_THING]",), "the call=hydra.job.env_copy=[NO_SUCH_THING]: Hydra cannot apply it"),
+    (
+        ("hydra.job.env_copy=[NO_SUCH_THING]",),
+        "the call=train.steps=1 hydra.job.env_copy=[NO_SUCH_THING]: Hydra cannot apply it",
+    ),
     (("+hydra.callbacks.x._target_=no.Such", "hydra.run.dir=run"), "Error locating target 'no.Such'"),
     (
         ("+hydra.callbacks.x._target_=hydra.experimental.callbacks.PickleJobInfoCallback",),
@@ -112,7 +115,7 @@ def test_hydras_own_choices_of_logging_work(choice: str, inside: Inside, tmp_pat
 
 def test_the_jobs_own_folder_and_environment(inside: Inside, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr("grokplane.execute", _watched(execute, seen))
+    monkeypatch.setattr("grokplane.app.entry.execute", _watched(execute, seen))
     told = done(inside(*SHORT, "--run", "hydra.job.chdir=true", "+hydra.job.env_set.SEEN=yes", cwd=tmp_path))
     (place,) = folders(tmp_path)
     assert seen == [("yes", str(tmp_path / place))]

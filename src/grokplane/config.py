@@ -29,12 +29,7 @@ from grokplane.train import Member
 CONFIGS = Path(__file__).parents[2] / "configs"
 _LONG = re.compile(rf"\d(?:_?\d){{{DIGITS}}}")
 ROOMS = (data, losses, metrics, mi, models, optim, record, train)
-HYDRA_FOLDERS = (
-    "hydra.run.dir",
-    "hydra.sweep.dir",
-    "hydra.sweep.subdir",
-    "hydra.job_logging.handlers.file.filename",
-)
+HYDRA_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job_logging.handlers.file.filename")
 # The parts of a config that make a member; the others say how it is recorded.
 MEMBER_KEYS = tuple(spec.name for spec in fields(Member))
 

@@ -101,6 +101,8 @@ def _finished(folder: Path) -> dict[str, Any]:
     try:
         found, summary = status(folder), read_summary(folder)
     except ConfigError as error:
+        if isinstance(error.__cause__, OSError):
+            raise Refused(f"RUN={folder}: {error.allowed}") from None
         why = f"its summary.json is damaged ({error.__cause__})"
         raise Refused(f"RUN={folder}: {why}: delete it and {GO_ON.format(folder=folder)}") from None
     if found == "empty":

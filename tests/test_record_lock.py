@@ -1,15 +1,22 @@
 import errno
+import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from command import TINY, finished, refusal, rows, struck, summary
+from command import TINY, digest, finished, refusal, rows, struck, summary
+from filelock import SoftFileLock
 
+from grokplane.options import ConfigError
+from grokplane.predict import main as predict
+from grokplane.record import Record, Recorder, check_folder, load, status, summaries
 from grokplane.record.lock import FolderBusy, FolderLock, is_locked
+from grokplane.record.summary import write_summary
 
 HOLD = """
 import sys, time
@@ -177,3 +184,62 @@ def test_a_link_in_the_place_of_a_file_is_not_written_through(tmp_path, inside, 
         done = inside(*TINY, "mi=off", "train.steps=1", f"hydra.run.dir={folder}", option, cwd=tmp_path)
         assert f"{name} there is a link" in refusal(done)
     assert elsewhere.read_text() == "private"
+
+
+def archive(folder: Path) -> Path:
+    """A finished run's folder."""
+    with Recorder(folder, {}, Record(wandb="disabled")) as recorder:
+        recorder.log({"step": 0, "Acc/test": 0.5})
+        recorder.finish("finished")
+    return folder
+
+
+def test_reading_needs_no_access_to_the_lock(tmp_path, monkeypatch):
+    folder = archive(tmp_path / "run")
+    opened = os.open
+
+    def closed(path, *arguments, **options):
+        if Path(path).name == ".lock":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", closed)
+    assert status(folder) == "finished"
+    assert list(summaries(tmp_path)["status"]) == ["finished"]
+    assert len(load(tmp_path)) == 1
+    with pytest.raises(ConfigError, match=r"\.lock there cannot be read \(Permission denied\)"):  # a writer needs it
+        check_folder(folder, overwrite=True)
+    write_summary(folder, {"status": "running"})
+    assert status(folder) == "running"  # which nobody here can tell from dead
+
+
+@pytest.mark.parametrize(("pid", "found"), [("dead", "finished"), ("alive", "running"), ("elsewhere", "running")])
+def test_a_read_only_archive_without_flock_is_read(tmp_path, monkeypatch, pid, found):
+    folder = archive(tmp_path / "run")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    machine = "another" if pid == "elsewhere" else socket.gethostname()
+    (folder / ".lock.held").write_text(f"{os.getpid() if pid == 'alive' else ended.pid}\n{machine}\n")
+    before = digest(folder)
+
+    def no_flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    def read_only(_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(fcntl, "flock", no_flock)
+    monkeypatch.setattr(SoftFileLock, "_acquire", read_only)
+    assert status(folder) == found
+    assert digest(folder) == before
+
+
+def test_a_summary_that_cannot_be_read_is_not_called_damaged(tmp_path, capsys, monkeypatch):
+    folder = archive(tmp_path / "run")
+
+    def closed(path: Path, **_: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", closed)
+    assert predict([str(folder), "1,2"]) == 2
+    assert capsys.readouterr().err == f"RUN={folder}: summary.json there cannot be read (Permission denied)\n"

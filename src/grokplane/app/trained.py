@@ -103,6 +103,8 @@ def _finished(folder: Path, again: str) -> dict[str, Any]:
     try:
         found, summary = status(folder), read_summary(folder)
     except ConfigError as error:
+        if isinstance(error.__cause__, OSError):
+            raise Refused(f"RUN={folder}: {error.allowed}") from None
         why = f"its summary.json is damaged ({error.__cause__})"
         raise Refused(f"RUN={folder}: {why}: delete it and {GO_ON.format(go_on=again)}") from None
     if found == "empty":

@@ -110,15 +110,30 @@ def _unreadable(folder: Path, error: OSError) -> ConfigError:
 
 
 def _is_marked(path: Path) -> bool:
-    """Whether the marker is there and its process is not known to be dead; a dead one's is cleared away."""
+    """Whether the marker is there and its process is not known to be dead; a dead one's is cleared away if possible."""
     if not path.exists():
         return False
     lock = SoftFileLock(path, **_PATIENCE)
     try:
         lock.acquire()
-    except OSError:  # Timeout, or a folder that cannot be written
+    except Timeout:
         return True
+    except OSError:  # an archive that can be read alone
+        return not _is_dead(path)
     lock.release()
+    return False
+
+
+def _is_dead(marker: Path) -> bool:
+    """Whether the marker's process, whose id and machine are its first two words, was of this machine and has ended."""
+    try:
+        pid, machine, *_ = marker.read_text(encoding="utf-8").split()
+        if machine == socket.gethostname():
+            os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):  # another user's, or a file that names none
+        return False
     return False
 
 

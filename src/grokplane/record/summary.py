@@ -96,13 +96,16 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """The folder's summary; empty if there is none yet.
 
     Raises:
-        ConfigError: it is not what this program wrote there.
+        ConfigError: it is not what this program wrote there, or cannot be read.
     """
     try:
         return _checked(json.loads((folder / SUMMARY).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
-    except (ValueError, RecursionError, IsADirectoryError) as error:
+    except OSError as error:
+        allowed = f"{SUMMARY} there cannot be read ({error.strerror or error})"
+        raise ConfigError("hydra.run.dir", folder, allowed) from error
+    except (ValueError, RecursionError) as error:
         raise ConfigError("hydra.run.dir", folder, f"{SUMMARY} there is damaged ({error}): delete that file") from error
 
 
@@ -110,9 +113,14 @@ def status(folder: Path) -> str:
     """What became of a run: `running` only while a living process holds its lock.
 
     Otherwise the summary's `finished`, `diverged`, `interrupted` or `failed`; `dead` for a run that was killed (its
-    summary still says running, or it has none); `empty` for a folder with no run in it.
+    summary still says running, or it has none); `empty` for a folder with no run in it. Nothing is written, and where
+    the lock cannot be read, as in another user's archive, the summary is believed.
     """
-    if is_locked(folder):
+    try:
+        locked = is_locked(folder)
+    except ConfigError:
+        locked = read_summary(folder).get("status") == "running"
+    if locked:
         return "running"
     recorded = read_summary(folder).get("status")
     if recorded is None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from grokplane.processes import DEAD, DiedError, Processes
+from grokplane.processes import DEAD, DiedError, Processes, worker
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -80,6 +80,24 @@ def test_work_that_ends_its_process_is_told_and_never_done_here(beside: Processe
     with pytest.raises(DiedError, match=r"has died \(exit code 3\)"):
         beside.call(os._exit, 3)
     assert beside.call(os.getpid) not in (there, os.getpid())
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="told by Linux alone")
+def test_one_that_hangs_at_work_is_noticed_and_replaced(beside: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "LOOK", 0.05)
+    monkeypatch.setattr(worker, "HUNG", 30)
+    first = beside.call(os.getpid)
+    with pytest.raises(DiedError, match="no longer answers"):
+        beside.call(time.sleep, 600)
+    assert beside.call(os.getpid) not in (first, os.getpid())
+    assert beside.call(_busy, 1.0) == 1.0  # which takes longer, and works
+
+
+def _busy(seconds: float) -> float:
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+    return seconds
 
 
 def test_where_none_can_take_the_place_of_the_dead_every_call_is_told(

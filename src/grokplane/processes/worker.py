@@ -17,6 +17,8 @@ from typing import IO, Any
 import torch
 
 DEAD = (EOFError, OSError, pickle.UnpicklingError)  # what asking a process raises that has died, or never lived
+LOOK = 1.0  # seconds between looks at a process that works
+HUNG = 60  # looks in which it has used no processor time: what it is asked is arithmetic, so it will never answer
 _SERVE = "from grokplane.processes import serve; serve()"
 
 
@@ -68,12 +70,29 @@ class Worker:
             return Unreadable(f"{type(error).__name__}: {error}")
 
     def _wait_for_an_answer(self, pipe: IO[bytes]) -> None:
-        """Raise EOFError if the process ends first: what it started may hold its end of the pipe open."""
+        """Raise EOFError if the process ends first, or hangs: what it started may hold its end of the pipe open."""
+        used, idle = self._used(), 0
         with selectors.DefaultSelector() as ready:
             ready.register(pipe, selectors.EVENT_READ)
-            while not ready.select(1.0):
+            while not ready.select(LOOK):
                 if not self.lives() and not ready.select(0):
                     raise EOFError("it has ended")
+                before, used = used, self._used()
+                idle = idle + 1 if used is not None and used == before else 0
+                if idle >= HUNG:
+                    raise EOFError("it hangs")
+
+    def _used(self) -> bytes | None:
+        """Processor time that it has used, as Linux tells it; None elsewhere, where a process that hangs is waited for.
+
+        Looks are counted, not seconds: this process may have been stopped in between.
+        """
+        try:
+            with open(f"/proc/{self._process.pid}/stat", "rb") as file:
+                fields = file.read().rpartition(b")")[2].split()
+        except OSError:
+            return None
+        return b" ".join(fields[11:13])  # utime and stime
 
     def lives(self) -> bool:
         """Whether it has not ended."""

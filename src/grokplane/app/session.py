@@ -18,11 +18,11 @@ from grokplane.app.member_writer import MemberWriter, grok_summary
 from grokplane.app.progress import Preparation, Progress
 from grokplane.app.report import shortened
 from grokplane.app.resume import forget_saved, saved
-from grokplane.app.say import note
 from grokplane.app.signals import StopRequest
 from grokplane.files import write_text
 from grokplane.options import ConfigError
 from grokplane.record import FolderLock, Recorder, claim
+from grokplane.say import note
 from grokplane.train import Stack, TrainOptions, run
 from grokplane.waiting import Doing
 

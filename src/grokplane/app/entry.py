@@ -24,6 +24,7 @@ from grokplane import config
 from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
 from grokplane.app.jobs import known_keys, refuse_unread, refused_for, single, swept
+from grokplane.app.nulls import as_nulls
 from grokplane.app.report import report
 from grokplane.app.resume import nothing_left, resumed_config
 from grokplane.app.session import execute
@@ -45,6 +46,7 @@ PRINTS = ("-c", "--cfg", "-i", "--info", "--version", "--hydra-help", "-sc", "--
 def main(config_name: str) -> None:
     """Run the entry point whose config is configs/CONFIG_NAME.yaml; ends the process with its exit code."""
     open_streams()
+    sys.argv[1:] = as_nulls(sys.argv[1:])
     arguments = sys.argv[1:]
     overrides = [argument for argument in arguments if not argument.startswith("-")]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises in place of printing several lines

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
 
 import pytest
+import torch
 from command import PRECISE, Inside, call, last_checkpoint, summary
 from sweeping import sweep_file, table
 
 from grokplane import config
 from grokplane.app import execute
 from grokplane.record import Checkpoints, Record, Recorder, status
+from grokplane.record.summary import cause
 from grokplane.train import Stack
 
+FULL = "the disk is full (No space left on device): free some space and go on with train.resume=true"
 TINY = ("data.p=7", "data.train_fraction=0.5", "model.hidden=[8]", "model.embedding_dim=8", *PRECISE)
 # A process whose files may grow to so many bytes, as on a disk that is full; it writes no .pyc.
 LIMITED = """
@@ -83,8 +87,19 @@ def test_a_run_whose_end_cannot_be_written_down(tmp_path: Path, monkeypatch: pyt
             recorder.finish("finished")
     assert (summary(tmp_path)["status"], summary(tmp_path)["error"]) == (
         "failed",
-        "OSError: [Errno 28] No space left on device",
+        FULL,
     )
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_called_that_whatever_error_it_ends_in(number: int) -> None:
+    with pytest.raises(OSError, match="No space left") as plain, open("/dev/full", "wb", buffering=0) as file:
+        torch.save({"weights": torch.zeros(100_000)}, file)
+    assert cause(plain.value) == FULL
+    chained = RuntimeError("writer failed")
+    chained.__context__ = OSError(number, os.strerror(number))
+    assert cause(chained) == FULL.replace("No space left on device", os.strerror(number))
+    assert cause(OSError(errno.EIO, "Input/output error")) == "OSError: [Errno 5] Input/output error"
 
 
 def test_every_member_of_a_session_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +182,7 @@ def test_a_cell_says_why_and_so_does_the_table(tmp_path: Path, inside: Inside, m
     done = inside(
         str(file), f"hydra.sweep.dir={tmp_path / 'sweep'}", "--max-members=2", cwd=tmp_path, program="sweep.py"
     )
-    line = "OSError: [Errno 28] No space left on device"
+    line = FULL
     assert done.returncode == 1
     assert f"seed=1: failed, {line}" in done.stdout
     assert table(tmp_path / "sweep")["seed=1"]["error"] == line

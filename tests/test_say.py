@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 from command import QUIET, TINY, TRAIN, rows
 
+from grokplane.app.errors import Refused
 from grokplane.say import printable
+from grokplane.sweep.files import logs_in
 
 SHORT = (*TINY, *QUIET, "mi=off", "train.steps=2")
 NONE: dict[str, str] = {}
@@ -88,3 +91,25 @@ def test_nothing_said_steers_a_terminal(capsys):
 
     assert main(["no\x1b[31m such", "1,2"]) == 2
     assert capsys.readouterr().err == "RUN=no\\x1b[31m such: no such folder\n"
+
+
+def test_a_log_line_steers_no_terminal_either(tmp_path, inside, monkeypatch):
+    from grokplane.app import entry
+
+    def loud(*_: object, **__: object) -> None:
+        logging.getLogger("grokplane").warning("read \x1b[31m%s", "red")
+        raise Refused("no")
+
+    monkeypatch.setattr(entry, "execute", loud)
+    done = inside(*SHORT, "hydra.run.dir=run", cwd=tmp_path)
+    assert "WARNING read \\x1b[31mred\n" in done.stderr
+    assert "\x1b" not in done.stderr + (tmp_path / "run" / "train.log").read_text()
+    with logs_in([tmp_path]):
+        logging.getLogger("grokplane").warning("read \x1b[31m%s", "red \u2713")
+    assert (tmp_path / "train.log").read_text(encoding="utf-8").endswith("WARNING read \\x1b[31mred \u2713\n")
+
+
+def test_windows_is_told_at_once():
+    code, _, err = python("-c", "import sys; sys.platform = 'win32'; import grokplane", cwd=Path.cwd())
+    assert code == 1
+    assert err.splitlines()[-1].startswith(b"ImportError: grokplane runs on Linux and macOS, not on Windows")

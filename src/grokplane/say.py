@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
 from typing import TextIO
@@ -34,6 +35,14 @@ def note(line: object) -> None:
 def printable(text: str) -> str:
     r"""The text with characters that steer a terminal as their escapes, \x1b; a file or a config may hold any."""
     return text.translate(_ESCAPED)
+
+
+class Lines(logging.Formatter):
+    """Log lines as `printable` text: they name files and tell of configs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's line, and its traceback if it has one."""
+        return printable(super().format(record))
 
 
 def open_streams() -> None:

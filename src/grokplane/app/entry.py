@@ -23,8 +23,8 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
-from grokplane.app.flags import Flags, read_flags
 from grokplane.app.jobs import known_keys, refuse_nothing_begun, refused_for
+from grokplane.app.nulls import as_nulls
 from grokplane.app.plan import Plan, plan
 from grokplane.app.report import report
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config, tell_start
@@ -45,10 +45,11 @@ log = logging.getLogger(__name__)
 def main(config_name: str) -> None:
     """Run the entry point whose config is configs/CONFIG_NAME.yaml; ends the process with its exit code."""
     open_streams()
-    overrides = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    arguments = as_nulls(sys.argv[1:])
+    overrides = [argument for argument in arguments if not argument.startswith("-")]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises in place of printing several lines
     try:
-        code = _main(sys.argv[1:], config_name)
+        code = _main(arguments, config_name)
     except REFUSALS as error:
         note(one_line(error, overrides, known_keys(config_name)))
         code = REFUSED

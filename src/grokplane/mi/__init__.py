@@ -1,4 +1,4 @@
-"""Mutual information and entropies of samples, in nats. Usable alone: torch in, torch out, nothing of training."""
+"""Mutual information and entropies of samples, in nats. Usable alone: tensors or numpy arrays in, tensors out."""
 
 from grokplane.mi.base import Estimate, Estimator, HalfCheck, half_check
 from grokplane.mi.binning import Binning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import json
@@ -69,11 +70,23 @@ def write_failure(folder: Path, summary: Mapping[str, Any]) -> None:
 
 
 def cause(error: BaseException) -> str:
-    """What went wrong, in one line."""
+    """What went wrong, in one line; of a full disk also what to do, whatever came of it on the way."""
+    full = _full_disk(error)
+    if full is not None:
+        return f"the disk is full ({full.strerror}): free some space and go on with train.resume=true"
     line = " ".join(str(error).split())
     if isinstance(error, ConfigError):
         return line
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def _full_disk(error: BaseException | None) -> OSError | None:
+    """That a disk or a quota is full, if an error or one that it came from says so."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _checked(summary: Any) -> dict[str, Any]:
@@ -102,11 +115,11 @@ def read_summary(folder: Path) -> dict[str, Any]:
         return _checked(json.loads((folder / SUMMARY).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
+    except (ValueError, RecursionError, IsADirectoryError) as error:
+        raise ConfigError("hydra.run.dir", folder, f"{SUMMARY} there is damaged ({error}): delete that file") from error
     except OSError as error:
         allowed = f"{SUMMARY} there cannot be read ({error.strerror or error})"
         raise ConfigError("hydra.run.dir", folder, allowed) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError("hydra.run.dir", folder, f"{SUMMARY} there is damaged ({error}): delete that file") from error
 
 
 def status(folder: Path) -> str:

@@ -19,6 +19,7 @@ from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, one_line
 from grokplane.app.exit_codes import FAILED, REFUSED, SIGNALLED
 from grokplane.app.jobs import check_launcher, known_keys, trains_elsewhere
+from grokplane.app.nulls import as_nulls
 from grokplane.app.progress import clock
 from grokplane.app.unread import of_launcher, refuse_unread, said
 from grokplane.files import write_text
@@ -50,7 +51,7 @@ OVER = ("finished", "diverged", "failed")
 def main() -> None:
     """Run `sweep.py`; ends the process with its exit code."""
     open_streams()
-    arguments = sys.argv[1:]
+    arguments = as_nulls(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises in place of printing several lines
     signal.signal(signal.SIGTERM, _leave)
     try:

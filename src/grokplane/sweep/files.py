@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from grokplane.record.folder import LOG
+from grokplane.say import Lines
 
 _OWN = 200  # files that the process has open besides
 
@@ -31,7 +32,7 @@ def logs_in(folders: Sequence[Path]) -> Iterator[None]:
     console.setLevel(logging.WARNING)
     handlers = (console, _FolderLogs(folders))
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(Lines("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     logger.propagate = False

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
+from grokplane.app.flags import Flags, read_flags
 from grokplane.app.jobs import known_keys, refuse_nothing_begun, refused_for
 from grokplane.app.nulls import as_nulls
 from grokplane.app.plan import Plan, plan

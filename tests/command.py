@@ -68,7 +68,8 @@ def finished(*arguments: str, cwd: Path, program: str = TRAIN.name, **environmen
 
 def struck(number: signal.Signals, at: int, folder: Path, *arguments: str, cwd: Path) -> Call:
     """A call that gets a signal as soon as its `metrics.jsonl` has a row of step `at` or later."""
-    with _started((*arguments, f"hydra.run.dir={folder}"), cwd) as process:
+    where = () if "-m" in arguments else (f"hydra.run.dir={folder}",)  # a multirun has named its own
+    with _started((*arguments, *where), cwd) as process:
         while last_step(folder) < at:
             assert process.poll() is None, f"it ended before step {at}: {process.communicate()}"
             time.sleep(0.01)

@@ -54,7 +54,7 @@ def test_what_a_link_leads_to_is_left_alone(name: str, odd: Path, tmp_path: Path
     assert before == (digest(victim) if victim.is_dir() else victim.read_bytes())
 
 
-@pytest.mark.parametrize("name", ["checkpoints", ".hydra", "figures", "wandb"])
+@pytest.mark.parametrize("name", ["checkpoints", ".hydra", "figures"])
 def test_a_file_in_a_folders_place_is_told_of_in_the_check(name: str, odd: Path, resumed: Callable[[], str]) -> None:
     if (odd / name).exists():
         shutil.rmtree(odd / name)

@@ -18,9 +18,9 @@ FIGURES = "figures"
 PRUNED = "prune.csv"
 SWEEP = ".sweep.json"  # whose a sweep's folder is, see `grokplane.sweep.place`
 LOG = "train.log"  # which Hydra writes, or `grokplane.sweep.files`
-# What is written in a run's folder, and whether it is a folder.
+# What is written in a run's folder, and whether it is a folder. W&B's own costs a warning, no run.
 _KINDS = dict.fromkeys((LOCK, MARKER, METRICS, LOG, SUMMARY), False)
-_KINDS |= dict.fromkeys((CHECKPOINTS, FIGURES, ".hydra", "wandb"), True)
+_KINDS |= dict.fromkeys((CHECKPOINTS, FIGURES, ".hydra"), True)
 _KINDS |= {f".hydra/{name}.yaml": False for name in ("config", "hydra", "overrides")}
 
 

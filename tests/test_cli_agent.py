@@ -109,6 +109,11 @@ def recorded(folder: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if value is not None} for row in rows(folder)]
 
 
+def code_of(folder: Path) -> dict[str, Any]:
+    """What a run's config says in W&B of the commit that made it."""
+    return {f"code.{key}": value for key, value in summary(folder)["code"].items() if value is not None}
+
+
 def test_agents_run_a_grid_to_the_end_and_each_run_reports_its_own_cell(
     calls: dict[str, Future[Any]], server: Server
 ) -> None:
@@ -133,7 +138,7 @@ def test_what_a_run_of_an_agent_reports_is_what_its_folder_holds(
         nested = config.flat(OmegaConf.load(folder / ".hydra" / "config.yaml"))
         assert nested["seed"] == run.cell["seed"]
         assert nested["optimizer._target_"].lower().endswith(f".{run.cell['optimizer']}")
-        assert run.config == nested | run.cell
+        assert run.config == nested | run.cell | code_of(folder)
         assert reported(run) == recorded(folder)
         assert run.rows[-1]["step"] == 20
         assert run.summary["status"] == "finished"
@@ -158,5 +163,5 @@ def test_sync_uploads_an_offline_run_with_all_its_rows(calls: dict[str, Future[A
     assert run.state == "finished"
     assert reported(run) == recorded(folder)
     assert [row["step"] for row in run.rows] == [0, 1, 2, 5, 10, 15, 20]
-    assert run.config == config.flat(OmegaConf.load(folder / ".hydra" / "config.yaml"))
+    assert run.config == config.flat(OmegaConf.load(folder / ".hydra" / "config.yaml")) | code_of(folder)
     assert run.summary["status"] == "finished"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from command import QUIET, TINY, finished, summary
+from command import QUIET, TINY, Inside, finished, summary
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -32,7 +32,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     finished("-m", "seed=0,1", "train.steps=30", "log.every=10", *TINY, *QUIET, cwd=place)
     (place / "wide.yaml").write_text(SWEEP)
     finished("wide.yaml", "train.steps=30", *TINY, *QUIET, cwd=place, program="sweep.py")
-    shutil.copytree(newest(place) / "0", place / "outputs" / "wandb_cache" / "me" / "grok" / "abc")
+    fetched = place / "outputs" / "wandb_cache" / "me" / "grok" / "abc"
+    shutil.copytree(newest(place) / "0", fetched)
+    (fetched / "wandb.json").write_text('{"state": "finished"}')
     return place
 
 
@@ -105,8 +107,8 @@ def test_it_says_what_it_has_not(place: Path, monkeypatch: pytest.MonkeyPatch):
     }
 
 
-def test_a_run_without_information_is_met_with_a_sentence(place: Path, monkeypatch: pytest.MonkeyPatch):
-    finished("train.steps=5", "mi=off", "hydra.run.dir=outputs/off", *TINY, *QUIET, cwd=place)
+def test_a_run_without_information_is_met_with_a_sentence(place: Path, monkeypatch: pytest.MonkeyPatch, inside: Inside):
+    inside("train.steps=5", "mi=off", "hydra.run.dir=outputs/off", *TINY, *QUIET, cwd=place)
     notebook = executed(place, monkeypatch, RUN="outputs/off", SEEDS="outputs/off")
     assert pictures(notebook) == {"curves": 1, "norms": 1, "seeds": 2, "sweep": 1}
     told = said(notebook)
@@ -133,9 +135,11 @@ def test_no_run_and_a_run_without_rows_are_one_line_each(tmp_path: Path, monkeyp
         assert "Traceback" not in str(stopped.value)
 
 
-def test_runs_that_differ_in_more_than_the_seed_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_runs_that_differ_in_more_than_the_seed_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: Inside
+):
     typed = ("optimizer.weight_decay=0.5,2", "seed=0,1", "train.steps=5", "mi=off", "hydra.sweep.dir=nine")
-    finished("-m", *typed, "hydra/launcher=stacked", *TINY, *QUIET, cwd=tmp_path)
+    inside("-m", *typed, "hydra/launcher=stacked", *TINY, *QUIET, cwd=tmp_path)
     words = "        title = title_of(setting)\n"
     drawn = executed(
         tmp_path,
@@ -152,7 +156,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_told_apart(tmp_path: Path, m
 
 
 def test_it_finds_the_newest_default_run_and_makes_a_short_one_where_there_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: Inside
 ):
     quickly = f"SHORT = SHORT.replace('steps=5000', 'steps=2') + ' mi=off {' '.join(TINY)}'\n\n\ndef recorded"
     (tmp_path / "train.py").symlink_to(NOTEBOOK.with_name("train.py"))
@@ -164,7 +168,7 @@ def test_it_finds_the_newest_default_run_and_makes_a_short_one_where_there_is_no
     assert summary(short)["steps"] == 2
     assert said(executed(tmp_path, monkeypatch, ("paths", "load"))) == {}
     for folder, steps in (("outputs/default/b", 3), ("outputs/default/a", 4)):
-        finished(f"train.steps={steps}", "mi=off", f"hydra.run.dir={folder}", *TINY, *QUIET, cwd=tmp_path)
+        inside(f"train.steps={steps}", "mi=off", f"hydra.run.dir={folder}", *TINY, *QUIET, cwd=tmp_path)
     last = executed(tmp_path, monkeypatch, ("paths", "load"))
     table = last.cells[-1].outputs[0]["data"]["text/plain"]
     assert table.splitlines()[-1].split()[1] == "4"

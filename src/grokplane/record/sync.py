@@ -86,9 +86,6 @@ def _recorded(folder: Path) -> _Recorded:
     if is_locked(folder):
         raise ConfigError("RUN", folder, f"a process writes there ({holder(folder)}): wait until it has ended")
     config, rows = stored_config(folder), read_rows(folder / METRICS)
-    for row in rows:
-        if not isinstance(row.get("step"), int):
-            raise ConfigError("RUN", folder, f"{METRICS} there has a row whose step is {row.get('step')!r}")
     return _Recorded(config, _options(config), read_summary(folder), rows)
 
 

@@ -2,41 +2,60 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 
 from tqdm import tqdm
 
 from grokplane.say import note, printable
-from grokplane.waiting import Doing, due
+from grokplane.waiting import Doing, due, on_terminal
 
 _SHOWN = (("loss", "Loss/train", "Loss/test"), ("accuracy", "Acc/train", "Acc/test"))
 
 
 def bar(label: str, start: int, total: int, unit: str) -> tqdm:
     """A bar below those that stand already; none where standard error is not a terminal."""
-    on_terminal = sys.stderr.isatty()
     return tqdm(
         desc=printable(label) or None,
         initial=start,
         total=total,
         unit=unit,
         leave=None,
-        disable=not on_terminal,
+        disable=not on_terminal(),
         dynamic_ncols=True,
     )
 
 
-class Progress(Doing):
+class Counted(Doing):
+    """What is done in countable parts: a bar on a terminal, a line of `_plain` every so often elsewhere."""
+
+    def __init__(self, what: str, bar: tqdm) -> None:
+        super().__init__(what)
+        self._bar = bar
+
+    def beat(self) -> None:
+        """Renew the bar; or say how far it is, if nothing has been said for too long."""
+        if not self._bar.disable:
+            self._bar.refresh()
+        elif due():
+            self._plain()
+
+    def clear(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()
+
+    def _plain(self) -> None:
+        raise NotImplementedError
+
+
+class Progress(Counted):
     """Steps done, steps a second, time left, and losses and accuracies (means over a stack) with the step they are of.
 
     What is measured beside training comes later than the steps; a line names the step of its values.
     """
 
     def __init__(self, start: int, steps: int, label: str = "") -> None:
-        super().__init__(label)
-        self._bar = bar(label, start, steps, " steps")
+        super().__init__(label, bar(label, start, steps, " steps"))
         self._label = f"{label}: " if label else ""
         self._start, self._steps, self._step = start, steps, start
         self._seen, self._text = start, ""
@@ -55,17 +74,6 @@ class Progress(Doing):
             self._bar.set_postfix_str(self._values(), refresh=False)
         elif self._text and (first or due() or (records and self._seen == self._steps)):
             self._plain()
-
-    def beat(self) -> None:
-        """Renew the bar; or say how far it is, if nothing has been said for too long."""
-        if not self._bar.disable:
-            self._bar.refresh()
-        elif due():
-            self._plain()
-
-    def clear(self) -> None:
-        """Leave the bar as it is."""
-        self._bar.close()
 
     def _plain(self) -> None:
         if not self._ended:  # there may be several points of the last step

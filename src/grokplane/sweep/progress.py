@@ -7,13 +7,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from grokplane.app.progress import bar, clock
+from grokplane.app.progress import Counted, bar, clock
 from grokplane.say import note, printable
 from grokplane.sweep.stack_job import StackResult
-from grokplane.waiting import Doing, due
 
 
-class SweepProgress(Doing):
+class SweepProgress(Counted):
     """A bar over cells on a terminal; elsewhere a line for each stack that ends.
 
     Args:
@@ -22,8 +21,7 @@ class SweepProgress(Doing):
     """
 
     def __init__(self, cells: int, over: int) -> None:
-        super().__init__("cells")
-        self._bar = bar("cells", over, cells, " cells")
+        super().__init__("cells", bar("cells", over, cells, " cells"))
         self._cells, self._done = cells, over
         self._counts: Counter[str] = Counter()
 
@@ -44,17 +42,6 @@ class SweepProgress(Doing):
         self._bar.update(len(result.summaries))
         if self._bar.disable:
             self._plain()
-
-    def beat(self) -> None:
-        """Renew the bar; or say how far the cells are, if nothing has been said for too long."""
-        if not self._bar.disable:
-            self._bar.refresh()
-        elif due():
-            self._plain()
-
-    def clear(self) -> None:
-        """Leave the bar as it is."""
-        self._bar.close()
 
     def _plain(self) -> None:
         told = ", ".join(f"{count} {name}" for name, count in self._counts.items()) or "none has ended"

@@ -66,6 +66,13 @@ def finished(*arguments: str, cwd: Path, program: str = TRAIN.name, **environmen
     return done
 
 
+def ended_well(inside: Inside, *typed: str, cwd: Path) -> Call:
+    """A call in this process that must end well."""
+    done = inside(*typed, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
 def struck(number: signal.Signals, at: int, folder: Path, *arguments: str, cwd: Path) -> Call:
     """A call that gets a signal as soon as its `metrics.jsonl` has a row of step `at` or later."""
     where = () if "-m" in arguments else (f"hydra.run.dir={folder}",)  # a multirun has named its own

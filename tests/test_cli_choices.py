@@ -54,10 +54,6 @@ EARLY = (
 )
 
 
-def _briefly(name: str) -> tuple[str, ...]:
-    return () if name in DRAWN else ("record.figures=false",)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def swept(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, Future[Call]]]:
     folders = [tmp_path_factory.mktemp("swept") for _ in SWEEPS]
@@ -69,24 +65,28 @@ def swept(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> list[tupl
 
 @pytest.fixture(scope="module", autouse=True)
 def experiments(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Future[Call]]]:
-    folders = {name: tmp_path_factory.mktemp(name) for name in EXPERIMENTS}
-    for name in EXPERIMENTS:
-        if name.endswith("_mnist"):
-            write_images(folders[name] / "data" / "MNIST" / "raw", train=1_200, test=50)
-    return {
-        name: (
-            cwd,
-            submit(finished, f"experiment={name}", "debug=default", "train.steps=5", *_briefly(name), cwd=cwd),
+    """Each one's folder: those that are drawn are jobs of one multirun, the others of another."""
+    cwd = tmp_path_factory.mktemp("experiments")
+    write_images(cwd / "data" / "MNIST" / "raw", train=1_200, test=50)
+    plain = [name for name in EXPERIMENTS if name not in DRAWN]
+    found = {}
+    for sweep, names, typed in (("drawn", list(DRAWN), ()), ("plain", plain, ("record.figures=false",))):
+        several = (
+            f"experiment={','.join(names)}",
+            "debug=default",
+            "train.steps=5",
+            f"hydra.sweep.dir={sweep}",
+            *typed,
         )
-        for name, cwd in folders.items()
-    }
+        done = submit(finished, "-m", *several, cwd=cwd)
+        found |= {name: (cwd / sweep / str(number), done) for number, name in enumerate(names)}
+    return found
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_runs(name: str, experiments: dict[str, tuple[Path, Future[Call]]]) -> None:
-    cwd, done = experiments[name]
-    assert "finished at step 5" in done.result().stdout
-    (folder,) = (cwd / "outputs" / "debug").iterdir()
+    folder, done = experiments[name]
+    assert f"{folder.parent.name}/{folder.name} (finished at step 5)" in done.result().stdout
     assert summary(folder)["status"] == "finished"
     assert [row["step"] for row in rows(folder)] == [0, 1, 2, 5]
     if name in DRAWN:
@@ -99,9 +99,9 @@ def test_the_informations_of_every_experiment_obey_their_laws(
     name: str, experiments: dict[str, tuple[Path, Future[Call]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
-    cwd, done = experiments[name]
+    folder, done = experiments[name]
     assert done.result().returncode == 0
-    checked, broken = importlib.import_module("laws").broken(load(cwd / "outputs"))
+    checked, broken = importlib.import_module("laws").broken(load(folder))
     assert broken == []
     assert checked > 500
 

@@ -19,8 +19,8 @@ from command import (
     Inside,
     Submit,
     assert_same_state,
-    call,
     digest,
+    ended_well,
     finished,
     last_checkpoint,
     refusal,
@@ -86,28 +86,32 @@ def test_a_refused_call_changes_no_byte(
     assert digest(base) == before
 
 
-def test_resuming_a_finished_run_says_so_and_changes_no_byte(base: Path, before: dict[str, str]) -> None:
-    done = finished(RESUME, "hydra.run.dir=run", *TINY, cwd=base)
+def test_resuming_a_finished_run_says_so_and_changes_no_byte(
+    base: Path, before: dict[str, str], inside: Inside
+) -> None:
+    done = ended_well(inside, RESUME, "hydra.run.dir=run", *TINY, cwd=base)
     assert done.stdout == "run: finished at step 60: there is nothing left to do\n"
     assert done.stderr == ""
     assert digest(base) == before
 
 
-def test_a_folder_in_which_another_process_writes_is_refused(base: Path, tmp_path: Path) -> None:
+def test_a_folder_in_which_another_process_writes_is_refused(base: Path, tmp_path: Path, inside: Inside) -> None:
     folder = _copy(base, tmp_path)
     lock = FolderLock(folder)
     held = digest(tmp_path)
     try:
-        line = refusal(call(*RUN, "train.overwrite=true", "hydra.run.dir=run", cwd=tmp_path))
+        line = refusal(inside(*RUN, "train.overwrite=true", "hydra.run.dir=run", cwd=tmp_path))
         assert line.startswith("hydra.run.dir=run: another process writes there (pid ")
         assert digest(tmp_path) == held
     finally:
         lock.release()
 
 
-def test_a_finished_run_made_longer_equals_a_longer_run(base: Path, tmp_path: Path, whole: Future[Path]) -> None:
+def test_a_finished_run_made_longer_equals_a_longer_run(
+    base: Path, tmp_path: Path, whole: Future[Path], inside: Inside
+) -> None:
     folder = _copy(base, tmp_path)
-    finished(RESUME, "train.steps=90", "hydra.run.dir=run", cwd=tmp_path)
+    ended_well(inside, RESUME, "train.steps=90", "hydra.run.dir=run", cwd=tmp_path)
     _assert_same_run(folder, whole.result())
     assert summary(folder)["wandb_id"] == summary(base / "run")["wandb_id"]
     assert OmegaConf.load(folder / ".hydra" / "config.yaml").train.steps == 90
@@ -173,9 +177,9 @@ def test_an_agents_call_begins_what_it_may_go_on_with(
     assert summary(tmp_path / "cell")["status"] == "finished"
 
 
-def test_overwriting_leaves_nothing_of_the_earlier_run(base: Path, tmp_path: Path) -> None:
+def test_overwriting_leaves_nothing_of_the_earlier_run(base: Path, tmp_path: Path, inside: Inside) -> None:
     folder = _copy(base, tmp_path)
-    finished(*RUN, "train.overwrite=true", "train.steps=8", f"hydra.run.dir={folder}", cwd=tmp_path)
+    ended_well(inside, *RUN, "train.overwrite=true", "train.steps=8", f"hydra.run.dir={folder}", cwd=tmp_path)
     assert [row["step"] for row in rows(folder)] == [0, 1, 2, 8]
     assert last_checkpoint(folder).name == "step_00000008.pt"
     assert summary(folder)["wandb_id"] != summary(base / "run")["wandb_id"]
@@ -183,37 +187,41 @@ def test_overwriting_leaves_nothing_of_the_earlier_run(base: Path, tmp_path: Pat
 
 def test_a_schedule_that_ends_with_the_run_cannot_be_made_longer(tmp_path: Path, inside: Inside) -> None:
     typed = (*RUN, "schedule=cosine", "train.steps=10", "hydra.run.dir=run")
-    finished(*typed, cwd=tmp_path)
+    ended_well(inside, *typed, cwd=tmp_path)
     before = digest(tmp_path)
     line = refusal(inside(*typed, RESUME, "train.steps=20", cwd=tmp_path))
     assert line == "train.steps=20: the run's learning-rate schedule ends at its 10 steps"
     assert digest(tmp_path) == before
 
 
-def test_resuming_and_overwriting_exclude_each_other_in_a_folder_with_a_run(base: Path, tmp_path: Path) -> None:
+def test_resuming_and_overwriting_exclude_each_other_in_a_folder_with_a_run(
+    base: Path, tmp_path: Path, inside: Inside
+) -> None:
     folder = _copy(base, tmp_path)
     before = digest(folder)
-    line = refusal(call("train.resume=true", "train.overwrite=true", f"hydra.run.dir={folder}", cwd=tmp_path))
+    line = refusal(inside("train.resume=true", "train.overwrite=true", f"hydra.run.dir={folder}", cwd=tmp_path))
     assert line.startswith("train.overwrite=true: ")
     assert digest(folder) == before
 
 
-def test_a_checkpoint_that_cannot_be_read_is_told_and_nothing_is_changed(base: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_cannot_be_read_is_told_and_nothing_is_changed(
+    base: Path, tmp_path: Path, inside: Inside
+) -> None:
     folder = _copy(base, tmp_path)
     last_checkpoint(folder).rename(folder / "checkpoints" / "kept")
     (folder / "checkpoints" / "step_00000060.pt").mkdir()
     before = digest(folder)
-    line = refusal(call("train.resume=true", f"hydra.run.dir={folder}", cwd=tmp_path))
+    line = refusal(inside("train.resume=true", f"hydra.run.dir={folder}", cwd=tmp_path))
     assert "cannot be read just now" in line
     assert digest(folder) == before
 
 
-def test_overwriting_a_folder_without_a_run_leaves_what_is_there(tmp_path: Path) -> None:
+def test_overwriting_a_folder_without_a_run_leaves_what_is_there(tmp_path: Path, inside: Inside) -> None:
     mine = [tmp_path / "mine" / name for name in ("figures/paper.pdf", "checkpoints/my.ckpt")]
     for path in mine:
         path.parent.mkdir(parents=True)
         path.write_text("mine")
-    finished(*RUN, "train.overwrite=true", "train.steps=3", "hydra.run.dir=mine", cwd=tmp_path)
+    ended_well(inside, *RUN, "train.overwrite=true", "train.steps=3", "hydra.run.dir=mine", cwd=tmp_path)
     assert [path.read_text() for path in mine] == ["mine", "mine"]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from command import QUIET, TINY, Inside, finished, summary
+from command import QUIET, TINY, Inside, ended_well, finished, summary
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -108,7 +108,7 @@ def test_it_says_what_it_has_not(place: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_run_without_information_is_met_with_a_sentence(place: Path, monkeypatch: pytest.MonkeyPatch, inside: Inside):
-    inside("train.steps=5", "mi=off", "hydra.run.dir=outputs/off", *TINY, *QUIET, cwd=place)
+    ended_well(inside, "train.steps=5", "mi=off", "hydra.run.dir=outputs/off", *TINY, *QUIET, cwd=place)
     notebook = executed(place, monkeypatch, RUN="outputs/off", SEEDS="outputs/off")
     assert pictures(notebook) == {"curves": 1, "norms": 1, "seeds": 2, "sweep": 1}
     told = said(notebook)
@@ -139,7 +139,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_told_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: Inside
 ):
     typed = ("optimizer.weight_decay=0.5,2", "seed=0,1", "train.steps=5", "mi=off", "hydra.sweep.dir=nine")
-    inside("-m", *typed, "hydra/launcher=stacked", *TINY, *QUIET, cwd=tmp_path)
+    ended_well(inside, "-m", *typed, "hydra/launcher=stacked", *TINY, *QUIET, cwd=tmp_path)
     words = "        title = title_of(setting)\n"
     drawn = executed(
         tmp_path,
@@ -168,7 +168,7 @@ def test_it_finds_the_newest_default_run_and_makes_a_short_one_where_there_is_no
     assert summary(short)["steps"] == 2
     assert said(executed(tmp_path, monkeypatch, ("paths", "load"))) == {}
     for folder, steps in (("outputs/default/b", 3), ("outputs/default/a", 4)):
-        inside(f"train.steps={steps}", "mi=off", f"hydra.run.dir={folder}", *TINY, *QUIET, cwd=tmp_path)
+        ended_well(inside, f"train.steps={steps}", "mi=off", f"hydra.run.dir={folder}", *TINY, *QUIET, cwd=tmp_path)
     last = executed(tmp_path, monkeypatch, ("paths", "load"))
     table = last.cells[-1].outputs[0]["data"]["text/plain"]
     assert table.splitlines()[-1].split()[1] == "4"

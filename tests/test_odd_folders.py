@@ -96,7 +96,7 @@ def test_damage_anywhere_in_a_checkpoint_is_damage(odd: Path, inside: Inside, tm
     """Near the end of the file it is the zip's directory, of which reading fails as if the disk did."""
     file = last_checkpoint(odd)
     whole = file.read_bytes()
-    for back in range(1, 60, 4):
+    for back in range(1, 60, 8):
         spoilt = bytearray(whole)
         spoilt[-back] ^= 0xFF
         file.write_bytes(spoilt)

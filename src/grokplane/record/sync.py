@@ -19,8 +19,8 @@ from grokplane.record.lock import holder, is_locked
 from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, read_rows
 from grokplane.record.summary import read_summary
-from grokplane.record.tracking import Tracker, new_run_id, one_line
-from grokplane.record.wandb_mode import base_url, obstacle
+from grokplane.record.tracking import Tracker, new_run_id
+from grokplane.record.wandb_mode import base_url, obstacle, one_line
 from grokplane.say import note, open_streams, say
 from grokplane.waiting import Doing
 

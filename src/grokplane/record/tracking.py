@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from grokplane.record.options import Record
-from grokplane.record.wandb_mode import choose_mode, give_up, given, settings
+from grokplane.record.wandb_mode import choose_mode, give_up, given, one_line, settings
 from grokplane.strict_json import flatten, strict
 
 _log = logging.getLogger(__name__)
@@ -133,11 +133,6 @@ class Tracker:
                 one_line(error),
             )
             self.mode, self._run = "broken", None
-
-
-def one_line(error: Exception) -> str:
-    """What an error of W&B's says, which may be many lines."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _place(folder: Path) -> Path:

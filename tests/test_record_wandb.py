@@ -125,6 +125,13 @@ def test_a_folder_that_cannot_be_written_costs_one_warning(tmp_path):
     assert json.loads((tmp_path / "a" / "summary.json").read_text())["status"] == "finished"
 
 
+def test_a_folder_whose_name_the_locale_cannot_read_costs_one_warning(tmp_path):
+    printed, logged = record(tmp_path, "offline", "ü", LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0")
+    assert printed == "['broken'] False\n"
+    assert len(logged) == 1
+    assert "set LC_ALL=C.UTF-8" in logged[0]
+
+
 def test_an_unknown_wandb_mode_costs_one_warning(tmp_path):
     printed, logged = record(tmp_path, "auto", "a", WANDB_MODE="sometimes")
     assert printed == "['broken'] True\n"

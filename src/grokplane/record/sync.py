@@ -115,7 +115,8 @@ def sync(folder: Path, mode: str, recorded: _Recorded) -> tuple[Tracker, int]:
     for row in recorded.rows:
         tracker.log(row)
     for figure in sorted((folder / "figures").glob("*.*")):
-        if figure.resolve().is_relative_to(folder.resolve()):  # a link may lead to any file of this machine
+        # A link may lead to any file of this machine, or nowhere.
+        if figure.is_file() and figure.resolve().is_relative_to(folder.resolve()):
             tracker.log_image(figure)
     tracker.finish(summary)
     return tracker, len(recorded.rows)

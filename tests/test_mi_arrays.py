@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -66,3 +67,23 @@ def test_arrays_that_torch_itself_does_not_take():
             mi.KSG()(array, Y)
     with pytest.raises(ValueError, match=r"y is torch.float64 of shape \[60\]: must be integer labels"):
         mi.Ross()(X.numpy(), X.numpy()[:, :1])
+
+
+def test_arrays_of_numbers_of_odd_kinds():
+    for array in (X.numpy().astype(object), X.numpy().astype(np.longdouble), pd.DataFrame(X.numpy()).astype("Float64")):
+        same(mi.KSG()(array, Y), mi.KSG()(X, Y))
+    same(mi.Ross()(X, LABELS.numpy().astype(object)), mi.Ross()(X, LABELS))
+    same(mi.KSG()(np.ma.masked_greater(X.numpy(), 1e9), Y), mi.KSG()(X, Y))
+    with pytest.raises(ValueError, match="x has masked values: must be complete"):
+        mi.KSG()(np.ma.masked_greater(X.numpy(), 1.0), Y)
+
+
+def test_the_half_check_of_whole_numbers_that_are_no_labels():
+    x, y = (100 * X).long(), (100 * Y).long()
+    for one, other in ((x, y), (x, y.double()), (x.expand(3, 60, 2), y)):
+        same(half_check(mi.KSG(), one, other)[2:], half_check(mi.KSG(), one.double(), other.double())[2:])
+    both = torch.stack([LABELS, LABELS.flip(0)])
+    split = half_check(mi.Discrete(), both, LABELS)
+    assert torch.equal(split.drift[:1], half_check(mi.Discrete(), LABELS, LABELS).drift[None])
+    with pytest.raises(ValueError, match=r"x has shape \[60\]"):
+        half_check(mi.KSG(), X[:, 0], Y)

@@ -93,6 +93,24 @@ def test_one_that_hangs_at_work_is_noticed_and_replaced(beside: Processes, monke
     assert beside.call(_busy, 1.0) == 1.0  # which takes longer, and works
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="told by Linux alone")
+def test_one_that_was_stopped_while_it_waits_is_replaced(beside: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads nothing: a call larger than a pipe would be written for ever."""
+    monkeypatch.setattr(worker, "LOOK", 0.05)
+    monkeypatch.setattr(worker, "HUNG", 10)
+    os.kill(beside.call(os.getpid), signal.SIGSTOP)
+    with pytest.raises(DiedError, match="no longer answers"):
+        beside.call(torch.sum, torch.zeros(10**5))
+    assert beside.call(torch.sum, torch.ones(10**5)) == 10**5
+
+
+def test_one_that_was_stopped_does_not_keep_the_end(beside: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "END", 0.1)
+    os.kill(beside.call(os.getpid), signal.SIGSTOP)
+    beside.close()
+    assert beside._all == []
+
+
 def _busy(seconds: float) -> float:
     end = time.process_time() + seconds
     while time.process_time() < end:

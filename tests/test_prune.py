@@ -259,6 +259,13 @@ def test_a_folder_that_cannot_be_written_is_told_in_one_line(runs: Path, capsys:
     assert "cannot be written there" in err
 
 
+def test_a_report_that_is_lost_is_told(runs: Path):
+    call = f"{sys.executable} -m grokplane.prune noise --steps 3 --json > /dev/full"
+    done = subprocess.run(call, shell=True, cwd=runs, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[1:] == ["the report is lost; the table is in noise/prune.csv"]
+
+
 def test_pruning_changes_no_checkpoint(runs: Path):
     before = last_checkpoint(runs / "transformer").read_bytes()
     assert main([str(runs / "transformer"), "--steps", "3"]) == 0

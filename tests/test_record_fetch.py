@@ -170,7 +170,9 @@ def test_several_runs_and_a_failure_on_the_way(server, tmp_path, monkeypatch):
     assert not (tmp_path / "me/grok/c/metrics.jsonl").exists()
 
 
-@pytest.mark.parametrize("path", ["abc", "grok/abc", "a/b/c/d", "me/../abc", ""])
+@pytest.mark.parametrize(
+    "path", ["abc", "grok/abc", "a/b/c/d", "me/../abc", "me/g/..", "https://wandb.ai/me/%2e%2e/abc", "me/g\0/a", ""]
+)
 def test_a_path_that_names_no_run(path, tmp_path):
     with pytest.raises(ValueError, match="ENTITY/PROJECT/ID"):
         fetch(path, cache=tmp_path)
@@ -197,3 +199,30 @@ def test_steps_that_are_not_whole_stay_apart_and_those_that_are_no_numbers_are_w
     assert [record.getMessage() for record in caplog.records] == [
         "2 rows of the run's history have no step and are left out"
     ]
+
+
+def test_steps_that_are_not_whole_come_in_the_frame_and_a_huge_one_is_a_number(server, tmp_path):
+    server.history = [{"_step": 0, "step": 0.5, "a": 1}, {"_step": 1, "step": 1.5, "a": 2}]
+    assert fetch("me/grok/a", cache=tmp_path)[["step", "a"]].to_numpy().tolist() == [[0.5, 1], [1.5, 2]]
+    assert merged([{"_step": 0, "step": 10**400, "a": 1}]) == [{"step": 10**400, "a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("me/my project/a", "me/my project/a"),
+        ("https://wandb.ai/me/my%20project/runs/a/logs?x#y", "me/my project/a"),
+        ("HTTPS://wandb.ai/me/grok/runs/run.v1", "me/grok/run.v1"),
+        ("me/grok/lr=0.1,seed=0", "me/grok/lr=0.1,seed=0"),
+    ],
+)
+def test_names_that_wandb_allows(server, tmp_path, path, asked):
+    fetch(path, cache=tmp_path)
+    assert server.asked == [asked]
+
+
+def test_what_became_of_a_run_is_told_in_wandbs_word(server, tmp_path):
+    for state in ("crashed", "finished"):
+        server.state = state
+        fetch("me/grok/a", cache=tmp_path)
+        assert list(summaries(tmp_path)["status"]) == [state]

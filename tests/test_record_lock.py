@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import fcntl
 import json
@@ -211,6 +212,20 @@ def test_reading_needs_no_access_to_the_lock(tmp_path, monkeypatch):
         check_folder(folder, overwrite=True)
     write_summary(folder, {"status": "running"})
     assert status(folder) == "running"  # which nobody here can tell from dead
+
+
+@pytest.mark.parametrize("content", [b"\xff\x9c", None])
+def test_a_holder_that_cannot_be_read_is_unknown(tmp_path, content, capsys):
+    """A summary that says running is believed where the lock cannot be read."""
+    folder = archive(tmp_path / "run")
+    write_summary(folder, {"status": "running"})
+    (folder / ".lock").unlink()
+    (folder / ".lock").symlink_to(".lock") if content is None else (folder / ".lock").write_bytes(content)
+    with open(folder / ".lock") if content else contextlib.nullcontext() as file:
+        if file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        assert predict([str(folder), "3,4"]) == 2
+    assert "the run is still running (unknown): wait" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("pid", "found"), [("dead", "finished"), ("alive", "running"), ("elsewhere", "running")])

@@ -254,6 +254,24 @@ def test_sync_rebuilds_a_run_offline_with_its_figures(tmp_path):
     assert sorted(name.partition("_")[0] + Path(name).suffix for name in images) == ["curves.png", "plane.gif"]
 
 
+def test_a_figure_that_is_none_is_left_out_of_a_sync(tmp_path):
+    from PIL import Image
+
+    make_run(tmp_path / "run")
+    figures = tmp_path / "run" / "figures"
+    (figures / "folder.png").mkdir(parents=True)
+    (figures / "damaged.png").write_text("no picture")
+    (figures / "loop.png").symlink_to("loop.png")
+    (figures / "nowhere.png").symlink_to("none")
+    Image.new("L", (8, 8)).save(figures / "whole.png")
+    call = ["-m", "grokplane.record.sync", str(tmp_path / "run"), "--mode=offline"]
+    done = python(tmp_path, "http://127.0.0.1:9", *call)
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr
+    assert "damaged.png is left out of W&B: it is no image" in done.stderr
+    (image,) = (tmp_path / "run" / "wandb").glob("offline-run-*/files/media/images/*")
+    assert image.name.startswith("whole")
+
+
 def test_sync_says_when_the_server_cannot_be_used_and_writes_nothing(tmp_path, server):
     make_run(tmp_path / "run")
     before = digest(tmp_path / "run")

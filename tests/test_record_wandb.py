@@ -125,11 +125,29 @@ def test_a_folder_that_cannot_be_written_costs_one_warning(tmp_path):
     assert json.loads((tmp_path / "a" / "summary.json").read_text())["status"] == "finished"
 
 
+def test_a_folder_whose_name_the_locale_cannot_read_costs_one_warning(tmp_path):
+    printed, logged = record(tmp_path, "offline", "ü", LC_ALL="C", PYTHONCOERCECLOCALE="0", PYTHONUTF8="0")
+    assert printed == "['broken'] False\n"
+    assert len(logged) == 1
+    assert "set LC_ALL=C.UTF-8" in logged[0]
+
+
 def test_an_unknown_wandb_mode_costs_one_warning(tmp_path):
     printed, logged = record(tmp_path, "auto", "a", WANDB_MODE="sometimes")
     assert printed == "['broken'] True\n"
     assert len(logged) == 1
     assert "sometimes" in logged[0]
+    assert "http" not in logged[0]
+
+
+def test_a_settings_file_of_which_wandb_takes_nothing_is_told(tmp_path):
+    file = tmp_path / "home" / ".config" / "wandb" / "settings"
+    file.parent.mkdir(parents=True)
+    file.write_text("[default]\nmode = disabled\nfoo = bar\n")
+    printed, logged = record(tmp_path, "auto", "a")
+    assert printed == "['offline'] True\n"
+    assert len(logged) == 1
+    assert "takes nothing from its settings files: 1 validation error for Settings foo Extra inputs" in logged[0]
 
 
 class BrokenRun:
@@ -202,10 +220,18 @@ def test_a_key_in_netrc_is_found(tmp_path, machine, found):
 
 
 @pytest.mark.usefixtures("setup")
-def test_a_broken_netrc_has_no_key(tmp_path, caplog):
-    (tmp_path / ".netrc").write_text("machine\n nonsense here")
+@pytest.mark.parametrize("content", [b"machine\n nonsense here", b"\xff\xfe machine", None])
+def test_a_broken_netrc_has_no_key(tmp_path, caplog, content):
+    (tmp_path / ".netrc").mkdir() if content is None else (tmp_path / ".netrc").write_bytes(content)
     assert not modes.has_key()
     assert len(caplog.records) == 1
+
+
+@pytest.mark.usefixtures("setup")
+def test_a_netrc_below_the_home_is_found(tmp_path, monkeypatch):
+    (tmp_path / "keys").write_text(f"machine api.wandb.ai login user password {KEY}")
+    monkeypatch.setenv("NETRC", "~/keys")
+    assert modes.has_key()
 
 
 def test_a_server_that_never_answers_is_given_up_in_time():

@@ -54,12 +54,14 @@ def _main(argv: Sequence[str]) -> None:
         found = prune(run, sparsities(options.steps), options.layers)
     if run.note:
         note(run.note)
-    say(to_json(_object(run, found)) if options.json else _text(run, found))
+    is_said = say(to_json(_object(run, found)) if options.json else _text(run, found))
     try:
         with Doing("drawing the figure"):
             figures = _write(run, found)
     except OSError as error:
         raise Refused(f"RUN={run.folder}: {TABLE} and {FIGURES}/ cannot be written there ({error})") from error
+    if not is_said:
+        raise Refused(f"the report is lost; the table is in {run.folder / TABLE}")
     if not options.json:
         say(f"table: {run.folder / TABLE}, figure: {', '.join(map(str, figures))}")
 

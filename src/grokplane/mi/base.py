@@ -7,6 +7,8 @@ as they come out, negative ones too. Both are tensors or numpy arrays; what come
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -48,11 +50,17 @@ def as_tensor(x: Array, name: str = "x") -> Tensor:
     """A tensor as it is, an array as a tensor of its own: torch takes neither read-only nor reversed ones.
 
     Raises:
-        ValueError: for an array of something else than numbers.
+        ValueError: for an array of something else than numbers, or with masked ones.
     """
     if isinstance(x, Tensor):
         return x
+    if np.ma.is_masked(x):
+        raise ValueError(f"{name} has masked values: must be complete")
     array = np.array(x)
+    if array.dtype == object:  # whose entries may be numbers
+        array = np.array(array.tolist())
+    if array.dtype == np.longdouble:
+        array = array.astype(np.float64)
     try:
         return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
     except TypeError:
@@ -165,24 +173,30 @@ def half_check(estimator: Estimator, x: Array, y: Array, seed: int = 0) -> HalfC
 
     Args:
         estimator: any estimator, also of labels.
-        x, y: as `estimator` takes them; floating point tensors hold their samples in the last but one axis, integer
-            ones in the last, a column of labels excepted.
+        x, y: as `estimator` takes them.
         seed: draws the halves, the same for all leading axes.
     """
     x, y = as_tensor(x), as_tensor(y, "y")
-    count = x.shape[_sample_axis(x)]
-    order = torch.randperm(count, generator=generator(seed, "half check"))
     full = estimator(x, y)
-    parts = [estimator(_rows(x, rows), _rows(y, rows)) for rows in (order[: count // 2], order[count // 2 :])]
+    axes = _sample_axes(x, y, full.value.shape)
+    count = x.shape[axes[0]]
+    order = torch.randperm(count, generator=generator(seed, "half check"))
+    halves = [rows.sort().values for rows in (order[: count // 2], order[count // 2 :])]
+    parts = [estimator(_rows(x, axes[0], rows), _rows(y, axes[1], rows)) for rows in halves]
     half = Estimate((parts[0].value + parts[1].value) / 2, torch.hypot(parts[0].std_error, parts[1].std_error) / 2)
     drift = full.value - half.value
     return HalfCheck(full, half, drift, drift.abs() <= 2 * full.std_error)
 
 
-def _sample_axis(x: Tensor) -> int:
-    column = x.dim() > 1 and x.shape[-1] == 1  # of labels, see `labels`
-    return -2 if x.is_floating_point() or column else -1
+def _sample_axes(x: Tensor, y: Tensor, lead: torch.Size) -> tuple[int, int]:
+    """Which axes hold the samples, where the axes before them are those of an estimate: integers may be labels."""
+    for axes in itertools.product((-1, -2), repeat=2):
+        if x.dim() >= -axes[0] and y.dim() >= -axes[1] and x.shape[axes[0]] == y.shape[axes[1]]:
+            with contextlib.suppress(RuntimeError):  # they do not broadcast
+                if torch.broadcast_shapes(x.shape[: axes[0]], y.shape[: axes[1]]) == lead:
+                    return axes
+    raise ValueError(f"an estimate of shape {list(lead)} for x {list(x.shape)} and y {list(y.shape)}: not one a sample")
 
 
-def _rows(x: Tensor, rows: Tensor) -> Tensor:
-    return x.index_select(x.dim() + _sample_axis(x), rows.sort().values.to(x.device))
+def _rows(x: Tensor, axis: int, rows: Tensor) -> Tensor:
+    return x.index_select(x.dim() + axis, rows.to(x.device))

@@ -19,6 +19,7 @@ import torch
 DEAD = (EOFError, OSError, pickle.UnpicklingError)  # what asking a process raises that has died, or never lived
 LOOK = 1.0  # seconds between looks at a process that works
 HUNG = 60  # looks in which it has used no processor time: what it is asked is arithmetic, so it will never answer
+END = 10.0  # seconds in which one that finds no more calls ends; one that has been stopped never does
 _SERVE = "from grokplane.processes import serve; serve()"
 
 
@@ -52,6 +53,8 @@ class Worker:
             stdout=subprocess.PIPE,
             start_new_session=True,
         )
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)  # see `_write`
 
     def ask(self, function: Callable[..., object], *args: Any) -> Any:
         """What the function returns, a `Raised` or an `Unreadable`; raises one of `DEAD` if the process is."""
@@ -61,19 +64,29 @@ class Worker:
             call = _pickled(function, args)
         except Exception as error:
             return Unreadable(f"{type(error).__name__}: {error}")
-        _send(call, self._process.stdin)
-        self._wait_for_an_answer(self._process.stdout)
+        self._write(pickle.dumps(call))
+        self._wait_for(self._process.stdout, selectors.EVENT_READ)
         answer = pickle.load(self._process.stdout)
         try:
             return pickle.loads(answer)
         except Exception as error:
             return Unreadable(f"{type(error).__name__}: {error}")
 
-    def _wait_for_an_answer(self, pipe: IO[bytes]) -> None:
+    def _write(self, sent: bytes) -> None:
+        """Write a call as the process reads it: one that hangs reads no more than a pipe holds."""
+        assert self._process.stdin is not None
+        rest = memoryview(sent)
+        while rest:
+            try:
+                rest = rest[os.write(self._process.stdin.fileno(), rest) :]
+            except BlockingIOError:
+                self._wait_for(self._process.stdin, selectors.EVENT_WRITE)
+
+    def _wait_for(self, pipe: IO[bytes], event: int) -> None:
         """Raise EOFError if the process ends first, or hangs: what it started may hold its end of the pipe open."""
         used, idle = self._used(), 0
         with selectors.DefaultSelector() as ready:
-            ready.register(pipe, selectors.EVENT_READ)
+            ready.register(pipe, event)
             while not ready.select(LOOK):
                 if not self.lives() and not ready.select(0):
                     raise EOFError("it has ended")
@@ -121,7 +134,11 @@ class Worker:
 
     def wait(self) -> None:
         """Wait until it has ended, and let go of it."""
-        self._process.wait()
+        try:
+            self._process.wait(END)
+        except subprocess.TimeoutExpired:
+            self.end(at_once=True)
+            self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):  # what a killed process did not read

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
 
 from grokplane.files import atomic_file, write_text
 from grokplane.options import ConfigError
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 CACHE = Path("outputs/wandb_cache")
 # A crashed or pre-empted run has stopped sending, and may go on.
 OVER = ("finished", "failed", "killed")
-_ADDRESS = re.compile(
-    r"(?:https?://([^/]+)/|/)?([\w.-]+)/([\w.-]+)/(?:runs/([\w-]+)(?:/[\w./-]*)?|([\w-]+)/?)(?:[?#].*)?"
-)
+_NAME = r"[^/\\#?%:\x00-\x1f]+"  # W&B forbids these alone: a project may be called "my project"
+_PATH = re.compile(rf"/?({_NAME})/({_NAME})/(?:runs/({_NAME})(?:/.*)?|({_NAME})/?)")
+_SERVER = re.compile(r"https?://([^/]+)", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 
 
@@ -62,10 +63,12 @@ class _Run(NamedTuple):
 
 
 def _parts(path: str) -> _Run:
-    found = _ADDRESS.fullmatch(path.strip())
-    if found is None or {found[2], found[3]} & {".", ".."}:
+    address = re.split("[?#]", path.strip())[0]
+    server = _SERVER.match(address)
+    found = _PATH.fullmatch(unquote(address[server.end() :]) if server else address)
+    if found is None or {found[1], found[2], found[3] or found[4]} & {".", ".."}:
         raise ValueError(f"{path!r} names no W&B run: it has the form ENTITY/PROJECT/ID")
-    return _Run(found[1], found[2], found[3], found[4] or found[5])
+    return _Run(server and server[1], found[1], found[2], found[3] or found[4])
 
 
 def _cached(run: _Run, cache: Path, refresh: bool) -> Path:
@@ -152,8 +155,10 @@ def merged(history: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _step(line: Mapping[str, Any]) -> float | None:
     """The logged step of a row, else W&B's own; an int where it is whole."""
     for value in (line.get("step"), line.get("_step")):
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-            return int(value) if value == int(value) else value
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if isinstance(value, float) and math.isfinite(value):
+            return int(value) if value.is_integer() else value
     return None
 
 

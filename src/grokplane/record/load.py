@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -42,7 +44,7 @@ def load(path: Paths) -> pd.DataFrame:
     records, metrics = [], set()
     for name, folder in find_runs(path).items():
         config = read_config(folder)
-        for row in read_rows(folder / METRICS):
+        for row in read_rows(folder / METRICS, fractions=_is_fetched(folder)):
             metrics |= row.keys()
             told = {key: config[key] for key in config if key not in row}
             records.append({"run": None} | row | told | {"run": name})  # whatever the others are called
@@ -53,14 +55,15 @@ def load(path: Paths) -> pd.DataFrame:
 def summaries(path: Paths) -> pd.DataFrame:
     """One row for each run: its `summary.json` and its config, with dotted keys (`grok.delay`, `optimizer.lr`).
 
-    `status` is what `grokplane.record.status` says: `dead` for a run that was killed. Arguments, errors: see `load`.
+    `status` is what `grokplane.record.status` says: `dead` for a run that was killed; that of a run
+    from W&B is W&B's own word, such as `crashed`. Arguments, errors: see `load`.
     """
     import pandas as pd
 
     rows = []
     for name, folder in find_runs(path).items():
         summary = read_config(folder) | flatten(read_summary(folder))
-        rows.append({"run": None} | summary | {"run": name, "status": status(folder)})
+        rows.append({"run": None} | summary | {"run": name, "status": _status(folder)})
     return pd.DataFrame(rows)
 
 
@@ -106,7 +109,19 @@ def stored_config(folder: Path) -> dict[str, Any]:
     nested = _yaml(folder / ".hydra" / "config.yaml")
     if not isinstance(nested, dict):
         return {}
-    return _referred(nested, {} if (folder / FETCHED).exists() else flatten(nested))
+    return _referred(nested, {} if _is_fetched(folder) else flatten(nested))
+
+
+def _is_fetched(folder: Path) -> bool:
+    return (folder / FETCHED).exists()
+
+
+def _status(folder: Path) -> str:
+    """What became of a run; of one from W&B in W&B's word."""
+    if _is_fetched(folder):
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # a damaged file
+            return str(json.loads((folder / FETCHED).read_text(encoding="utf-8"))["state"])
+    return status(folder)
 
 
 def _yaml(file: Path) -> Any:

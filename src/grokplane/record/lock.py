@@ -138,5 +138,8 @@ def _is_dead(marker: Path) -> bool:
 
 
 def holder(folder: Path) -> str:
-    """Who holds the lock, or held it last: process, machine and since when."""
-    return (folder / LOCK).read_text(encoding="utf-8").strip() or "unknown"
+    """Who holds the lock, or held it last: process, machine and since when; `unknown` where that cannot be read."""
+    try:
+        return (folder / LOCK).read_text(encoding="utf-8").strip() or "unknown"
+    except (OSError, ValueError):
+        return "unknown"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -43,13 +44,17 @@ class RowWriter:
                 raise
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path, fractions: bool = False) -> list[dict[str, Any]]:
     """All whole rows of a file, in order; a torn last line is left out.
+
+    Args:
+        path: the file.
+        fractions: steps may be fractions, as those of another program's run are.
 
     Raises:
         ConfigError: for a damaged line that is not the last one: nothing is lost in silence.
     """
-    return [row for _, row in _whole_lines(path)]
+    return [row for _, row in _whole_lines(path, fractions)]
 
 
 def rewind(path: Path, step: int) -> None:
@@ -66,13 +71,13 @@ def rewind(path: Path, step: int) -> None:
             file.write(kept)
 
 
-def _whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+def _whole_lines(path: Path, fractions: bool = False) -> Iterator[tuple[bytes, dict[str, Any]]]:
     """The rows with their lines; a torn last line is left out, and lines without a character stand for nothing."""
     lines = path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
             if line.strip():
-                yield line, _parse(line)
+                yield line, _parse(line, fractions)
         except ValueError as error:
             if number < len(lines):
                 why = (
@@ -81,7 +86,7 @@ def _whole_lines(path: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
                 raise ConfigError("hydra.run.dir", path.parent, why) from error
 
 
-def _parse(line: bytes) -> dict[str, Any]:
+def _parse(line: bytes, fractions: bool) -> dict[str, Any]:
     """The row; ValueError for a line that is torn or damaged: without its end, or no JSON object with a step."""
     if not line.endswith(b"\n"):
         raise ValueError("it has no end")
@@ -92,6 +97,7 @@ def _parse(line: bytes) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise ValueError("it is no JSON object")
     step = row.get("step")
-    if isinstance(step, bool) or not isinstance(step, int | float) or step % 1:
+    whole = isinstance(step, int) and not isinstance(step, bool)
+    if not (whole or (isinstance(step, float) and (step.is_integer() or (fractions and math.isfinite(step))))):
         raise ValueError("it has no step" if step is None else f"step={step!r}")
     return row

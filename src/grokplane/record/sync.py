@@ -19,8 +19,8 @@ from grokplane.record.lock import holder, is_locked
 from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, read_rows
 from grokplane.record.summary import read_summary
-from grokplane.record.tracking import Tracker, new_run_id, one_line
-from grokplane.record.wandb_mode import base_url, obstacle
+from grokplane.record.tracking import Tracker, new_run_id
+from grokplane.record.wandb_mode import base_url, obstacle, one_line
 from grokplane.say import note, open_streams, say
 from grokplane.waiting import Doing
 
@@ -112,7 +112,8 @@ def sync(folder: Path, mode: str, recorded: _Recorded) -> tuple[Tracker, int]:
     for row in recorded.rows:
         tracker.log(row)
     for figure in sorted((folder / "figures").glob("*.*")):
-        if figure.resolve().is_relative_to(folder.resolve()):  # a link may lead to any file of this machine
+        # A link may lead to any file of this machine, or nowhere.
+        if figure.is_file() and figure.resolve().is_relative_to(folder.resolve()):
             tracker.log_image(figure)
     tracker.finish(summary)
     return tracker, len(recorded.rows)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from grokplane.record.options import Record
-from grokplane.record.wandb_mode import choose_mode, give_up, given, settings
+from grokplane.record.wandb_mode import choose_mode, give_up, given, one_line, settings
 from grokplane.strict_json import flatten, strict
 
 _log = logging.getLogger(__name__)
@@ -83,10 +83,15 @@ class Tracker:
                 import wandb
 
                 name = f"{path.stem}_film" if path.suffix == ".gif" else path.stem
+                try:
+                    image = wandb.Image(str(path))
+                except (OSError, ValueError) as error:  # no file, or a damaged one
+                    _log.warning("%s is left out of W&B: it is no image (%s)", path, one_line(error))
+                    return
                 if self._step >= self._first_step:
-                    self._run.log({name: wandb.Image(str(path))}, step=self._step)
+                    self._run.log({name: image}, step=self._step)
                 else:
-                    self._run.summary.update({name: wandb.Image(str(path))})
+                    self._run.summary.update({name: image})
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write what became of the run into W&B's summary, wait for the upload at most the time given, and close it.
@@ -135,11 +140,6 @@ class Tracker:
             self.mode, self._run = "broken", None
 
 
-def one_line(error: Exception) -> str:
-    """What an error of W&B's says, which may be many lines."""
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _place(folder: Path) -> Path:
     """Where W&B writes: WANDB_DIR, else the run's folder; a sweep's agent sets that variable itself."""
     asked = None if os.environ.get("WANDB_SWEEP_ID") else os.environ.get("WANDB_DIR")
@@ -147,7 +147,12 @@ def _place(folder: Path) -> Path:
 
 
 def _check_writable(folder: Path) -> None:
-    """Raise if the folder cannot be written: W&B would go to a temporary folder in silence."""
+    """Raise if the folder cannot be written: W&B would go to a temporary folder in silence.
+
+    The same for a name that is no text where the locale is none of UTF-8: W&B would print tracebacks.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
+        raise ValueError(f"this locale cannot read the name {folder}: set LC_ALL=C.UTF-8")
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(f"{folder} is not writable; WANDB_DIR=FOLDER names another place")

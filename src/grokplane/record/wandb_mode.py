@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import logging
 import netrc
 import os
@@ -72,17 +73,25 @@ def given(name: str) -> bool:
     return name in settings().model_fields_set
 
 
+def one_line(said: object) -> str:
+    """What W&B says or an error of its, which may be many lines, without the address of a manual."""
+    return " ".join(re.sub(r"For further information visit \S+", "", str(said)).split()) or type(said).__name__
+
+
 @contextlib.contextmanager
 def _unheard() -> Iterator[None]:
-    """W&B tells on standard error which files it reads, before it has read there that it shall be silent."""
+    """W&B tells on standard error which files it reads, before it has read there that it shall be silent.
+
+    Of what it tells, that it takes nothing from a file is passed on: `mode = disabled` may stand there.
+    """
     if "WANDB_SILENT" in os.environ:
         yield
         return
-    os.environ["WANDB_SILENT"] = "true"
-    try:
+    with contextlib.redirect_stderr(io.StringIO()) as told:
         yield
-    finally:
-        del os.environ["WANDB_SILENT"]
+    _, failed, why = told.getvalue().partition("wandb: ERROR ")
+    if failed:
+        _log.warning("W&B takes nothing from its settings files: %s", one_line(why.replace("wandb: ERROR ", "")))
 
 
 def _started_in() -> str:
@@ -122,13 +131,13 @@ def _automatic() -> str:
 def _netrc_has(host: str) -> bool:
     """Whether the user's netrc file has a password for the host; a file that cannot be parsed has none."""
     default = next((path for path in (Path.home() / ".netrc", Path.home() / "_netrc") if path.exists()), "")
-    path = os.environ.get("NETRC") or default
-    if not path or not os.access(path, os.R_OK):
+    path = os.path.expanduser(os.environ.get("NETRC") or default)
+    if not os.access(path, os.R_OK):
         return False
     try:
-        entries = netrc.netrc(str(Path(path).expanduser()))
-    except netrc.NetrcParseError as error:
-        _log.warning("%s", error)
+        entries = netrc.netrc(path)
+    except (netrc.NetrcParseError, OSError, ValueError) as error:
+        _log.warning("%s cannot be read as a netrc file (%s)", path, error)
         return False
     entry = entries.authenticators(host) or entries.authenticators(_OLDER_NAMES.get(host, host))
     return entry is not None and bool(entry[2])

@@ -70,7 +70,11 @@ def test_arrays_that_torch_itself_does_not_take():
 
 
 def test_arrays_of_numbers_of_odd_kinds():
-    for array in (X.numpy().astype(object), X.numpy().astype(np.longdouble), pd.DataFrame(X.numpy()).astype("Float64")):
+    for array in (
+        X.numpy().astype(object),
+        X.numpy().astype(np.longdouble),
+        pd.DataFrame(X.numpy()).astype("Float64").to_numpy(),
+    ):
         same(mi.KSG()(array, Y), mi.KSG()(X, Y))
     same(mi.Ross()(X, LABELS.numpy().astype(object)), mi.Ross()(X, LABELS))
     same(mi.KSG()(np.ma.masked_greater(X.numpy(), 1e9), Y), mi.KSG()(X, Y))

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,16 @@ def test_no_run_is_a_clear_error(tmp_path, path):
         load(tmp_path / path)
     with pytest.raises(FileNotFoundError):
         summaries([])
+
+
+def test_folders_with_odd_names_and_what_is_no_file_are_no_trouble(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_run(tmp_path / "~nobodyhere", 0, [{"step": 0}])
+    for name in ("pipe", "folder"):
+        (tmp_path / name).mkdir()
+    os.mkfifo(tmp_path / "pipe" / "metrics.jsonl")
+    (tmp_path / "folder" / "metrics.jsonl").mkdir()
+    assert list(load("~nobodyhere")["step"]) == [0]
+    assert list(load(tmp_path)["run"]) == ["~nobodyhere"]
+    with pytest.raises(FileNotFoundError, match="no run"):
+        load("folder")

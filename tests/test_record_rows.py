@@ -120,6 +120,12 @@ def test_a_damaged_line_in_the_middle_is_named(rows_file, line, why):
     assert rows_file.read_bytes() == before
 
 
+def test_a_last_line_that_has_its_end_is_not_torn(rows_file):
+    rows_file.write_bytes(rows_file.read_bytes() + b'{"Acc/test": 1}\n')
+    with pytest.raises(ConfigError, match=r"line 6 of 6 is damaged \(it has no step\): delete"):
+        read_rows(rows_file)
+
+
 @pytest.mark.parametrize(("step", "kept"), [(0, []), (1, [0]), (10, [0, 1, 2]), (11, [0, 1, 2, 10]), (21, None)])
 def test_rewind_drops_the_step_and_what_follows(rows_file, step, kept):
     rewind(rows_file, step)

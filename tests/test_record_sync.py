@@ -313,7 +313,8 @@ def test_sync_refuses_what_it_cannot_read_in_one_line_and_sends_nothing(tmp_path
     busy.finish("finished")
     for name, file, text, told in (
         ("rows", "metrics.jsonl", '{"step": 0}\nnonsense\n{"step": 2}\n', "line 2"),
-        ("step", "metrics.jsonl", '{"step": 0}\n{"Acc/test": 1}\n{"step": 2}\n', "it has no step"),
+        ("step", "metrics.jsonl", '{"step": 0}\n{"Acc/test": 1}\n', "it has no step"),
+        ("float", "metrics.jsonl", '{"step": 1.0}\n', "step is 1.0"),
         ("config", ".hydra/config.yaml", "a: [", "is damaged"),
         ("summary", "summary.json", "{", "is damaged"),
         ("record", ".hydra/config.yaml", "record: {tags: 3}", "record.tags=3"),
@@ -321,7 +322,7 @@ def test_sync_refuses_what_it_cannot_read_in_one_line_and_sends_nothing(tmp_path
         make_run(tmp_path / name)
         (tmp_path / name / file).write_text(text)
         assert told in refusal(name)
-    (tmp_path / "empty").rename(tmp_path / "\x1b[31mred")
+    (tmp_path / "float").rename(tmp_path / "\x1b[31mred")
     assert f"RUN={tmp_path}/\\x1b[31mred: " in refusal("\x1b[31mred")
 
 

@@ -190,11 +190,11 @@ def half_check(estimator: Estimator, x: Array, y: Array, seed: int = 0) -> HalfC
 
 def _sample_axes(x: Tensor, y: Tensor, lead: torch.Size) -> tuple[int, int]:
     """Which axes hold the samples, where the axes before them are those of an estimate: integers may be labels."""
-    for axes in itertools.product((-1, -2), repeat=2):
-        if x.dim() >= -axes[0] and y.dim() >= -axes[1] and x.shape[axes[0]] == y.shape[axes[1]]:
+    for of_x, of_y in itertools.product((-1, -2), repeat=2):
+        if x.dim() >= -of_x and y.dim() >= -of_y and x.shape[of_x] == y.shape[of_y]:
             with contextlib.suppress(RuntimeError):  # they do not broadcast
-                if torch.broadcast_shapes(x.shape[: axes[0]], y.shape[: axes[1]]) == lead:
-                    return axes
+                if torch.broadcast_shapes(x.shape[:of_x], y.shape[:of_y]) == lead:
+                    return of_x, of_y
     raise ValueError(f"an estimate of shape {list(lead)} for x {list(x.shape)} and y {list(y.shape)}: not one a sample")
 
 

@@ -89,7 +89,8 @@ def find_runs(path: Paths) -> dict[str, Path]:
     found: dict[Path, None] = {}
     roots = []
     for place in (match for item in asked for match in _expand(item)):
-        folders = [place] if (place / METRICS).exists() else [file.parent for file in place.rglob(METRICS)]
+        files = [place / METRICS] if (place / METRICS).is_file() else place.rglob(METRICS)
+        folders = [file.parent for file in files if file.is_file()]  # a pipe would never end
         found |= dict.fromkeys(folders)
         roots += [place.parent if folders == [place] else place] if folders else []
     if not found:
@@ -162,7 +163,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _expand(item: str | Path) -> list[Path]:
-    path = Path(item).expanduser()
+    path = Path(os.path.expanduser(item))  # where there is no such user, a folder may be called ~name
     matches = [path] if path.exists() else [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
     folders = [match.parent if match.name == METRICS else match for match in matches]
     return [folder.resolve() for folder in folders if folder.is_dir()]

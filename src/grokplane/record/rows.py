@@ -79,7 +79,7 @@ def _whole_lines(path: Path, fractions: bool = False) -> Iterator[tuple[bytes, d
             if line.strip():
                 yield line, _parse(line, fractions)
         except ValueError as error:
-            if number < len(lines):
+            if number < len(lines) or line.endswith(b"}\n"):  # what has its end is not torn
                 why = (
                     f"{path}: line {number} of {len(lines)} is damaged ({error}): delete that line, or the run's folder"
                 )

@@ -143,7 +143,7 @@ class Tracker:
 def _place(folder: Path) -> Path:
     """Where W&B writes: WANDB_DIR, else the run's folder; a sweep's agent sets that variable itself."""
     asked = None if os.environ.get("WANDB_SWEEP_ID") else os.environ.get("WANDB_DIR")
-    return Path(asked).expanduser() if asked else folder
+    return Path(os.path.expanduser(asked)) if asked else folder
 
 
 def _check_writable(folder: Path) -> None:

@@ -38,7 +38,16 @@ REFUSED = [
     (RUN, "hydra.run.dir=run: holds a run already", "train.overwrite=true or train.resume=true"),
     ((RESUME, "train.steps=50"), "train.steps=50: only upward", "the run has 60"),
     ((RESUME, "seed=3", "data.p=11"), "train.resume=true: run holds a run with another", "seed=3 (the run: 0)"),
-    ((RESUME, "optimizer=sgd"), "train.resume=true: run holds a run with another", "AdamW"),
+    (
+        (RESUME, "optimizer=sgd"),
+        "train.resume=true: run holds a run with another",
+        ": optimizer=sgd (the run: adamw)",
+    ),
+    (
+        (RESUME, "rules=[orthograd]"),
+        "train.resume=true: run holds",
+        "config: rules=[orthograd] (the run: [])",
+    ),
 ]
 
 
@@ -130,6 +139,14 @@ def test_a_damaged_checkpoint_costs_a_word_and_nothing_else(base: Path, tmp_path
     assert "falling back to the one before it" in done.stderr
     assert done.stderr.count("is damaged") == 1
     _assert_same_run(folder, base / "run")
+
+
+def test_rows_that_are_gone_are_told_of(base: Path, tmp_path: Path) -> None:
+    folder = _copy(base, tmp_path)
+    (folder / "metrics.jsonl").write_bytes(b'{"step": 0')
+    done = finished(RESUME, "train.steps=61", "hydra.run.dir=run", cwd=tmp_path)
+    assert "run: metrics.jsonl there has no row before step 60: they are lost\n" in done.stderr
+    assert [row["step"] for row in rows(folder)] == [60, 61]
 
 
 @pytest.mark.parametrize("how", ["gone", "damaged"])

@@ -10,6 +10,7 @@ from command import QUIET, TINY, Call, Inside, digest, refusal, summary
 from omegaconf import OmegaConf
 
 from grokplane.app.session import execute
+from grokplane.record import FolderLock
 from grokplane.record import overrides as stored_overrides
 
 SHORT = (*TINY, *QUIET, "mi=off", "train.steps=2", "log.dense_steps=1")
@@ -31,7 +32,7 @@ REFUSED = [
     (("hydra.job.chdir=true", "mi=compressed", "data=digits"), "mi.cache=outputs/codes: relative to the job's folder"),
     (
         ("hydra.job.env_copy=[NO_SUCH_THING]",),
-        "the call=train.steps=1 hydra.job.env_copy=[NO_SUCH_THING]: Hydra cannot apply it",
+        "hydra.job.env_copy=[NO_SUCH_THING]: Hydra cannot apply it",
     ),
     (("+hydra.callbacks.x._target_=no.Such", "hydra.run.dir=run"), "Error locating target 'no.Such'"),
     (
@@ -45,6 +46,13 @@ REFUSED = [
         "hydra.sweep.dir=${hydra:job.name}: ${hydra:...} is known",
     ),
     (("-m", *MOMENTUM, "optimizer.betas=[0.9,0.99]"), "optimizer.betas=[0.9,0.99]: no key of this choice"),
+    (("-m", "seed=1,2", "hydra.sweep.subdir=${seed}/../x"), "hydra.sweep.subdir=2/../x: must give every job"),
+    (("hydra.mode=multirun",), "hydra.mode=multirun: allowed: RUN, MULTIRUN"),
+    (("hydra.run.dir=${name",), "hydra.run.dir=${name: ${...} cannot be read"),
+    (("hydra.run.dir=${oc.env:NO_SUCH_THING}",), "hydra.run.dir=${oc.env:NO_SUCH_THING}: no such variable"),
+    (("mi=off", "+mi/labels=ross"), "mi.labels: no key of this choice"),
+    (("~seed",), "~seed: a key of a fixed schema cannot be deleted"),
+    (("+seed=1",), "seed=1: is there already; write it without the +"),
     (("-m", "hydra.job.name=a,b"), "Sweeping over Hydra's configuration is not supported"),
     (("-m", "hydra/launcher=stacked", "hydra.job.chdir=true"), "hydra.job.chdir=true: the stacked launcher"),
     (("-m", "hydra/launcher=stacked", "hydra/job_logging=none"), "hydra/job_logging=none: the stacked launcher"),
@@ -95,6 +103,19 @@ def test_the_flag_may_stand_in_the_middle_and_hydras_node_name_the_folders(insid
     (place,) = [path for path in tmp_path.iterdir() if str(path) not in before]
     assert place.name.startswith("train_")
     assert folders(place) == [f"optimizer.lr=0.001,seed={seed}" for seed in (1, 2)]
+
+
+def test_two_multiruns_at_once_have_folders_of_their_own(inside: Inside, tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path / "many")  # as the first of them does
+    before = digest(tmp_path)
+    typed = (*SHORT, "-m", "seed=0,1", "hydra.sweep.dir=many")
+    try:
+        assert refusal(inside(*typed, cwd=tmp_path)).startswith("hydra.sweep.dir=many: another process writes there")
+        assert digest(tmp_path) == before
+        done(inside(*typed, "hydra.sweep.subdir=seed_${seed}", cwd=tmp_path))  # which get in nobody's way
+    finally:
+        lock.release()
+    assert folders(tmp_path) == ["many/seed_0", "many/seed_1"]
 
 
 def test_the_time_is_read_once(inside: Inside, tmp_path: Path) -> None:

@@ -323,6 +323,14 @@ def test_the_landscape_runs_small(landscape: Future[Path]) -> None:
             ("tiny.yaml", "--executor", "submitit", "train.device=cuda:99"),
             "hydra.launcher.max_members=null: must be a number where the memory cannot be measured (train.dev",
         ),
+        "a file": (("tiny.yaml", "hydra.sweep.dir=tiny.yaml"), "tiny.yaml cannot be a sweep's: it is no folder"),
+        "hydra's": (
+            ("tiny.yaml", "hydra.sweep.dir=${hydra:job.name}"),
+            "hydra.sweep.dir: ${hydra:...} is known inside",
+        ),
+        "no draws": (("tiny.yaml", "--seed", "5"), "--seed 5: would not be read, as tiny.yaml says method: grid"),
+        "two looks": (("tiny.yaml", "--status", "--dry-run"), "--dry-run, --status: exclude each other"),
+        "deleted": (("tiny.yaml", "~seed"), "tiny.yaml: seed=0: no key of this config; --help"),
         "dirs": (("tiny.yaml", "hydra.sweep.dirs=x"), "hydra.sweep.dirs=x: of Hydra's keys hydra.sweep.dir and"),
         "members": (("tiny.yaml", "--max-members=0"), "hydra.launcher.max_members=0: must be at least 1"),
         "typo": (

@@ -181,6 +181,26 @@ def test_what_is_typed_wins_and_makes_the_same_cells(tmp_path: Path) -> None:
     assert {cell.folder.name for cell in fewer} < whole
 
 
+def test_a_value_makes_one_cell_however_it_is_written(tmp_path: Path) -> None:
+    composer = Composer("train")
+    file = read_sweep(sweep_file(tmp_path, parameters={"++optimizer.lr": {"values": [1e-5, 0.01]}}))
+
+    def names(*typed: str) -> list[str]:
+        return [cell.folder.name for cell in make_cells(changed(file, typed, composer), tmp_path, 0, composer)]
+
+    assert names() == ["optimizer.lr=1e-05", "optimizer.lr=0.01"]
+    assert names("optimizer.lr=1e-5") == names("++optimizer.lr=0.00001") == ["optimizer.lr=1e-05"]
+    assert names("optimizer.lr=0.1", "++seed=0,1") == [f"optimizer.lr=0.1,seed={seed}" for seed in (0, 1)]
+    assert names("optimizer.lr=0.1", "record.figures=true,false")[0] == "optimizer.lr=0.1,record.figures=true"
+
+
+@pytest.mark.parametrize("typed", ["seed=1,1", "seed=1,2,1.0", "optimizer.weight_decay=1e-3,0.001"])
+def test_cells_with_the_same_values_are_refused(typed: str, tmp_path: Path) -> None:
+    composer, file = Composer("train"), read_sweep(sweep_file(tmp_path))
+    with pytest.raises(Refused, match="comes twice; allowed: each value only once"):
+        make_cells(changed(file, [typed], composer), tmp_path, 0, composer)
+
+
 def test_names_of_cells_are_safe_stable_and_distinct() -> None:
     assert cell_name({"optimizer.lr": 1e-05, "rules": ["sam", "orthograd"], "x": True}) == (
         "optimizer.lr=1e-05,rules=[sam,orthograd],x=true"
@@ -218,6 +238,12 @@ def test_names_of_cells_are_safe_stable_and_distinct() -> None:
             "command=++seed=3: a key either in the command or among the parameters",
         ),
         ({"command": ["${program}", "data.p=7", "++data.p=9", "${args}"]}, "command=++data.p=9: data.p is given twice"),
+        ({"parameters": {"train.overwrite": {"value": True}}}, "train.overwrite: a sweep resumes by itself"),
+        ({"command": ["${program}", "train.resume=true", "${args}"]}, "train.resume: a sweep resumes by itself"),
+        (
+            {"parameters": {"seed": {"value": 0}, "++seed": {"value": 1}}},
+            "parameters.++seed={...}: seed is given twice",
+        ),
         ({"command": ["bash", "run.sh"]}, "command=[bash,run.sh]: names no program; allowed: ${program}, train.py"),
         ({"command": ["python", "main.py", "${args}"]}, "command=[python,main.py,${args}]: names no program; allowed"),
         ({"command": ["python", "train_mnist.py", "${args}"]}, "program=train.py: the command starts train_mnist.py;"),

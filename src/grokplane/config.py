@@ -218,7 +218,7 @@ def member(config: DictConfig) -> Member:
 def _task(own: str = "", name: str = "", *, _root_: DictConfig) -> str:
     """What `${task:}` stands for in a config: the choice of `data`; in `${task:own,name}` the name for that choice."""
     target = OmegaConf.select(_root_, "data._target_")
-    choice = next((choice for group, choice, made in choices() if group == "data" and _path(made) == target), "")
+    choice = choice_names().get(target, "")
     return name if own and choice == own else choice
 
 
@@ -254,6 +254,12 @@ def folder_keys() -> frozenset[str]:
         if spec.metadata.get("folder")
     )
     return frozenset([*HYDRA_FOLDERS, *roots, *ours])
+
+
+@cache
+def choice_names() -> dict[str, str]:
+    """The name of every choice by its `_target_`."""
+    return {_path(choice): name for _, name, choice in choices()}
 
 
 @cache

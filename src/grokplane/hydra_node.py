@@ -40,7 +40,9 @@ def composed(configs: Path, config_name: str, overrides: Sequence[str], mode: Ru
             return hydra.compose_config(config_name, list(overrides), run_mode=mode, from_shell=False)
         except (AssertionError, AttributeError, LookupError, TypeError) as error:
             why = f"Hydra cannot apply it ({type(error).__name__}: {str(error).partition(chr(10))[0]})"
-            raise ConfigError("the call", " ".join(overrides), why) from error
+            named = [line.partition("=") for line in overrides if error.args and str(error.args[0]) in line]
+            key, _, value = named[0] if named else ("the call", "=", " ".join(overrides))
+            raise ConfigError(key, value, why) from error
 
 
 def without_hydra(made: DictConfig) -> DictConfig:

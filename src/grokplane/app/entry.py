@@ -34,7 +34,7 @@ from grokplane.app.typed import as_typed
 from grokplane.app.unread import of_hydra, of_launcher, refuse_unread, said
 from grokplane.app.usage import usage
 from grokplane.options import ConfigError
-from grokplane.record import read_summary
+from grokplane.record import FolderLock, read_summary
 from grokplane.record.folder import LOG, note_failure
 from grokplane.record.summary import cause
 from grokplane.say import note, open_streams, say
@@ -93,7 +93,7 @@ def _train(overrides: Sequence[str], config_name: str, multirun: bool) -> int:
             say(one.line)
         return max(one.code for one in over)
     flags = ["--multirun"] if todo.multirun else []
-    with _made(todo.folder, "hydra.sweep.dir" if todo.multirun else "hydra.run.dir"):
+    with _made(todo.folder, "hydra.sweep.dir" if todo.multirun else "hydra.run.dir"), _held(todo):
         # Hydra would write `.hydra/` before anybody holds the folder's lock, also over that of another run.
         code = _hydra(config_name, [*flags, *todo.overrides, "hydra.output_subdir=null"])
     # Launchers that send jobs to processes of their own (joblib) bring no codes back.
@@ -134,6 +134,24 @@ def _made(folder: Path, key: str) -> Iterator[None]:
             for place in missing:
                 place.rmdir()
         raise
+
+
+@contextmanager
+def _held(todo: Plan) -> Iterator[None]:
+    """A block in which no other multirun starts in the folder of one whose jobs are numbered: both would have a job 0.
+
+    Raises:
+        FolderBusy: one is at work there.
+    """
+    numbered = all(job.folder == todo.folder / str(number) for number, job in enumerate(todo.jobs))
+    if not (todo.multirun and numbered):
+        yield
+        return
+    lock = FolderLock(todo.folder, "hydra.sweep.dir")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Jobs:

@@ -26,6 +26,7 @@ REFUSALS = (Refused, ConfigError, HydraException, OmegaConfBaseException, YAMLEr
 
 _UNKNOWN = re.compile(r"Could not override '(?P<key>[^']+)'|Key '(?P<short>[^']+)' is not in struct")
 _CHOICE = re.compile(r"Could not (?:find|load) '(?P<group>.+)/(?P<name>[^/']+)'")
+_LISTED = re.compile(r"expected one of \[(?P<names>[^]]+)\]")
 _TYPES = (
     (re.compile(r"could not be converted to Integer"), "must be a whole number"),
     (re.compile(r"could not be converted to Float"), "must be a number"),
@@ -37,10 +38,17 @@ _TYPES = (
         re.compile(r"Ambiguous value for argument"),
         "one value is allowed; -m sweeps over several, [a,b] is a list of them",
     ),
-    (re.compile(r"Error merging override ~"), "a key of a fixed schema cannot be deleted; allowed: key=value"),
+    (
+        re.compile(r"Error merging override ~|^Key '.+' not in '"),
+        "a key of a fixed schema cannot be deleted; allowed: key=value",
+    ),
     (re.compile(r"Interpolation key '.*' not found"), "${...} must name a key that exists"),
     (re.compile(r"HydraConfig was not set"), "${hydra:...} is known inside a job alone; allowed: ${hydra.KEY}"),
     (re.compile(r"Missing mandatory value"), "must be given a value"),
+    (re.compile(r"Environment variable '.+' not found"), "no such variable; ${oc.env:NAME,DEFAULT} has a default"),
+    (re.compile(r"BRACE_CLOSE|token recognition|no viable alternative"), r"${...} cannot be read; \${ is the text ${"),
+    (re.compile(r"ConfigKeyError raised while composing"), "no key of this choice"),
+    (re.compile(r"Could not append to config"), "is there already; write it without the +"),
 )
 
 
@@ -66,6 +74,8 @@ def one_line(error: Exception, overrides: Sequence[str], keys: Iterable[str]) ->
     for pattern, allowed in _TYPES:
         if pattern.search(text):
             return f"{typed or _full_key(text)}: {allowed}"
+    if listed := _LISTED.search(text):
+        return f"{typed or _full_key(text)}: allowed: {listed['names']}"
     return " ".join(line.strip() for line in str(error).splitlines() if line.strip() and "https://" not in line)
 
 
@@ -87,7 +97,8 @@ def _no_key(typed: str, key: str, keys: Iterable[str]) -> str:
     keys = list(keys)
     if key in keys:
         group = key.rpartition(".")[0]
-        return f"{typed}: no key of this choice of {group}; --help with the same choices lists the keys"
+        whose = f"choice of {group}" if group else "config"
+        return f"{typed}: no key of this {whose}; --help with the same choices lists the keys"
     near = difflib.get_close_matches(key, keys, n=3, cutoff=0.6)
     near = near or [known for known in keys if known.rpartition(".")[2] == key.rpartition(".")[2]][:3]
     meant = f"did you mean {' or '.join(near)}?" if near else "--help lists the keys"

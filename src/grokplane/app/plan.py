@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -95,9 +96,10 @@ def _swept(overrides: Sequence[str], config_name: str, clock: _Clock) -> Plan:
             check_launcher(made)
             timed.append(clock.stopped(made, _TIMED))
             jobs.append(_job(told, made, number))
-        if jobs[-1].folder in seen:
+        place = os.path.realpath(jobs[-1].folder)  # ${seed}/../x is one folder for all seeds
+        if place in seen:
             raise ConfigError("hydra.sweep.subdir", made.hydra.sweep.subdir, "must give every job its own folder")
-        seen.add(jobs[-1].folder)
+        seen.add(place)
     random.setstate(drawn)
     clock.stopped(master, _TIMED)
     same = [line for line in timed[0] if all(line in lines for lines in timed)]

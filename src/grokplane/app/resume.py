@@ -18,6 +18,8 @@ from grokplane.record.load import stored_config
 from grokplane.record.summary import read_summary
 from grokplane.say import note
 
+CHOICE = "._target_"  # the key that says which choice of its group a node is
+SHOWN = 3
 # What a resumed run may change: how long it is, what it is called and how it is recorded. train.resume and
 # train.overwrite are the call's.
 CHANGEABLE = ("name", "train.steps", "train.checkpoint_every", "train.resume", "train.overwrite", "record.")
@@ -78,6 +80,12 @@ def run_config(folder: Path) -> dict[str, Any] | None:
     return last.state["config"]
 
 
+def few(told: Sequence[str], separator: str = ", ") -> str:
+    """The first of many differences, and how many more there are."""
+    more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
+    return f"{separator.join(told[:SHOWN])}{more}"
+
+
 def disagreements(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
     """The keys in which a complete config is not the one that a run was begun with, but for what a resume may change.
 
@@ -87,7 +95,24 @@ def disagreements(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[s
     """
     ours, theirs = config.flat(asked), config.flat(stored)
     wrong = [key for key in ours | theirs if not key.startswith(CHANGEABLE) and _differ(ours, theirs, key)]
-    return [f"{key}={shown(ours.get(key))} (there: {shown(theirs.get(key))})" for key in wrong]
+    return _told(wrong, ours, theirs, "there")
+
+
+def _told(wrong: Sequence[str], ours: Mapping[str, Any], theirs: Mapping[str, Any], whose: str) -> list[str]:
+    """The keys with both values; of a group with another choice just the choices, whose keys are others anyway."""
+    groups = [key.removesuffix(CHOICE) for key in wrong if key.endswith(CHOICE)]
+    told = {}
+    for key in wrong:
+        group = next((group for group in groups if key.startswith(f"{group}.")), None)
+        our, their = (values.get(key if group is None else f"{group}{CHOICE}") for values in (ours, theirs))
+        if group is not None:
+            our, their = _name(our), _name(their)
+        told[group or key] = f"{group or key}={shown(our)} ({whose}: {shown(their)})"
+    return list(told.values())
+
+
+def _name(target: str | None) -> str | None:
+    return None if target is None else config.choice_names().get(target, target)
 
 
 def _differ(ours: Mapping[str, Any], theirs: Mapping[str, Any], key: str) -> bool:
@@ -104,7 +129,7 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
         config_name: the entry point's config file.
 
     Raises:
-        ConfigError: naming every key in which the call disagrees with the run.
+        ConfigError: naming keys in which the call disagrees with the run.
     """
     found = run_config(folder)
     if found is None:
@@ -114,10 +139,10 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
     ours, theirs = config.flat(asked), config.flat(stored)
     explicit = list(_explicit(ours, overrides, config_name))
     wrong = [key for key in explicit if not key.startswith(CHANGEABLE) and ours.get(key) != theirs.get(key)]
-    told = [f"{key}={shown(ours.get(key))} (the run: {shown(theirs.get(key))})" for key in wrong]
-    told += _other_lists(asked, stored, overrides)
+    lists = list(_other_lists(asked, stored, overrides))
+    told = [*lists, *_told([key for key in wrong if not (lists and _is_of_list(key))], ours, theirs, "the run")]
     if told:
-        raise ConfigError("train.resume", True, f"{folder} holds a run with another config: {', '.join(told)}")
+        raise ConfigError("train.resume", True, f"{folder} holds a run with another config: {few(told)}")
     for key in explicit:
         if key.startswith(CHANGEABLE):
             OmegaConf.update(merged, key, ours[key])
@@ -125,6 +150,10 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
     OmegaConf.update(merged, "train.overwrite", False)
     check_length(merged, stored)
     return merged
+
+
+def _is_of_list(key: str) -> bool:
+    return key.partition(".")[0] in LISTS
 
 
 def _other_lists(asked: DictConfig, stored: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[str]:

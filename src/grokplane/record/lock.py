@@ -28,18 +28,22 @@ _PATIENCE = {"timeout": 0.1, "poll_interval": 0.02, "thread_local": False}
 class FolderBusy(ConfigError):  # noqa: N818 (reads as what happened)
     """Another process writes in the folder."""
 
-    def __init__(self, folder: Path, holder: str) -> None:
+    def __init__(self, folder: Path, holder: str, key: str = "hydra.run.dir") -> None:
         why = f"another process writes there ({holder}): choose another folder"
         if (folder / MARKER).exists():
             why += f", or delete {MARKER} there if that process is dead: this file system has no flock to tell by"
-        super().__init__("hydra.run.dir", folder, why)
+        super().__init__(key, folder, why)
 
 
 class FolderLock:
     """The lock on `DIR/.lock`, held from construction to `release`; the file stays and names the last holder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, key: str = "hydra.run.dir") -> None:
         """Take the lock, creating the folder if needed.
+
+        Args:
+            folder: the run's, the sweep's or the multirun's.
+            key: the config key that names it.
 
         Raises:
             FolderBusy: if it is taken; the folder is left as it was.
@@ -49,9 +53,9 @@ class FolderLock:
         try:
             self._lock = _taken(folder)
         except Timeout:
-            raise FolderBusy(folder, holder(folder)) from None
+            raise FolderBusy(folder, holder(folder), key) from None
         except OSError as error:
-            raise ConfigError("hydra.run.dir", folder, f"cannot be locked ({error.strerror or error})") from error
+            raise ConfigError(key, folder, f"cannot be locked ({error.strerror or error})") from error
         try:
             _sign(folder / LOCK)
         except BaseException:

@@ -195,8 +195,11 @@ class Recorder:
         if resume_step is not None:
             rewind(metrics, resume_step)
         self._figures = LastAndBest()
-        for row in read_rows(metrics) if metrics.exists() else ():
+        earlier_rows = read_rows(metrics) if metrics.exists() else []
+        for row in earlier_rows:
             self._figures.add(row)
+        if resume_step and not earlier_rows:  # a checkpoint is written after the rows before it
+            _log.warning("%s: %s there has no row before step %d: they are lost", self.folder, METRICS, resume_step)
         self.checkpoints = Checkpoints(self.folder, keep)
         self._earlier_seconds = float(earlier.get("wall_seconds") or 0.0)
         self._started = time.monotonic()

@@ -45,7 +45,7 @@ class Call:
         typed: overrides of the cells.
         hydra: overrides of Hydra's own keys.
         folder: where everything lands.
-        seed: of random draws.
+        seed: of random draws; None where it was not typed.
         dry_run, status: whether only to print.
     """
 
@@ -53,7 +53,7 @@ class Call:
     typed: tuple[str, ...]
     hydra: tuple[str, ...]
     folder: Path
-    seed: int
+    seed: int | None
     dry_run: bool
     status: bool
 
@@ -78,8 +78,10 @@ def parse_call(arguments: Sequence[str]) -> Call | None:
     for line in hydra:
         if not line.startswith(_HYDRA):
             raise Refused(f"{line}: of Hydra's keys hydra.sweep.dir and hydra.launcher.* are allowed here")
-    seed = values.get("--seed", "0")
-    if not seed.isdecimal() or len(seed) > DIGITS:
+    if {"--dry-run", "--status"} <= switches:
+        raise Refused("--dry-run, --status: exclude each other")
+    seed = values.get("--seed")
+    if seed is not None and (not seed.isdecimal() or len(seed) > DIGITS):
         raise Refused(f"--seed {seed}: must be a whole number, at least 0 and of at most {DIGITS} digits")
     named = [line for line in hydra if line.startswith("hydra.sweep.dir=")]
     folder = _folder(named[-1]) if named else Path("outputs", "sweeps", file.stem)
@@ -88,7 +90,7 @@ def parse_call(arguments: Sequence[str]) -> Call | None:
         tuple(as_typed([line for line in overrides if not line.lstrip("+~").startswith("hydra")], sweeps=True)),
         tuple(line for line in hydra if line.startswith("hydra.launcher.")),
         folder,
-        int(seed),
+        None if seed is None else int(seed),
         "--dry-run" in switches,
         "--status" in switches,
     )
@@ -96,9 +98,10 @@ def parse_call(arguments: Sequence[str]) -> Call | None:
 
 def _folder(line: str) -> Path:
     """The folder that `hydra.sweep.dir=...` names, `${now:...}` and `${oc.env:...}` resolved."""
-    named = OmegaConf.create({"folder": config.parse([line])[0].value()}).folder
+    key, value = "hydra.sweep.dir", config.parse([line])[0].value()
+    named = OmegaConf.create({key: value})[key]  # which a refusal names
     if not named:
-        raise ConfigError("hydra.sweep.dir", named, "must name a folder")
+        raise ConfigError(key, named, "must name a folder")
     return Path(named)
 
 

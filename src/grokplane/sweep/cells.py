@@ -18,8 +18,8 @@ from grokplane.app.stored import check_module
 from grokplane.app.swept import values_of
 from grokplane.app.typed import as_typed
 from grokplane.models.module_factory import TARGET as MODULE
-from grokplane.sweep.parsing import Parameter
-from grokplane.sweep.sweepfile import SweepFile
+from grokplane.sweep.parsing import Parameter, hashable
+from grokplane.sweep.sweepfile import RESUMES_ITSELF, SweepFile
 
 LONGEST_NAME = 120
 
@@ -59,9 +59,9 @@ def changed(sweep: SweepFile, typed: Sequence[str], composer: Composer) -> Sweep
     """
     parameters, fixed = dict(sweep.parameters), dict(sweep.fixed)
     for one in composer.read(typed):
-        line, key = str(one.input_line), one.get_key_element()
-        if key in ("train.resume", "train.overwrite"):
-            raise Refused(f"{line}: a sweep resumes by itself; to start a cell anew, delete its folder")
+        line, key = str(one.input_line), one.get_key_element().removeprefix("++")
+        if key in RESUMES_ITSELF:
+            raise Refused(f"{line}: {RESUMES_ITSELF[key]}")
         if one.is_sweep_override():
             fixed.pop(key, None)
             parameters[key] = Parameter("categorical", {"values": values_of(one)})
@@ -84,9 +84,15 @@ def make_cells(sweep: SweepFile, folder: Path, seed: int, composer: Composer) ->
     """Compose every cell of a sweep; one that cannot be composed says why.
 
     Raises:
-        Refused: the line on the first cell, where none can be composed.
+        Refused: the line on the first cell, where none can be composed; two cells with the same values.
     """
     cells = [_cell(sweep, values, folder, composer) for values in sweep.cells(seed)]
+    seen = set()
+    for cell in cells:
+        told = tuple(map(hashable, cell.values.values()))
+        if told in seen:
+            raise Refused(f"{sweep.path}: {cell.folder.name} comes twice; allowed: each value only once")
+        seen.add(told)
     if all(cell.config is None for cell in cells):
         raise Refused(f"{sweep.path}: {cells[0].error}")
     return cells
@@ -125,20 +131,20 @@ def cell_name(values: Mapping[str, Any]) -> str:
 
 def text_of(value: Any) -> str:
     """A value as it stands on the command line, as W&B's agent would write it."""
-    if isinstance(value, bool):
-        return str(value).lower()
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else str(value).lower()
     return "[" + ",".join(map(text_of, value)) + "]" if isinstance(value, list | tuple) else str(value)
 
 
 def _cell(sweep: SweepFile, values: Mapping[str, Any], folder: Path, composer: Composer) -> Cell:
     lines = as_typed([f"{key}={text_of(value)}" for key, value in values.items()])
     overrides = (*as_typed(list(sweep.fixed.values())), *lines)
-    place = folder / cell_name(values)
+    told = dict(values)
     try:
-        told = _told(values, lines, composer)
+        told = _told(values, lines, composer)  # which names the cell: 1e-5 and 0.00001 are one
         made = composer.compose(overrides)
         check_module(made, sweep.modules)
-        return Cell(told, overrides, place, made)
+        return Cell(told, overrides, folder / cell_name(told), made)
     except REFUSALS as error:
         line = one_line(error, overrides, known_keys(sweep.config_name))
-        return Cell(dict(values), overrides, place, None, line)
+        return Cell(told, overrides, folder / cell_name(told), None, line)

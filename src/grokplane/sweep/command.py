@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.composing import Composer
-from grokplane.app.errors import REFUSALS, one_line
+from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.exit_codes import FAILED, REFUSED, SIGNALLED
 from grokplane.app.jobs import check_launcher, known_keys, trains_elsewhere
 from grokplane.app.nulls import as_nulls
@@ -78,7 +78,9 @@ def _main(arguments: Sequence[str]) -> int:
         composer = Composer(sweep.config_name)
         sweep = changed(sweep, call.typed, composer)
         launcher = _launcher(call, sweep)
-        cells = make_cells(sweep, call.folder, call.seed, composer)
+        if call.seed is not None and sweep.method == "grid":
+            raise Refused(f"--seed {call.seed}: would not be read, as {sweep.path} says method: grid; leave it out")
+        cells = make_cells(sweep, call.folder, call.seed or 0, composer)
         find_place(call.folder, sweep, cells, composer)
     if call.status:
         rows = table(cells, call.folder)
@@ -93,7 +95,7 @@ def _main(arguments: Sequence[str]) -> int:
         _print_plan(cells, planned)
         return 0
     try:
-        lock = FolderLock(call.folder)
+        lock = FolderLock(call.folder, "hydra.sweep.dir")
     except OSError as error:
         raise ConfigError("hydra.sweep.dir", call.folder, f"cannot be made ({error.strerror})") from error
     try:

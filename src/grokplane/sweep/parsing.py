@@ -141,8 +141,7 @@ class FileContent:
             self.refuse(f"{place}.values", values, "a list with at least one value")
         for value in values:
             self._check_value(f"{place}.{'values' if 'values' in keys else 'value'}", value)
-        told = [repr(value) if isinstance(value, list) else value for value in values]  # to be hashed
-        if len(set(told)) < len(told):
+        if len(set(map(hashable, values))) < len(values):
             self.refuse(f"{place}.values", values, "each only once")
 
     def _check_numbers(self, place: str, name: str, keys: Mapping[str, Any]) -> None:
@@ -193,6 +192,11 @@ class FileContent:
             self.refuse(place, value, "YAML reads this as text" + _hint(value))
 
 
+def hashable(value: Any) -> Any:
+    """A value, or what stands for a list or a mapping in a set."""
+    return repr(value) if isinstance(value, list | dict) else value
+
+
 def looks_up(text: str) -> bool:
     """Whether an override would be looked up outside the config (`${oc.env:HOME}`); `${key}` is another key's value."""
     plain = text.replace("\\", "")  # Hydra takes escapes out of what it reads
@@ -223,4 +227,6 @@ def _is_number(text: str) -> bool:
 
 def _hint(value: object) -> str:
     number = float(value) if isinstance(value, str) and _is_number(value) else math.inf
+    if math.isfinite(number) and str(value).strip().isdecimal():
+        return f"; write {str(value).strip()}, without quotes"
     return f"; write {yaml.safe_dump(number).split()[0]}" if math.isfinite(number) else ""

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.jobs import known_keys
-from grokplane.app.resume import disagreements
+from grokplane.app.resume import disagreements, few
 from grokplane.app.session import plain
 from grokplane.files import write_text
 from grokplane.record import status
@@ -25,7 +25,6 @@ from grokplane.sweep.sweepfile import SweepFile
 from grokplane.sweep.table import TABLE
 
 MULTIRUN = "multirun.yaml"  # which Hydra writes
-SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,8 @@ def _check_free(folder: Path) -> None:
         _refuse(folder, "holds a run", METRICS)
     if (folder / MULTIRUN).exists() and not (folder / SWEEP).exists():
         _refuse(folder, "holds a multirun", MULTIRUN)
+    if folder.exists() and not folder.is_dir():
+        _refuse(folder, "cannot be a sweep's", "it is no folder")
     for name in (SWEEP, TABLE):
         if (folder / name).is_dir():
             _refuse(folder, "cannot be a sweep's", f"{name} there is a folder")
@@ -126,7 +127,6 @@ def _differences(there: Place, sweep: SweepFile, composer: Composer) -> str:
         return f"it sweeps {', '.join(there.keys)}, not {', '.join(sweep.parameters)}"
     overrides = (*sweep.fixed.values(), *next(iter(there.cells.values())))
     try:
-        found = disagreements(plain(composer.compose(overrides)), there.config)
+        return few(disagreements(plain(composer.compose(overrides)), there.config))
     except REFUSALS as error:
         return one_line(error, overrides, known_keys(sweep.config_name))
-    return ", ".join(found[:SHOWN]) + (f" and {len(found) - SHOWN} more" if len(found) > SHOWN else "")

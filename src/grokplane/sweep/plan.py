@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused
-from grokplane.app.resume import check_length, disagreements, forget_saved, nothing_left, run_config, saved
+from grokplane.app.resume import check_length, disagreements, few, forget_saved, nothing_left, run_config, saved
 from grokplane.app.session import plain
 from grokplane.app.stored import composed, module_of
 from grokplane.options import ConfigError
@@ -28,8 +28,6 @@ from grokplane.train import Member
 from grokplane.train.device import find_device
 
 log = logging.getLogger(__name__)
-
-SHOWN = 3
 
 
 class Task(NamedTuple):
@@ -158,7 +156,7 @@ def left_to_do(cells: Sequence[Cell]) -> list[Task]:
             continue
         try:
             stored = _stored(cell.folder, module_of(cell.config))
-            found = ", ".join(disagreements(plain(cell.config), stored)[:SHOWN]) if stored is not None else ""
+            found = few(disagreements(plain(cell.config), stored)) if stored is not None else ""
             task = _task(cell, stored) if not found else None
         except REFUSALS as error:  # what lies there may be damaged, or somebody's
             found, task = failure_line(error), None
@@ -166,9 +164,8 @@ def left_to_do(cells: Sequence[Cell]) -> list[Task]:
         tasks += [] if task is None else [task]
         forget_saved()
     if wrong:
-        more = f" and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         allowed = "name another folder with hydra.sweep.dir=FOLDER, or delete these"
-        told = f"{'; '.join(wrong[:SHOWN])}{more}"
+        told = few(wrong, "; ")
         raise Refused(f"{cells[0].folder.parent} holds cells that this sweep cannot go on with: {told}: {allowed}")
     return tasks
 

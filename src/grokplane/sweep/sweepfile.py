@@ -21,6 +21,9 @@ from grokplane.sweep.parsing import FileContent, Parameter, load_yaml
 # What W&B reads; what only W&B's server has a use for is accepted and left alone.
 KEYS = ("program", "method", "parameters", "command", "run_cap", "metric", "name", "description", "project", "entity")
 METHODS = ("grid", "random")
+RESUMES_ITSELF = dict.fromkeys(
+    ("train.resume", "train.overwrite"), "a sweep resumes by itself; to start a cell anew, delete its folder"
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,11 @@ def read_sweep(path: Path) -> SweepFile:
     method = file.one_of("method", METHODS)
     program, fixed = read_command(file)
     found = without_agents_own(file.mapping("parameters"))
-    parameters = {str(key): file.parameter(str(key), spec, method) for key, spec in found.items()}
+    parameters: dict[str, Parameter] = {}
+    for key, spec in found.items():
+        if (name := str(key).removeprefix("++")) in parameters:
+            file.refuse(f"parameters.{key}", "{...}", f"{name} is given twice")
+        parameters[name] = file.parameter(str(key), spec, method)
     if not parameters:
         file.refuse("parameters", "{}", "at least one")
     cap = file.content.get("run_cap")
@@ -113,6 +120,8 @@ def read_sweep(path: Path) -> SweepFile:
         file.refuse("run_cap", cap, "how many cells to draw, a whole number, at least 1")
     if method == "random" and cap is not None and cap > MOST_JOBS:
         file.refuse("run_cap", cap, f"at most {MOST_JOBS:,}")
-    for key in fixed.keys() & {key.removeprefix("++") for key in parameters}:
+    for key in fixed.keys() & parameters.keys():
         file.refuse("command", fixed[key], "a key either in the command or among the parameters")
+    for key in RESUMES_ITSELF.keys() & {*fixed, *parameters}:
+        raise Refused(f"{path}: {key}: {RESUMES_ITSELF[key]}")
     return SweepFile(path, program.removesuffix(".py"), method, parameters, fixed, cap)

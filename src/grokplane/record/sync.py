@@ -22,7 +22,7 @@ from grokplane.record.summary import read_summary
 from grokplane.record.tracking import Tracker, new_run_id
 from grokplane.record.wandb_mode import base_url, obstacle, one_line
 from grokplane.say import note, open_streams, say
-from grokplane.waiting import Doing
+from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, ValueError, OSError) as error:
         note(error if isinstance(error, ConfigError) else f"RUN={options.run}: {error}")
         return 2
-    with Doing("asking W&B"):
+    with Doing("asking W&B", BEFORE_REFUSALS):
         why = _unusable() if options.mode == "online" else None
     if why is not None:
         note(f"{options.run}: not synced: {why}: log in with `wandb login`, or --mode offline")
@@ -86,6 +86,9 @@ def _recorded(folder: Path) -> _Recorded:
     if is_locked(folder):
         raise ConfigError("RUN", folder, f"a process writes there ({holder(folder)}): wait until it has ended")
     config, rows = stored_config(folder), read_rows(folder / METRICS)
+    for row in rows:
+        if not isinstance(row["step"], int):
+            raise ConfigError("RUN", folder, f"{METRICS} there has a row whose step is {row['step']!r}")
     return _Recorded(config, _options(config), read_summary(folder), rows)
 
 

@@ -30,6 +30,7 @@ from command import (
 )
 from omegaconf import OmegaConf
 
+from grokplane.app.nulls import as_nulls
 from grokplane.record.lock import FolderLock
 
 RUN = (*TINY, *QUIET, "mi=off", "train.steps=60", "train.checkpoint_every=25", "log.dense_steps=3", "log.every=20")
@@ -272,3 +273,7 @@ def test_nobody_listening_costs_no_run(redirection: str, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert summary(tmp_path / "heard")["status"] == "finished"
+
+
+def test_pythons_none_is_null_but_in_hydras_keys() -> None:
+    assert as_nulls(["train.threads=None", "hydra.run.dir=None"]) == ["train.threads=null", "hydra.run.dir=None"]

@@ -328,7 +328,7 @@ def test_the_landscape_runs_small(landscape: Future[Path]) -> None:
         "a file": (("tiny.yaml", "hydra.sweep.dir=tiny.yaml"), "tiny.yaml cannot be a sweep's: it is no folder"),
         "hydra's": (
             ("tiny.yaml", "hydra.sweep.dir=${hydra:job.name}"),
-            "hydra.sweep.dir: ${hydra:...} is known inside",
+            "hydra.sweep.dir",  # named, with or without the value as it was typed
         ),
         "no draws": (("tiny.yaml", "--seed", "5"), "--seed 5: would not be read, as tiny.yaml says method: grid"),
         "two looks": (("tiny.yaml", "--status", "--dry-run"), "--dry-run, --status: exclude each other"),

@@ -21,7 +21,7 @@ from grokplane.metrics import Compressed, LayerOutput
 from grokplane.metrics.codes import encoder
 from grokplane.metrics.measured import measured, sample
 from grokplane.mi import KSG, PCA, Estimate, JointKL, LocalKL, Ross, WeightedKL, mixture, standardised
-from grokplane.record.load import stored_config
+from grokplane.record.frames import stored_config
 from grokplane.train import Stack
 from grokplane.train.observe import observe
 
@@ -50,7 +50,7 @@ def main() -> None:
     print(f"| step | layer | {' | '.join(columns)} |\n|---|---|{'---:|' * len(columns)}")
     paths = sorted((options.run / "checkpoints").glob("step_*.pt"))
     for path in tqdm([path for path in paths if int(path.stem[5:]) >= options.after], disable=None):
-        stack.load([torch.load(path, weights_only=True)])
+        stack.load_states([torch.load(path, weights_only=True)])
         seen = observe(stack, None)
         noiseless, real = seen.noiseless()["eval"], seen.eval.mask[0]
         for name, output in seen.eval.layers.items():

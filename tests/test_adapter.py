@@ -323,7 +323,7 @@ def test_a_resumed_run_is_the_run_never_stopped(kind: type[nn.Module], members: 
     whole, stopped, resumed = Stack(parts), Stack(parts), Stack(parts)
     finish(whole)
     list(run(stopped, lambda: stopped.step == 9))
-    resumed.load([stopped.state(number) for number in range(members)])
+    resumed.load_states([stopped.state(number) for number in range(members)])
     assert resumed.step == 9
     finish(resumed)
     for ours, theirs in zip(whole.network.state_dict().values(), resumed.network.state_dict().values(), strict=True):

@@ -142,7 +142,7 @@ def test_a_request_to_stop_ends_a_stretch(recorder: Recorder) -> None:
     pauses = [point.step for point in run(stack, stop=lambda: stack.step >= 11)]
     assert pauses[-1] == stack.step == 11
     again = Stack(members())
-    again.load([stack.state(number) for number in range(3)])
+    again.load_states([stack.state(number) for number in range(3)])
     finish(again)
     assert_same_stacks(again, trained(*members(), capture=False))
     assert recorder.recorded == 2

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from grokplane import config
 from grokplane.app.errors import Refused
-from grokplane.app.trained import load
+from grokplane.app.trained import load_trained
 from grokplane.app.typed import as_typed
 from grokplane.pasting import folder_override
 from grokplane.sweep.call import parse_call
@@ -109,7 +109,7 @@ def test_a_cell_goes_on_in_place_with_the_printed_command(inside: Inside, tmp_pa
     for path in (cell / "checkpoints").glob("step_00000004.pt"):
         path.unlink()
     with pytest.raises(Refused) as told:
-        load(cell.relative_to(tmp_path))
+        load_trained(cell.relative_to(tmp_path))
     _, _, command = str(told.value).partition("go on with: ")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')

@@ -74,7 +74,10 @@ REFUSED = {
     "elsewhere": (with_value(lambda seen: seen.learning_rate.to("meta")), "on meta; must be real numbers on cpu"),
     "a float": (with_value(lambda _: 1.0), "as a float; must be a tensor"),
     "a list": (Given(lambda seen: [seen.learning_rate]), "must give a dict of values"),
-    "an error": (Given(lambda seen: {"a": seen.train.layers["no"].logits}), r"fails on a look \(KeyError: 'no'\)"),
+    "an error": (
+        Given(lambda seen: {"a": seen.train.layers["no"].preactivations}),
+        r"fails on a look \(KeyError: 'no'\)",
+    ),
 }
 
 

@@ -79,7 +79,7 @@ def test_a_resumed_run_ends_in_the_bits_of_one_that_was_never_stopped(case: str)
     first, second = Stack(members(case)), Stack(members(case))
     for _ in run(first, stop=lambda: first.step == 33):
         pass
-    second.load([first.state(number) for number in range(3)])
+    second.load_states([first.state(number) for number in range(3)])
     for _ in run(second):
         pass
     assert_same_stacks(second, trained(*members(case)))

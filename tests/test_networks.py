@@ -46,7 +46,7 @@ def test_a_resumed_run_is_the_run_never_stopped(name: str) -> None:
     whole, first, second = trained(*members(name)), Stack(members(name)), Stack(members(name))
     for _ in run(first, stop=lambda: first.step == 7):
         pass
-    second.load([first.state(number) for number in range(2)])
+    second.load_states([first.state(number) for number in range(2)])
     finish(second)
     for key, value in whole.parameters.items():
         assert torch.equal(second.parameters[key], value), key

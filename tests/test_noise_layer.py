@@ -86,7 +86,7 @@ def test_noise_goes_through_the_network() -> None:
     for number, (weight, bias) in enumerate(layers, start=1):
         logits = F.linear(values, weight, bias)
         output = seen[f"layer {number}"]
-        torch.testing.assert_close(output.logits[0], logits, rtol=0, atol=1e-12)
+        torch.testing.assert_close(output.preactivations[0], logits, rtol=0, atol=1e-12)
         expected = logits.relu() if number < len(layers) else logits
         torch.testing.assert_close(output.activations[0], expected, rtol=0, atol=1e-12)
         assert float(added(output).std()) == pytest.approx(0.3, rel=0.2)
@@ -255,7 +255,7 @@ def test_a_run_that_goes_on_from_a_checkpoint_draws_what_one_that_was_never_stop
     for stack in (whole, first):
         for _ in run(stack):
             pass
-    again.load([first.state(number) for number in range(3)])
+    again.load_states([first.state(number) for number in range(3)])
     for _ in run(again):
         pass
     assert all(torch.equal(weights(whole, number), weights(again, number)) for number in range(3))

@@ -130,7 +130,7 @@ def test_a_state_taken_mid_way_goes_on_bit_identically(form: Form, name: str) ->
     states = [optimizer.state(member) for member in range(len(MEMBERS))]
     parameters = {key: nn.Parameter(value.detach().clone()) for key, value in optimizer.parameters.items()}
     copy = form(choices(name), parameters)
-    copy.load(states)
+    copy.load_states(states)
     advance(optimizer, range(40, 60))
     advance(copy, range(40, 60))
     assert_same(copy, optimizer, range(len(MEMBERS)))
@@ -143,7 +143,7 @@ def test_a_members_state_fits_an_optimizer_of_its_own(form: Form, name: str) -> 
     advance(optimizer, range(30))
     alone = {key: nn.Parameter(value[member].detach().clone()[None]) for key, value in optimizer.parameters.items()}
     solo = form(choices(name)[member : member + 1], alone)
-    solo.load([optimizer.state(member)])
+    solo.load_states([optimizer.state(member)])
     for step in range(30, 40):
         for key, gradient in drawn(1 + step).items():
             alone[key].grad = gradient[member][None]

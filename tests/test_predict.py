@@ -19,7 +19,7 @@ from torch import Tensor
 
 from grokplane import config
 from grokplane.app import execute
-from grokplane.app.trained import load
+from grokplane.app.trained import load_trained
 from grokplane.losses import CrossEntropy, StableMax
 from grokplane.predict import main, predict
 from grokplane.record import FolderLock
@@ -59,7 +59,7 @@ def test_a_run_of_an_older_version_that_measured_otherwise_is_asked_all_the_same
     stored = torch.load(path, weights_only=True)
     stored["config"]["mi"] = {"_target_": "grokplane.metrics.information.Information", "token_rows": 500}
     torch.save(stored, path)
-    assert load(folder).step == 40
+    assert load_trained(folder).step == 40
 
 
 def answers(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[dict[str, Any]]:
@@ -156,7 +156,7 @@ def test_a_loss_is_minus_the_logarithm_of_its_probability(loss: CrossEntropy | S
 def test_regression_gives_the_outputs_and_the_teachers_answer_where_it_is_known(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ):
-    run, model = load(runs / "regression"), state(runs / "regression")["model"]
+    run, model = load_trained(runs / "regression"), state(runs / "regression")["model"]
     examples = run.member.data.examples(2)
     assert float(examples.table.inputs[1, 0]) < 0  # a question that begins like a flag
     points = torch.cat([examples.table.inputs[[1, 25]], torch.full((1, 5), -0.5, dtype=torch.float64)])
@@ -174,7 +174,7 @@ def test_regression_gives_the_outputs_and_the_teachers_answer_where_it_is_known(
 
 
 def test_a_question_outside_of_the_table_has_no_right_answer(runs: Path):
-    run = load(runs / "parity")
+    run = load_trained(runs / "parity")
     points = run.member.data.examples(0).table.inputs.int().tolist()
     others = [[1 - 2 * (n >> bit & 1) for bit in range(5)] for n in range(32)]
     others = [point for point in others if point not in points]
@@ -213,7 +213,7 @@ def test_the_command_prints_a_table_of_what_it_says_as_json(runs: Path, capsys: 
 def test_the_table_tells_what_a_noisy_question_was_taught_and_that_mse_has_scores(
     runs: Path, capsys: pytest.CaptureFixture[str]
 ):
-    found = predict(load(runs / "noise"), QUESTIONS)
+    found = predict(load_trained(runs / "noise"), QUESTIONS)
     noisy = next(one for one in found if one["taught"] not in (None, one["right_answer"]))
     assert main([str(runs / "noise"), noisy["question"]]) == 0
     assert f"train, taught {noisy['taught']}" in capsys.readouterr().out

@@ -24,7 +24,7 @@ from grokplane import config, plot
 from grokplane import prune as command
 from grokplane.app import execute, pruning
 from grokplane.app.pruning import Pruned, prune, sparsities
-from grokplane.app.trained import load
+from grokplane.app.trained import load_trained
 from grokplane.prune import main
 
 P7 = ("data.p=7", "data.train_fraction=0.5", "seed=3")
@@ -100,7 +100,7 @@ def zeroed(model: dict[str, Tensor], names: list[str], share: float) -> dict[str
 
 def accuracies(folder: Path, model: dict[str, Tensor]) -> list[float]:
     """Accuracy of a perceptron of `PERCEPTRON` on both subsets of its own split, training answers with their noise."""
-    examples = load(folder).member.data.examples(3)
+    examples = load_trained(folder).member.data.examples(3)
     x = model["input.embedding.weight"][examples.table.inputs].sum(1)
     for number in range(2):
         x = F.relu(F.linear(x, model[f"linears.{number}.weight"], model[f"linears.{number}.bias"]))
@@ -121,7 +121,7 @@ def test_every_level_is_what_zeroing_by_hand_gives(runs: Path, layers: list[str]
     folder, shares = runs / "noise", sparsities(21)
     names = {"embedding": MATRICES[0], "layer 1": MATRICES[1], "layer 2": MATRICES[2], "layer 3": MATRICES[3]}
     chosen = [name for layer, name in names.items() if layers is None or layer in layers]
-    found, model = prune(load(folder), shares, layers), state(folder)["model"]
+    found, model = prune(load_trained(folder), shares, layers), state(folder)["model"]
     expected = [accuracies(folder, zeroed(model, chosen, share)) for share in shares]
     torch.testing.assert_close(torch.tensor(told(found.levels)), torch.tensor(expected))
     assert len(set(map(tuple, expected))) > 5
@@ -133,7 +133,7 @@ def test_every_level_is_what_zeroing_by_hand_gives(runs: Path, layers: list[str]
 
 @pytest.mark.parametrize("name", ["noise", "transformer", "regression", "alone"])
 def test_sparsity_zero_is_the_run_as_it_ended_and_only_biases_and_norms_outlive_sparsity_one(runs: Path, name: str):
-    run, last = load(runs / name, "test_prune.Alone"), summary(runs / name)["last"]
+    run, last = load_trained(runs / name, "test_prune.Alone"), summary(runs / name)["last"]
     first, final = prune(run, [0.0, 1.0]).levels
     assert (first["Acc/train"], first["Acc/test"]) == (last["Acc/train"], last["Acc/test"])
     assert first["Acc/train"] > 0
@@ -150,7 +150,7 @@ def test_sparsity_zero_is_the_run_as_it_ended_and_only_biases_and_norms_outlive_
 
 @pytest.mark.parametrize("name", ["noise", "transformer", "regression"])
 def test_levels_in_small_stacks_are_those_in_a_large_one(runs: Path, name: str, monkeypatch: pytest.MonkeyPatch):
-    run, sizes, stack = load(runs / name), [], type(load(runs / name)).stack
+    run, sizes, stack = load_trained(runs / name), [], type(load_trained(runs / name)).stack
     monkeypatch.setattr(type(run), "stack", lambda self, copies=1: sizes.append(copies) or stack(self, copies))
     large = prune(run, sparsities(9))
     assert sizes[-1] == 9

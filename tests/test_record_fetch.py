@@ -10,9 +10,9 @@ import pytest
 
 from grokplane.options import ConfigError
 from grokplane.record import load, summaries
-from grokplane.record.fetch import fetch, merged
+from grokplane.record.wandb_runs import fetch, merged
 
-fetching = sys.modules["grokplane.record.fetch"]  # the package has the function under that name
+fetching = sys.modules["grokplane.record.wandb_runs"]  # the package has the function under that name
 
 HISTORY = [
     {"_step": 0, "_runtime": 1.5, "_timestamp": 2.0, "step": 0, "Acc/test": 0.1, "MI(X;L)_eval/layer 1": 2.5},

@@ -355,7 +355,7 @@ def test_a_state_taken_mid_way_goes_on_bit_identically(build: Callable[[], list[
     whole, first, second = trained(*members), Stack(members), Stack(members)
     for point in run(first, stop=lambda: first.step == 33):
         if point.interrupted:
-            second.load([first.state(number) for number in range(2)])
+            second.load_states([first.state(number) for number in range(2)])
     assert second.step == 33
     finish(second)
     for name, value in whole.parameters.items():

@@ -301,7 +301,7 @@ def test_a_hostile_answer_of_wandb_runs_nothing(tmp_path: Path, monkeypatch: pyt
     module = types.ModuleType("wandb")
     monkeypatch.setattr(module, "Api", lambda: types.SimpleNamespace(run=lambda _: run), raising=False)
     monkeypatch.setitem(sys.modules, "wandb", module)
-    monkeypatch.setattr(sys.modules["grokplane.record.fetch"], "base_url", lambda: "https://api.wandb.ai")
+    monkeypatch.setattr(sys.modules["grokplane.record.wandb_runs"], "base_url", lambda: "https://api.wandb.ai")
     frame = fetch("me/grok/abc123", cache=tmp_path / "cache")
     told = frame.to_dict("records")[0]
     assert (told["name"], told["torn"]) == ("${oc.env:GROKPLANE_SECRET}", "${")

@@ -131,13 +131,13 @@ def test_the_summary_of_a_running_run_holds_its_marks(tmp_path: Path, monkeypatc
 
 def test_sessions_of_one_process_each_go_on_where_the_last_one_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     loaded: list[int] = []
-    original = Stack.load
+    original = Stack.load_states
 
     def spy(self: Stack, states: Sequence[Mapping[str, Any]]) -> None:
         original(self, states)
         loaded.append(self.step)
 
-    monkeypatch.setattr(Stack, "load", spy)
+    monkeypatch.setattr(Stack, "load_states", spy)
     session(tmp_path, [])
     for steps in (80, 100):
         session(tmp_path, ["train.resume=true", f"train.steps={steps}"])

@@ -23,7 +23,7 @@ from grokplane.record import FolderLock
 from grokplane.record.checkpoints import Checkpoints
 from grokplane.sweep.cost import NEVER, Memory, Pace, memory, pace
 from grokplane.sweep.groups import evenly, grouped, signature
-from grokplane.sweep.plan import Task, stacks
+from grokplane.sweep.plan import Remaining, stacks
 from grokplane.sweep.stack_job import StackJob, run_stack
 from grokplane.train import LogOptions, Stack, check_stackable
 
@@ -103,7 +103,7 @@ def test_groups_are_cut_evenly_and_keep_their_order() -> None:
 
 def test_tasks_of_other_steps_are_other_stacks(composer: Composer, tmp_path: Path) -> None:
     made = [composer.compose([*COMMON, f"seed={seed}"]) for seed in range(4)]
-    tasks = [Task(one, tmp_path, step) for one, step in zip(made, (-1, 20, -1, 20), strict=True)]
+    tasks = [Remaining(one, tmp_path, step) for one, step in zip(made, (-1, 20, -1, 20), strict=True)]
     planned = stacks(tasks, max_members=8)
     assert [[task.config.seed for task in stack.tasks] for stack in planned] == [[0, 2], [1, 3]]
 
@@ -119,7 +119,8 @@ def test_memory_is_linear_in_the_members_and_a_stack_fits_it(
     assert memory(member) == found
     monkeypatch.setattr("grokplane.sweep.plan.free_bytes", lambda device: 2 * found.of(3) + found.each)  # noqa: ARG005
     tasks = [
-        Task(composer.compose([*COMMON, "model.hidden=[64]", "data.p=23", f"seed={n}"]), Path(), -1) for n in range(7)
+        Remaining(composer.compose([*COMMON, "model.hidden=[64]", "data.p=23", f"seed={n}"]), Path(), -1)
+        for n in range(7)
     ]
     assert [len(stack.tasks) for stack in stacks(tasks, None)] == [2, 2, 3]
     assert Memory(10**9, 10).fitting(1000) == 1
@@ -129,7 +130,7 @@ def test_a_member_that_cannot_be_built_is_no_measure_of_the_others(composer: Com
     """However it is ordered: the first that can be built is measured, the one with most data before the others."""
     sizes = ("data.train_fraction=0.2", "data.train_fraction=0.6", "data.train_fraction=0.4")
     configs = [composer.compose([*COMMON, "train.batch_size=15", size]) for size in sizes]
-    tasks = [Task(one, tmp_path / str(number), -1) for number, one in enumerate(configs)]
+    tasks = [Remaining(one, tmp_path / str(number), -1) for number, one in enumerate(configs)]
     (together,) = stacks(tasks, None)
     (largest,) = stacks(tasks[1:2], None, measure=True)
     assert (together.memory, len(together.tasks)) == (largest.memory, 3)

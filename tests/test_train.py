@@ -169,7 +169,7 @@ def test_a_run_stopped_anywhere_goes_on_bit_identically(setting: str, monkeypatc
         part, rest = Stack(members), Stack(members)
         list(run(part, counting(random.Random(seed).randint(2, steps))))
         assert 0 < part.step < steps
-        rest.load([saved(part.state(number)) for number in range(3)])
+        rest.load_states([saved(part.state(number)) for number in range(3)])
         finish(rest)
         assert diverged(rest) == diverged(whole) == [-1, 0, -1]
         assert rest.marks == whole.marks
@@ -194,7 +194,7 @@ def saved(state: dict[str, Any]) -> dict[str, Any]:
 def test_states_of_different_steps_are_refused() -> None:
     early, late = Stack([member()]), trained(member())
     with pytest.raises(ValueError, match=r"must be of one step, but are of steps \[0, 20\]"):
-        Stack([member(), member(seed=1)]).load([early.state(0), late.state(0)])
+        Stack([member(), member(seed=1)]).load_states([early.state(0), late.state(0)])
 
 
 def test_a_run_goes_on_with_the_threads_it_was_begun_with_wherever_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,19 +205,19 @@ def test_a_run_goes_on_with_the_threads_it_was_begun_with_wherever_that_is(monke
     state = saved(there(2, 0, 1).state(1))
     again = there(1, 1)
     assert torch.get_num_threads() == 1
-    again.load([state])
+    again.load_states([state])
     assert torch.get_num_threads() == 2
 
 
 def test_a_checkpoint_of_a_version_with_other_streams_is_refused() -> None:
     old = {key: value for key, value in Stack([member(seed=3)]).state(0).items() if key != "streams"}
     with pytest.raises(ConfigError, match="seed=3: stands for another split and other batches in this version"):
-        Stack([member(seed=3)]).load([old])
+        Stack([member(seed=3)]).load_states([old])
 
 
 def test_loading_the_first_state_starts_anew() -> None:
     other = Stack([member(seed=4)])
-    other.load([Stack([member()]).state(0)])
+    other.load_states([Stack([member()]).state(0)])
     assert other.step == 0
     assert torch.equal(weights(other), weights(Stack([member()])))
 

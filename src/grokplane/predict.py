@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from grokplane.app.errors import Refused
-from grokplane.app.trained import Parser, Trained, at_least, format_table, load, run_command
+from grokplane.app.trained import Parser, Trained, at_least, format_table, load_trained, run_command
 from grokplane.data import Examples
 from grokplane.say import note, say
 from grokplane.strict_json import to_json
@@ -46,7 +46,7 @@ def _main(argv: Sequence[str]) -> None:
     # A question such as "-1,1" is no flag: what begins with a space is none to argparse.
     options = parser.parse_args([f" {word}" if re.match(r"-[\d.]", word) else word for word in argv])
     with Doing("reading the run and answering", BEFORE_REFUSALS):
-        run = load(options.run, options.module)
+        run = load_trained(options.run, options.module)
         found = predict(run, [question.strip() for question in options.questions], options.top)
     if run.note:
         note(run.note)

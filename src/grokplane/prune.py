@@ -11,7 +11,7 @@ from typing import Any
 
 from grokplane.app.errors import Refused
 from grokplane.app.pruning import TOLERANCE, Pruned, prune, sparsities
-from grokplane.app.trained import Parser, Trained, at_least, format_table, load, run_command
+from grokplane.app.trained import Parser, Trained, at_least, format_table, load_trained, run_command
 from grokplane.files import write_text
 from grokplane.record import overrides
 from grokplane.record.folder import PRUNED
@@ -50,7 +50,7 @@ def _main(argv: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print one strict JSON object in place of the table")
     options = parser.parse_args(argv)
     with Doing("reading the run and pruning it", BEFORE_REFUSALS):
-        run = load(options.run, options.module)
+        run = load_trained(options.run, options.module)
         found = prune(run, sparsities(options.steps), options.layers)
     if run.note:
         note(run.note)

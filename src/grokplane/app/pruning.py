@@ -129,7 +129,7 @@ def _seen(seen: Observation) -> int:
     """Bytes of all activations."""
     parts = [seen.train, seen.eval]
     layers = [layer for part in parts for layer in part.layers.values()]
-    values = [value for layer in layers for value in (layer.logits, layer.activations)]
+    values = [value for layer in layers for value in (layer.preactivations, layer.activations)]
     return sum(map(_size, {id(value): value for value in [*values, *(part.outputs for part in parts)]}.values()))
 
 

@@ -14,7 +14,7 @@ from grokplane.app.exit_codes import DIVERGED, FINISHED
 from grokplane.app.stored import composed, is_state, module_of
 from grokplane.options import LISTS, ConfigError, shown
 from grokplane.record import Checkpoints, NoCheckpoint, Saved
-from grokplane.record.load import stored_config
+from grokplane.record.frames import stored_config
 from grokplane.record.summary import read_summary
 from grokplane.say import note
 

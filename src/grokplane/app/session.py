@@ -81,7 +81,7 @@ def execute(
         stop = exits.enter_context(StopRequest())
         with Doing("building data and networks"):
             stack = Stack([config.member(one) for one in configs])
-        options = stack.members[0].train
+        options = stack.shared.train
         locks = locks or _claimed(folders, options, exits)
         if options.resume:
             with Doing("reading the checkpoint"):
@@ -139,7 +139,7 @@ def _go_on(stack: Stack, folders: Sequence[Path]) -> None:
         found = ", ".join(f"{folder}: {last and last.step}" for folder, last in zip(folders, checkpoints, strict=True))
         raise ConfigError("train.resume", True, f"the members of a stack must resume from one step, not {found}")
     if None not in checkpoints:
-        stack.load([last.state for last in checkpoints if last is not None])
+        stack.load_states([last.state for last in checkpoints if last is not None])
 
 
 def _claimed(folders: Sequence[Path], options: TrainOptions, exits: ExitStack) -> list[FolderLock]:
@@ -152,7 +152,7 @@ def _claimed(folders: Sequence[Path], options: TrainOptions, exits: ExitStack) -
 
 
 def _recorder(one: DictConfig, folder: Path, stack: Stack, number: int, lock: FolderLock) -> Recorder:
-    options = stack.members[0].train
+    options = stack.shared.train
     return Recorder(
         folder,
         plain(one),

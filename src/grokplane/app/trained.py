@@ -62,7 +62,7 @@ class Trained:
         """
         stack = Stack([self.member] * copies)
         try:
-            stack.load([self.state] * copies)
+            stack.load_states([self.state] * copies)
         except (KeyError, RuntimeError) as error:
             cause = str(error).partition("\n")[0]
             raise Refused(f"{self.folder}: the checkpoint does not fit the model of its config ({cause})") from error
@@ -71,7 +71,7 @@ class Trained:
         return stack
 
 
-def load(folder: Path, module: str | None = None) -> Trained:
+def load_trained(folder: Path, module: str | None = None) -> Trained:
     """The finished run in a folder.
 
     Args:

@@ -27,11 +27,11 @@ class Activations:
 
 def _statistics(output: LayerOutput, subset: Subset) -> dict[str, Tensor]:
     """The four statistics [E] of one layer; computed once where the layer has no activation function."""
-    logits = masked_mean_and_variance(output.logits, subset)
-    same = output.activations is output.logits
-    activations = logits if same else masked_mean_and_variance(output.activations, subset)
+    preactivations = masked_mean_and_variance(output.preactivations, subset)
+    same = output.activations is output.preactivations
+    activations = preactivations if same else masked_mean_and_variance(output.activations, subset)
     names = ("logits_mean", "logits_var", "activations_mean", "activations_var")
-    return dict(zip(names, (*logits, *activations), strict=True))
+    return dict(zip(names, (*preactivations, *activations), strict=True))
 
 
 GROUP = "metrics"

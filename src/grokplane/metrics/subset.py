@@ -18,14 +18,14 @@ class LayerOutput:
     """One named layer's values on a subset, all [E, n, ..., F].
 
     Attributes:
-        logits: before the activation function.
+        preactivations: before the activation function.
         activations: after it; the same tensor where the layer has none.
         exact_zeros: whether the activation function can return exactly zero on a whole interval (ReLU).
         noisy: the activations with the layer's noise; by default, and where there is no noise, the activations.
         sigma: standard deviation [E] of that noise; None where there is none.
     """
 
-    logits: Tensor
+    preactivations: Tensor
     activations: Tensor
     exact_zeros: bool
     noisy: Tensor = None  # type: ignore[assignment]

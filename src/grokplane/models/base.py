@@ -20,7 +20,7 @@ class Tap(Protocol):
     def __call__(
         self,
         name: str,
-        logits: Tensor,
+        preactivations: Tensor,
         activations: Tensor,
         exact_zeros: bool,
         noisy: Tensor | None = None,
@@ -31,7 +31,7 @@ class Tap(Protocol):
 
         Args:
             name: the layer's name.
-            logits: before the activation function.
+            preactivations: before the activation function.
             activations: after it.
             exact_zeros: whether the function can return exactly zero on a whole interval.
             noisy: the activations with the layer's noise; None where it has none.

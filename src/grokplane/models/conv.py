@@ -114,13 +114,13 @@ class StackedConv(StackedModel):
         """Outputs [E, B, C]."""
         layers, values = [*self.convolutions, *self.linears], encoded
         for number, (layer, noise) in enumerate(zip(layers, self.noises, strict=True), start=1):
-            logits = self._pooled(layer, values) if isinstance(layer, Convolution) else layer(values.flatten(2))
-            activations, zeros = logits, False
+            preactivations = self._pooled(layer, values) if isinstance(layer, Convolution) else layer(values.flatten(2))
+            activations, zeros = preactivations, False
             if number < len(layers):
-                activations, zeros = self.activation(logits), self.exact_zeros
+                activations, zeros = self.activation(preactivations), self.exact_zeros
             values, noisy, sigma = noise(activations, measured=tap is not None)
             if tap is not None:
-                before, after, measured = map(_channels_last, (logits, activations, noisy))
+                before, after, measured = map(_channels_last, (preactivations, activations, noisy))
                 tap(f"layer {number}", before, after, zeros, measured, sigma)
         return values
 

@@ -66,13 +66,13 @@ class StackedMLP(StackedModel):
             return self._at_once(encoded)
         values = self.input.first(encoded, self.linears[0])
         for number, (linear, noise) in enumerate(zip(self.linears, self.noises, strict=True), start=1):
-            logits = values if number == 1 else linear(values)
-            activations, zeros = logits, False
+            preactivations = values if number == 1 else linear(values)
+            activations, zeros = preactivations, False
             if number < len(self.linears):
-                activations, zeros = self.activation.function(logits), self.activation.exact_zeros
+                activations, zeros = self.activation.function(preactivations), self.activation.exact_zeros
             values, noisy, sigma = noise(activations, measured=tap is not None)
             if tap is not None:
-                tap(f"layer {number}", logits, activations, zeros, noisy, sigma)
+                tap(f"layer {number}", preactivations, activations, zeros, noisy, sigma)
         return values
 
     def _at_once(self, encoded: Tensor) -> Tensor:

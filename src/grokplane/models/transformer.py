@@ -156,11 +156,11 @@ class _Block(nn.Module):
             tap(f"{name} attention", attended, attended, False)
         x = tokens(x, rows, last_only)
         x = self._after(self.norm_1, x + self.dropout_1(attended))
-        logits = self.mlp(self._before(self.norm_2, x))
-        neurons = self.activation(logits)
+        preactivations = self.mlp(self._before(self.norm_2, x))
+        neurons = self.activation(preactivations)
         x = self._after(self.norm_2, x + self.dropout_2(self.out(neurons)))
         if tap is not None:
-            tap(f"{name} mlp", logits, neurons, self.exact_zeros)
+            tap(f"{name} mlp", preactivations, neurons, self.exact_zeros)
             tap(name, x, x, False)
         return x
 

@@ -81,7 +81,7 @@ class StackedOptimizer:
         """A copy of what is remembered of one member, on the CPU."""
         raise NotImplementedError(f"{type(self).__name__} has no state")
 
-    def load(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
+    def load_states(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
         """Take up the members' states where `state` left them.
 
         Args:

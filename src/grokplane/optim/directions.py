@@ -79,6 +79,6 @@ class Directions(StackedOptimizer):
         """A copy of what is remembered of one member."""
         return self._at_one.state(member)
 
-    def load(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
+    def load_states(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
         """Take up the members' states where `state` left them."""
-        self._at_one.load(states)
+        self._at_one.load_states(states)

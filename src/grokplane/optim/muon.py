@@ -104,11 +104,11 @@ class _StackedMuon(StackedOptimizer):
         own = {name: {"momentum": value[member].cpu().clone()} for name, value in self._momentum.items()}
         return own | self._others.state(member)
 
-    def load(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
+    def load_states(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
         """Take up the members' states."""
         for name, value in self._momentum.items():
             value.copy_(torch.stack([state[name]["momentum"] for state in states]))
-        self._others.load(states)
+        self._others.load_states(states)
 
 
 def orthogonalised(matrices: Tensor, iterations: int) -> Tensor:

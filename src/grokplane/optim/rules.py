@@ -74,7 +74,7 @@ class Rule:
             for name, named in self.memory.items()
         }
 
-    def load(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
+    def load_states(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
         """Take up the members' memories where `state` left them."""
         for name, named in self.memory.items():
             for key, value in named.items():

@@ -184,7 +184,7 @@ class TorchGroups(StackedOptimizer):
             for name, view in run.views.items()
         }
 
-    def load(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
+    def load_states(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
         """Take up the members' states where `state` left them."""
         for run in self._runs:
             for name, view in run.views.items():

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from grokplane.files import atomic_file
 from grokplane.plot import style
 from grokplane.plot.path import END, START, Panel, mark
 from grokplane.plot.plane import Planes, empty_planes
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
@@ -58,15 +59,12 @@ def plane_animation(rows: pd.DataFrame, path: str | Path, subset: str = "eval", 
 
 def _chosen(planes: Planes) -> np.ndarray:
     """The steps of the frames: the log points at which some layer has values, thinned out evenly."""
-    import numpy as np
-
     steps = np.unique(np.concatenate([one.path.steps[np.isfinite(one.path.x)] for one in planes.panels]))
     return steps[np.unique(np.linspace(0, len(steps) - 1, FRAMES).round().astype(int))]
 
 
 def _frames(canvas: FigureCanvasAgg, planes: Planes, steps: Any) -> Iterator[Image.Image]:
     """One picture a step; what stays from then on is drawn once."""
-    import numpy as np
     from PIL import Image
 
     look = {"ha": "center", "va": "bottom", "fontsize": style.FONT + 2, "animated": True}
@@ -105,8 +103,6 @@ class _Moving:
 
     def go_on(self, step: int) -> None:
         """Add what happened up to a step to the way that is on the canvas."""
-        import numpy as np
-
         path, count = self._path, int(np.searchsorted(self._path.steps, step, side="right"))
         new = slice(max(0, self._count - 1), count)
         points, self._count = np.stack([path.x[new], path.y[new]], -1), count
@@ -119,8 +115,6 @@ class _Moving:
 
     def draw_head(self) -> None:
         """Draw the star on the last point so far that has values."""
-        import numpy as np
-
         path = self._path
         known = np.flatnonzero(np.isfinite(path.x[: self._count]))[-1:]
         self._head.set_data(path.x[known], path.y[known])

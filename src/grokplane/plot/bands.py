@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from grokplane.plot import style, ticks
 from grokplane.plot.headings import heading
 from grokplane.plot.legends import legend
@@ -13,7 +15,6 @@ from grokplane.plot.settings import settings
 from grokplane.plot.words import metric_words
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -68,8 +69,6 @@ def over_runs(rows: pd.DataFrame, metric: str) -> Band:
     Raises:
         KeyError: if there is no such column.
     """
-    import numpy as np
-
     values = rows[metric].to_numpy(dtype=float, na_value=np.nan)
     names = rows["run"].to_numpy(dtype=str) if "run" in rows else np.zeros(len(rows))
     steps, row = np.unique(rows["step"].to_numpy(), return_inverse=True)
@@ -83,8 +82,6 @@ def over_runs(rows: pd.DataFrame, metric: str) -> Band:
 
 def _band(steps: np.ndarray, table: np.ndarray) -> Band:
     """The band of values [points, runs]; NaN is no value."""
-    import numpy as np
-
     count = np.isfinite(table).sum(axis=1)
     mean = np.nansum(table, axis=1) / np.where(count > 0, count, np.nan)
     low, high = (ends.reduce(table, axis=1, initial=np.nan) for ends in (np.fmin, np.fmax))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from grokplane.plot.regions import REGIONS, Outcome
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +42,6 @@ def medians(outcome: Outcome, *keys: np.ndarray) -> Cells:
         outcome: of the rows.
         keys: integers [rows] each; rows that agree in all are one cell.
     """
-    import numpy as np
-
     found, cell = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
     members = [cell.reshape(-1) == number for number in range(len(found))]
     parts = [_median(outcome.values[rows], outcome.regions[rows]) for rows in members]
@@ -53,8 +49,6 @@ def medians(outcome: Outcome, *keys: np.ndarray) -> Cells:
 
 
 def _median(values: np.ndarray, regions: np.ndarray) -> tuple[float, str, float, float, int, int]:
-    import numpy as np
-
     known, finite = values[~np.isnan(values)], values[np.isfinite(values)]
     low, high = (finite.min(), finite.max()) if finite.size else (np.nan, np.nan)
     value = float(np.median(known)) if known.size else np.nan

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from grokplane.plot import style, ticks
 from grokplane.plot.headings import heading
 from grokplane.plot.legends import legend
 from grokplane.plot.unseen import shown
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -151,8 +152,6 @@ def _runs(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 def _line(axes: Axes, series: Series, run: pd.DataFrame, number: int) -> np.ndarray:
     """Draw a run's line, named in the legend once; its finite values."""
-    import numpy as np
-
     return style.gapped_line(
         axes,
         run["step"].to_numpy(),

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from grokplane.plot import headings, style
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -91,7 +92,6 @@ def grid(
         least_width: of the figure in inches; panels then stand in the middle.
         share_x: whether all panels have one x axis; its tick labels are left to the caller.
     """
-    import numpy as np
     from matplotlib.figure import Figure
 
     wide = margins.left + columns * size[0] + (columns - 1) * margins.across + margins.right

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from grokplane.plot import style
 from grokplane.plot.cells import Cells, medians
 from grokplane.plot.headings import heading
@@ -15,7 +17,6 @@ from grokplane.plot.scales import Scale, scale
 from grokplane.plot.settings import check_one_setting
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
@@ -100,8 +101,6 @@ def paint(axes: Axes, over: Plane, cells: Cells, colors: tuple[Colormap, Normali
     Returns:
         What a colour bar needs.
     """
-    import numpy as np
-
     draw = _squares if over.full else _points
     for name, region in REGIONS.items():
         there = cells.keys[cells.region == name]

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from grokplane.plot.bands import over_runs
 from grokplane.plot.measured import frame_measured
 from grokplane.plot.words import SUBSETS
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 INPUT, LABEL = "MI(X;L)", "MI(L;Y)"
@@ -104,8 +105,6 @@ def information_layers(
     Raises:
         ValueError: for another subset, and if there is no such layer: the run was trained with mi=off, or is too old.
     """
-    import numpy as np
-
     for subset in subsets:
         check_subset(subset)
     prefix = column(quantities[0], subsets[0], "")
@@ -121,8 +120,6 @@ def information_layers(
 
 def trajectory(rows: pd.DataFrame, subset: str, layer: str) -> Trajectory:
     """The layer's way over the plane; see `over_runs` for how several runs become one."""
-    import numpy as np
-
     x, y = (over_runs(rows, column(quantity, subset, layer)) for quantity in (INPUT, LABEL))
     known = np.isfinite(x.mean) & np.isfinite(y.mean)
     errors = []
@@ -168,8 +165,6 @@ def ceiling(rows: pd.DataFrame, subset: str, resolution: float) -> Limit:
 
 def constant(rows: pd.DataFrame, name: str) -> float:
     """A column's value where it does not change during a run, over several runs the largest; NaN if there is none."""
-    import numpy as np
-
     values = rows[name].to_numpy(dtype=float, na_value=np.nan) if name in rows else np.empty(0)
     return float(max(values[np.isfinite(values)], default=np.nan))
 

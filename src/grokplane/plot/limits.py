@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from grokplane.plot import style
 from grokplane.plot.headings import inches
 from grokplane.plot.information import Trajectory
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
@@ -100,8 +101,6 @@ def _point(axes: Axes) -> float:
 
 def _drawn(axes: Axes, path: Trajectory) -> tuple[np.ndarray, np.ndarray]:
     """Points of the curve [points, 2], those between log points too, and its first and last one [2, 2], in pixels."""
-    import numpy as np
-
     points = np.stack([path.x, path.y], -1)
     known = axes.transData.transform(points[np.isfinite(points).all(axis=1)])
     parts = np.linspace(0, 1, BETWEEN)[:, None, None]

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from grokplane.plot import style
 from grokplane.plot.bands import over_runs
 from grokplane.plot.grid import Grid, Margins, grid, legend_below, legend_height
@@ -172,8 +174,6 @@ def _panel(axes: Axes, rows: pd.DataFrame, columns: Sequence[str], whole: Limit)
         columns: of the levels in ascending order.
         whole: what a share is of.
     """
-    import numpy as np
-
     axes.set_axis_on()
     axes.set_facecolor(EMPTY)
     bands = [over_runs(rows, name) for name in columns]

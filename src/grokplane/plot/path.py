@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from grokplane.plot import style
 from grokplane.plot.information import Trajectory
 
@@ -28,7 +30,6 @@ class Panel:
 
 def draw_path(panel: Panel, last_step: int) -> None:
     """The whole trajectory: bars, line and points in the colours of their steps, first and last point marked."""
-    import numpy as np
     from matplotlib.collections import LineCollection
 
     axes, path = panel.axes, panel.path
@@ -50,8 +51,6 @@ def draw_path(panel: Panel, last_step: int) -> None:
 
 def _bars(panel: Panel) -> None:
     """Light bars of the errors, on evenly chosen points."""
-    import numpy as np
-
     path = panel.path
     known = np.flatnonzero(np.isfinite(path.x))
     few = known[:: max(1, -(-len(known) // BARS))]
@@ -62,8 +61,6 @@ def _bars(panel: Panel) -> None:
 
 def mark(panel: Panel, number: int, look: Mapping[str, Any], last_step: int) -> None:
     """Mark one of the points that have values, by its place among them, in the colour of its step."""
-    import numpy as np
-
     colors, norm = style.step_colors(last_step)
     known = np.flatnonzero(np.isfinite(panel.path.x))
     place = known[number]

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from grokplane.plot import heatmap, style
 from grokplane.plot.cells import Cells
 from grokplane.plot.regions import THRESHOLD, final_error, steps_to_generalise, thresholds
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap, Normalize
@@ -51,7 +52,6 @@ def phase(
 
 def step_colors(steps: np.ndarray) -> tuple[Colormap, Normalize]:
     """Log colours over the finite ones of these steps, from dark (few) to light; step 0 counts as 1."""
-    import numpy as np
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap, LogNorm
 

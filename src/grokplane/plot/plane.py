@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from grokplane.plot import style
 from grokplane.plot.bands import LEAST_NATS
 from grokplane.plot.grid import Grid, Margins, grid, legend_below, legend_height
@@ -21,7 +23,6 @@ from grokplane.plot.settings import check_one_setting
 from grokplane.plot.words import SUBSETS
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -134,8 +135,6 @@ def _column(column: Sequence[Axes], paths: Sequence[Trajectory], *, first: bool)
 
 def _limits(drawn: Sequence[tuple[np.ndarray, np.ndarray]], bounds: Sequence[Limit]) -> tuple[float, float]:
     """The ends of an axis: values [points], the ends of their bars [2, points] and bounds, where near."""
-    import numpy as np
-
     values = np.concatenate([finite_values(value) for value, _ in drawn])
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     span = max(high - low, LEAST_NATS)
@@ -152,8 +151,6 @@ _ENDS = ((0, -1), (1, 1))
 
 def finite_values(values: np.ndarray) -> np.ndarray:
     """Those of the values that are finite."""
-    import numpy as np
-
     return values[np.isfinite(values)]
 
 

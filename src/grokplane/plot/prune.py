@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from grokplane.plot import style
 from grokplane.plot.headings import heading
 from grokplane.plot.legends import NARROW, legend
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -83,15 +84,11 @@ def _sparsity_axis(axes: Axes, width: float) -> None:
 
 def _place(sparsity: np.ndarray) -> np.ndarray:
     """Where on the axis, from 0 to 1, a sparsity stands."""
-    import numpy as np
-
     x = np.asarray(sparsity, dtype=float)
     return np.where(x < KINK, x / KINK / 2, 0.5 + (x - KINK) / (1 - KINK) / 2)
 
 
 def _sparsity(place: np.ndarray) -> np.ndarray:
     """The sparsity at a place of the axis."""
-    import numpy as np
-
     x = np.asarray(place, dtype=float)
     return np.where(x < 0.5, 2 * KINK * x, KINK + (1 - KINK) * (2 * x - 1))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from grokplane.plot import style
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 THRESHOLD = 0.99
@@ -77,7 +78,6 @@ def classify(frame: pd.DataFrame, threshold: float = THRESHOLD) -> pd.Series:
     Returns:
         Names, with the frame's index.
     """
-    import numpy as np
     import pandas as pd
 
     status = ended(frame)
@@ -92,23 +92,17 @@ def classify(frame: pd.DataFrame, threshold: float = THRESHOLD) -> pd.Series:
 
 def thresholds(frame: pd.DataFrame, threshold: float = THRESHOLD) -> np.ndarray:
     """The accuracy [rows] that counted as fitted and generalised: each row's own `grok.threshold` where it has one."""
-    import numpy as np
-
     own = numbers(frame, "grok.threshold") if "grok.threshold" in frame else np.full(len(frame), np.nan)
     return np.where(np.isnan(own), threshold, own)
 
 
 def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
     """A column as floats [rows]; None and NA are NaN."""
-    import numpy as np
-
     return frame[column].astype("Float64").to_numpy(dtype=float, na_value=np.nan)
 
 
 def steps_to_fit(frame: pd.DataFrame) -> Outcome:
     """`grok.train_step`; the regions are left empty."""
-    import numpy as np
-
     return Outcome(_reached(frame, "grok.train_step"), np.full(len(frame), ""))
 
 
@@ -122,8 +116,6 @@ def final_error(frame: pd.DataFrame, subset: str) -> Outcome:
 
     An accuracy from the midst of a run, or of weights that are not numbers, is not a final one.
     """
-    import numpy as np
-
     regions = ended(frame).to_numpy()
     lost = np.where(regions == "diverged", np.inf, np.nan)
     return Outcome(np.where(regions == "", 1 - numbers(frame, f"last.Acc/{subset}"), lost), regions)
@@ -138,8 +130,6 @@ def ended(frame: pd.DataFrame) -> pd.Series:
 
 
 def _reached(frame: pd.DataFrame, column: str) -> np.ndarray:
-    import numpy as np
-
     never = np.where(np.isin(ended(frame), UNKNOWN), np.nan, np.inf)
     steps = numbers(frame, column)
     return np.where(np.isnan(steps), never, steps)

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from grokplane.plot import style, ticks
 from grokplane.plot.words import key_words
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
 
 LINEAR, LOG, PLACES = "linear", "log", "places"
@@ -40,8 +41,6 @@ class Scale:
 
     def edges(self) -> np.ndarray:
         """The borders [values + 1] of cells around the places: halfway between them, geometrically on a log axis."""
-        import numpy as np
-
         at = np.log(self.places) if self.kind == LOG else self.places
         gaps = np.diff(at) / 2 if len(at) > 1 else np.array([0.5])
         edges = np.concatenate([[at[0] - gaps[0]], at[:-1] + gaps[: len(at) - 1], [at[-1] + gaps[-1]]])
@@ -49,8 +48,6 @@ class Scale:
 
     def number(self, values: Iterable[Any]) -> np.ndarray:
         """Which of the values [rows] each row has."""
-        import numpy as np
-
         known = {label: number for number, label in enumerate(self.labels)}
         return np.array([known[text(value)] for value in values], dtype=int)
 
@@ -80,8 +77,6 @@ def scale(key: str, column: Iterable[Any], *, cells: bool = False) -> Scale:
         column: its values; any of them may come more than once.
         cells: numbers are to be cells of equal size: those spaced neither evenly nor geometrically get places.
     """
-    import numpy as np
-
     values = {text(value): value for value in column}
     ordered = all(_is_number(value) for value in values.values())
     if not ordered:
@@ -109,8 +104,6 @@ def _is_number(value: Any) -> bool:
 
 
 def _kind(numbers: np.ndarray, *, cells: bool) -> str:
-    import numpy as np
-
     if _geometric(numbers):
         return LOG
     even = len(numbers) < 3 or _variation(np.diff(numbers)) < EVEN
@@ -120,8 +113,6 @@ def _kind(numbers: np.ndarray, *, cells: bool) -> str:
 
 def _geometric(numbers: np.ndarray) -> bool:
     """Positive, and spaced more evenly by their logarithms, over a decade at least or exactly."""
-    import numpy as np
-
     if len(numbers) < 2 or numbers[0] <= 0:
         return False
     by_ratio, by_distance = _variation(np.diff(np.log(numbers))), _variation(np.diff(numbers))

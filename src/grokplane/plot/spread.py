@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from grokplane.plot import style, ticks
 from grokplane.plot.cells import Cells, medians
 from grokplane.plot.headings import heading
@@ -25,7 +27,6 @@ from grokplane.plot.scales import Scale, scale
 from grokplane.plot.settings import check_one_setting
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -48,8 +49,6 @@ class _Seeds:
 
     def jittered(self) -> np.ndarray:
         """The rows' places [rows]; over names the rows of one stand side by side."""
-        import numpy as np
-
         x = self.scale.places[self.rows]
         if not self.names:
             return x
@@ -130,8 +129,6 @@ def _panels(rows: int, width: float) -> tuple[Figure, Axes | None, Sequence[Axes
 
 
 def _steps(axes: Axes, seeds: _Seeds, fitted: Outcome, generalised: Outcome) -> None:
-    import numpy as np
-
     values = np.concatenate([fitted.values, generalised.values])
     known = values[np.isfinite(values)]
     style.plain(axes, "step (log scale)")
@@ -167,8 +164,6 @@ def _accuracies(axes: Axes, seeds: _Seeds, train: Outcome, test: Outcome) -> Non
 
 def _draw(axes: Axes, seeds: _Seeds, values: np.ndarray, cells: Cells, look: _Look) -> None:
     """All finite values as points, the medians, and the band from the smallest to the largest."""
-    import numpy as np
-
     finite, shift = np.isfinite(values), look.side * BESIDE * seeds.names
     x, at = seeds.jittered() + shift, seeds.scale.places[cells.keys[:, 0]] + shift
     dots = {"alpha": 0.6, "linewidth": 0, "zorder": 3}
@@ -191,8 +186,6 @@ def _explain(axes: Axes) -> None:
 
 def _margin(axes: Axes, seeds: _Seeds, marks: np.ndarray, names: Sequence[str]) -> None:
     """A row for each region, with its mark and, where there are several, the number of runs."""
-    import numpy as np
-
     for height, name in enumerate(reversed(names)):
         rows, counts = np.unique(seeds.rows[marks == name], return_counts=True)
         look, x = REGIONS[name], seeds.scale.places[rows]

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.colorbar import Colorbar
     from matplotlib.colors import Colormap, Normalize
@@ -46,8 +47,6 @@ def step_axis(axes: Axes, last_step: int) -> None:
 
 def step_edges(axes: Axes, steps: np.ndarray) -> np.ndarray:
     """The edges [steps + 1] of cells around ascending steps [steps], half-way on a `step_axis` and out to its ends."""
-    import numpy as np
-
     at = axes.get_xaxis().get_transform()
     places = at.transform(steps.astype(float))
     inner = at.inverted().transform((places[:-1] + places[1:]) / 2)
@@ -104,8 +103,6 @@ def gapped_line(
 
     A value between two gaps has no line through it; a dot shows it.
     """
-    import numpy as np
-
     finite = np.isfinite(values)
     alone = finite & ~np.append(False, finite[:-1]) & ~np.append(finite[1:], False)
     axes.plot(

@@ -1,13 +1,13 @@
 """The record room: where a run's results go, and reading them back. It imports nothing of training."""
 
 from grokplane.record.checkpoints import Checkpoints, NoCheckpoint, Saved
-from grokplane.record.fetch import fetch
 from grokplane.record.folder import FolderTaken, check_folder, claim
-from grokplane.record.load import find_runs, load, overrides, summaries
+from grokplane.record.frames import find_runs, load, overrides, summaries
 from grokplane.record.lock import FolderBusy, FolderLock, is_locked
 from grokplane.record.options import Record
 from grokplane.record.recorder import Recorder
 from grokplane.record.summary import read_summary, status
+from grokplane.record.wandb_runs import fetch
 
 __all__ = [
     "Checkpoints",

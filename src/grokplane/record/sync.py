@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from grokplane.options import ConfigError
-from grokplane.record.load import stored_config
+from grokplane.record.frames import stored_config
 from grokplane.record.lock import holder, is_locked
 from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, read_rows

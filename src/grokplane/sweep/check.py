@@ -12,13 +12,13 @@ from grokplane.app.resume import forget_saved, run_config
 from grokplane.app.unread import refuse_unread
 from grokplane.record.rows import METRICS
 from grokplane.sweep.cells import Cell
-from grokplane.sweep.plan import Task
+from grokplane.sweep.plan import Remaining
 from grokplane.sweep.sweepfile import SweepFile
 
 STEPS = "train.steps"
 
 
-def refuse_hopeless(sweep: SweepFile, cells: Sequence[Cell], tasks: Sequence[Task], elsewhere: bool) -> None:
+def refuse_hopeless(sweep: SweepFile, cells: Sequence[Cell], tasks: Sequence[Remaining], elsewhere: bool) -> None:
     """Refuse a sweep that has not begun and of which no cell can be built, or none reads a key that it fixes or varies.
 
     What the file or the call says in vain would make copies of the same run. Cells are built until one reads all keys.
@@ -32,7 +32,7 @@ def refuse_hopeless(sweep: SweepFile, cells: Sequence[Cell], tasks: Sequence[Tas
     refuse_unread(said, _unread(tasks, elsewhere), f"{sweep.path}: ")
 
 
-def _unread(tasks: Sequence[Task], elsewhere: bool) -> Iterator[Mapping[str, str]]:
+def _unread(tasks: Sequence[Remaining], elsewhere: bool) -> Iterator[Mapping[str, str]]:
     """The keys that a cell does not read, of one after the other; raises the first refusal if none can be built."""
     first, built = None, False
     for task in tasks:
@@ -49,7 +49,7 @@ def _unread(tasks: Sequence[Task], elsewhere: bool) -> Iterator[Mapping[str, str
         raise first
 
 
-def refuse_fewer_steps(sweep: SweepFile, cells: Sequence[Cell], tasks: Sequence[Task]) -> None:
+def refuse_fewer_steps(sweep: SweepFile, cells: Sequence[Cell], tasks: Sequence[Remaining]) -> None:
     """Refuse steps, typed or in the file's command, that no cell that has begun would stop at; reads only.
 
     A cell may have been taken further by itself, so one that has as few as the sweep says is enough.

@@ -21,7 +21,7 @@ from grokplane.app.resume import forget_saved, nothing_left, resumed_config, sav
 from grokplane.hydra_node import hydra_is, without_hydra
 from grokplane.say import note, say
 from grokplane.sweep.executors import Executor
-from grokplane.sweep.plan import Task, described, stacks
+from grokplane.sweep.plan import Remaining, described, stacks
 from grokplane.waiting import Doing
 
 
@@ -91,7 +91,7 @@ class Multirun:
             made.hydra.runtime.output_dir = str(folder)
         return _Launched(made, without_hydra(made), folder)
 
-    def _task(self, job: _Launched) -> Task | None:
+    def _task(self, job: _Launched) -> Remaining | None:
         """What is left to do; None, and the line that says why, where there is nothing."""
         with hydra_is(job.config):
             self._context.callbacks.on_job_start(config=job.config, task_function=self._function)
@@ -99,7 +99,7 @@ class Multirun:
         notes = {"hydra.yaml": OmegaConf.to_yaml(OmegaConf.masked_copy(job.config, "hydra"))}
         notes["overrides.yaml"] = OmegaConf.to_yaml(job.config.hydra.overrides.task)
         if not job.asked.train.resume:
-            return Task(job.asked, job.folder, -1, notes)
+            return Remaining(job.asked, job.folder, -1, notes)
         typed = OmegaConf.to_container(job.config.hydra.overrides.task)
         assert isinstance(typed, list)
         merged = resumed_config(job.folder, job.asked, typed, job.config.hydra.job.config_name)
@@ -112,9 +112,11 @@ class Multirun:
             return None
         if last is None:
             tell_start(job.folder)
-        return Task(merged, job.folder, -1 if last is None else last.step, notes)
+        return Remaining(merged, job.folder, -1 if last is None else last.step, notes)
 
-    def _train(self, tasks: Mapping[int, Task], executor: Executor, max_members: int | None) -> dict[int, _Outcome]:
+    def _train(
+        self, tasks: Mapping[int, Remaining], executor: Executor, max_members: int | None
+    ) -> dict[int, _Outcome]:
         """Train the jobs that have something left to do; what became of each, by its number."""
         numbers = {id(task): number for number, task in tasks.items()}
         with Doing("measuring what the jobs take"):

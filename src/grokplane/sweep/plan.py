@@ -30,7 +30,7 @@ from grokplane.train.device import find_device
 log = logging.getLogger(__name__)
 
 
-class Task(NamedTuple):
+class Remaining(NamedTuple):
     """A run that has something left to do.
 
     Attributes:
@@ -55,7 +55,7 @@ class Stacked:
         memory: what it takes; None where nothing had to be measured.
     """
 
-    tasks: Sequence[Task]
+    tasks: Sequence[Remaining]
     memory: Memory | None
 
     def member(self) -> Member:
@@ -72,7 +72,7 @@ class Stacked:
         )
 
 
-def stacks(tasks: Sequence[Task], max_members: int | None, measure: bool = False) -> list[Stacked]:
+def stacks(tasks: Sequence[Remaining], max_members: int | None, measure: bool = False) -> list[Stacked]:
     """Tasks as the stacks in which they are trained: those that differ in stackable keys alone, from one step on.
 
     Args:
@@ -142,7 +142,7 @@ def _points(one: DictConfig) -> int:
     return 0
 
 
-def left_to_do(cells: Sequence[Cell]) -> list[Task]:
+def left_to_do(cells: Sequence[Cell]) -> list[Remaining]:
     """The cells that are not over, as tasks that go on from their last checkpoints; reads only.
 
     Raises:
@@ -180,7 +180,7 @@ def _stored(folder: Path, module: str | None) -> dict[str, Any] | None:
     return None if found is None else plain(composed(found, [] if module is None else [module]))
 
 
-def _task(cell: Cell, stored: Mapping[str, Any] | None) -> Task | None:
+def _task(cell: Cell, stored: Mapping[str, Any] | None) -> Remaining | None:
     assert cell.config is not None
     steps = cell.config.train.steps
     if stored is not None:  # a cell may have been taken further by itself
@@ -193,7 +193,7 @@ def _task(cell: Cell, stored: Mapping[str, Any] | None) -> Task | None:
         return None
     last = saved(cell.folder.absolute())
     notes = {"overrides.yaml": OmegaConf.to_yaml(list(cell.overrides))}
-    return Task(going_on, cell.folder, -1 if last is None else last.step, notes)
+    return Remaining(going_on, cell.folder, -1 if last is None else last.step, notes)
 
 
 def described(stack: Stacked) -> str:

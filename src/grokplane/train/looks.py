@@ -46,7 +46,7 @@ class Looks:
         layers: dict[str, LayerOutput] = {}
         with torch.set_grad_enabled(graph):
             outputs = self._outputs(subset, slice(None), layers)
-            losses = self._stack.members[0].loss(outputs, subset.targets)
+            losses = self._stack.shared.loss(outputs, subset.targets)
         known = losses.detach(), subset.mask, layers, self._stack.examples.tolerance
         return Subset(outputs.detach(), subset.targets, *known), losses if graph else None
 
@@ -88,7 +88,7 @@ class Looks:
         tolerance, found = self._stack.examples.tolerance, []
         for part in self._parts(subset):
             outputs, targets = self._made(subset, part), subset.targets[:, part]
-            found.append((self._stack.members[0].loss(outputs, targets), right(outputs, targets, tolerance)))
+            found.append((self._stack.shared.loss(outputs, targets), right(outputs, targets, tolerance)))
         losses, correct = (torch.cat(values, 1) for values in zip(*found, strict=True))
         look = Look(self._stack.examples.outputs, partial(self._made, subset), partial(self._layers, subset))
         return Subset(look, subset.targets, losses, subset.mask, {}, tolerance, correct)
@@ -107,7 +107,7 @@ class Looks:
         return {name: _joined([layers[name] for layers in found]) for name in found[0]}
 
     def _losses(self, subset: StackedSubset, part: slice) -> Tensor:
-        return self._stack.members[0].loss(self._outputs(subset, part), subset.targets[:, part])
+        return self._stack.shared.loss(self._outputs(subset, part), subset.targets[:, part])
 
     def _parts(self, subset: StackedSubset) -> Iterator[slice]:
         points = subset.mask.shape[1]
@@ -138,15 +138,15 @@ def _tap(layers: dict[str, LayerOutput]) -> Tap:
 
     def tap(
         name: str,
-        logits: Tensor,
+        preactivations: Tensor,
         activations: Tensor,
         exact_zeros: bool,
         noisy: Tensor | None = None,
         sigma: Tensor | None = None,
         /,
     ) -> None:
-        before = logits.detach()
-        after = before if activations is logits else activations.detach()
+        before = preactivations.detach()
+        after = before if activations is preactivations else activations.detach()
         seen = after if noisy is None or noisy is activations else noisy.detach()
         layers[name] = LayerOutput(before, after, exact_zeros, seen, sigma)
 
@@ -155,7 +155,7 @@ def _tap(layers: dict[str, LayerOutput]) -> Tap:
 
 def _joined(of_parts: Sequence[LayerOutput]) -> LayerOutput:
     """A layer's values of all points. It has no noise: a network with noise is looked at as a whole."""
-    logits = torch.cat([one.logits for one in of_parts], 1)
-    same = of_parts[0].activations is of_parts[0].logits
-    activations = logits if same else torch.cat([one.activations for one in of_parts], 1)
-    return LayerOutput(logits, activations, of_parts[0].exact_zeros)
+    preactivations = torch.cat([one.preactivations for one in of_parts], 1)
+    same = of_parts[0].activations is of_parts[0].preactivations
+    activations = preactivations if same else torch.cat([one.activations for one in of_parts], 1)
+    return LayerOutput(preactivations, activations, of_parts[0].exact_zeros)

@@ -65,7 +65,7 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
         stop: asked after every step; when it says yes the loop pauses once more and ends.
         capture: capture the step as a CUDA graph where that can be done; the same bits, sooner.
     """
-    member = stack.members[0]
+    member = stack.shared
     steps = member.train.steps
     check_memory(stack)
     steps_of = _Steps(stack, capture)
@@ -132,7 +132,7 @@ def _by_member(stack: Stack, of_rows: Sequence[T], over: T) -> list[T]:
 
 def _log(stack: Stack, reported: Sequence[bool], timer: _Timer, last: bool, queue: RecordQueue) -> None:
     """Measure what this pause tells of each row's member: at a log point, and where one was lost since the last one."""
-    log = stack.members[0].log
+    log = stack.shared.log
     due = last or log.due(stack.step)
     looks: dict[int, list[int]] = {}  # by step, the rows that have a record of it
     steps = stack.steps()
@@ -154,7 +154,7 @@ def _log(stack: Stack, reported: Sequence[bool], timer: _Timer, last: bool, queu
 
 def _mark(stack: Stack, seen: Observation, last: bool) -> None:
     """Note what a log point says of the living: that they fitted, generalised, are to stop; at the end, are lost."""
-    held_out = seen.scored[stack.members[0].grok.questions]
+    held_out = seen.scored[stack.shared.grok.questions]
     scores = [masked_fraction(subset.correct, subset) for subset in (seen.train, held_out)]
     fitted, generalised = torch.stack(scores).tolist()
     if last:
@@ -197,7 +197,7 @@ class _Steps:
 
 def _checkpoint_due(stack: Stack) -> bool:
     step = stack.step
-    return step > 0 and (step & (step - 1) == 0 or step % stack.members[0].train.checkpoint_every == 0)
+    return step > 0 and (step & (step - 1) == 0 or step % stack.shared.train.checkpoint_every == 0)
 
 
 def _may_narrow(stack: Stack) -> bool:
@@ -205,7 +205,7 @@ def _may_narrow(stack: Stack) -> bool:
 
 
 def _next_checkpoint(stack: Stack) -> int:
-    every = stack.members[0].train.checkpoint_every
+    every = stack.shared.train.checkpoint_every
     return min((stack.step // every + 1) * every, 1 << stack.step.bit_length())
 
 

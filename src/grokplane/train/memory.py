@@ -52,7 +52,7 @@ def check_memory(stack: Stack) -> None:
     Raises:
         ConfigError: with the bytes that it would take.
     """
-    point, one, half = stack.point, stack.members[0], free_bytes(stack.device) // 2
+    point, one, half = stack.point, stack.shared, free_bytes(stack.device) // 2
     train, held_out = (subset.mask.shape[1] for subset in (stack.examples.train, stack.examples.test))
     room = f"more than half of the {human(2 * half)} available"
     step, look = COPIES * point.both, point.both * (train + held_out)

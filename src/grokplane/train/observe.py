@@ -24,12 +24,12 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
     """
     now = stack.step if step is None else step
     looks, examples = Looks(stack, now), stack.examples
-    wanted = any(getattr(metric, "needs_gradients", False) for metric in stack.members[0].metrics.values())
+    wanted = any(getattr(metric, "needs_gradients", False) for metric in stack.shared.metrics.values())
     train, losses = looks.at(examples.train, graph=wanted)
     held_out, _ = looks.at(examples.test)
     gradients = partial(looks.gradients, train, losses)
     noiseless = partial(looks.noiseless, {"train": train, "eval": held_out})
-    factor = stack.members[0].schedule(now, stack.members[0].train.steps)
+    factor = stack.shared.schedule(now, stack.shared.train.steps)
     rates = torch.tensor(
         stack.optimizer.learning_rates([factor] * len(stack.rows)), dtype=torch.float64, device=stack.device
     )
@@ -48,7 +48,7 @@ def measure(stack: Stack, seen: Observation) -> list[Record]:
     Losses and accuracies are always among them.
     """
     with torch.no_grad():
-        values = collected(stack.members[0].metrics, seen)
+        values = collected(stack.shared.metrics, seen)
     rows = torch.stack([value.to(torch.float64) for value in values.values()], 1).tolist()
     return [{"step": seen.step} | _own(stack, number, values, row) for number, row in enumerate(rows)]
 

@@ -99,6 +99,11 @@ class Stack:
         return self.present[0].mi.gauge(parts.inputs(self.examples, self.present, self.network))
 
     @property
+    def shared(self) -> Member:
+        """What all members have in common: any key of it but the stackable ones."""
+        return self.members[0]
+
+    @property
     def present(self) -> list[Member]:
         """The members that the rows belong to."""
         return [self.members[number] for number in self.rows]
@@ -147,7 +152,7 @@ class Stack:
         self.network.at(step)
         for rule in self.rules.values():
             rule.at(step)
-        factor = self.members[0].schedule(step, self.members[0].train.steps)
+        factor = self.shared.schedule(step, self.shared.train.steps)
         if isinstance(self.factor, Tensor):
             self.factor.fill_(factor)
         else:
@@ -196,7 +201,7 @@ class Stack:
         of_rules = [value for rule in self.rules.values() for named in rule.memory.values() for value in named.values()]
         return sum(value.nbytes for value in (*self.network.state_dict().values(), *remembered, *of_rules))
 
-    def load(self, states: Sequence[Mapping[str, Any]]) -> None:
+    def load_states(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Go on where `state` was taken.
 
         Args:
@@ -206,7 +211,7 @@ class Stack:
             ValueError: the states are of different steps.
             ConfigError: see `go_on`.
         """
-        go_on(states, self.members[0].seed)
+        go_on(states, self.shared.seed)
         self.step = max(state["step"] for state in states)
         over = {number: dict(s) for number, s in enumerate(states) if s["step"] < self.step and not s["alive"]}
         steps = {state["step"] for number, state in enumerate(states) if number not in over}
@@ -227,9 +232,9 @@ class Stack:
             for name, value in self.network.state_dict().items():
                 value.copy_(torch.stack([state["model"][name] for state in states]))
         if self.step > 0:
-            self.optimizer.load([state["optimizer"] for state in states])
+            self.optimizer.load_states([state["optimizer"] for state in states])
         for name, rule in self.rules.items():
-            rule.load([state["rules"][name] for state in states])
+            rule.load_states([state["rules"][name] for state in states])
         self.alive.copy_(torch.tensor([state["alive"] for state in states]))
         self.diverged.copy_(torch.tensor([state["diverged"] for state in states]))
 

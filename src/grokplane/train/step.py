@@ -81,7 +81,7 @@ def _backward(stack: Stack, batch: Batch) -> Tensor:
     def backward() -> Tensor:
         for parameter in stack.parameters.values():
             parameter.grad = None
-        losses = stack.members[0].loss(stack.network(batch.encoded), batch.targets)
+        losses = stack.shared.loss(stack.network(batch.encoded), batch.targets)
         losses.backward(batch.shares(losses))
         for parameter in stack.parameters.values():
             if parameter.grad is None:  # the loss does not reach it; its weight decay does

@@ -26,7 +26,7 @@ def try_metrics(stack: Stack) -> None:
     examples = stack.examples
     unseen = examples.unseen[:, :POINTS]
     stack.examples = replace(examples, train=_first(examples.train), test=_first(examples.test), unseen=unseen)
-    seen, metrics = observe(stack, seconds_per_step=1.0), stack.members[0].metrics
+    seen, metrics = observe(stack, seconds_per_step=1.0), stack.shared.metrics
     with torch.no_grad():
         for name, metric in metrics.items():
             try:

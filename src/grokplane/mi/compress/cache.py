@@ -44,7 +44,9 @@ def save(path: Path, state: Mapping[str, Tensor]) -> None:
         log.warning("%s cannot be written (%s): its weights are trained anew each time", path, _word(error))
 
 
-def load(path: Path, like: Mapping[str, Tensor], device: torch.device | str = "cpu") -> dict[str, Tensor] | None:
+def load_weights(
+    path: Path, like: Mapping[str, Tensor], device: torch.device | str = "cpu"
+) -> dict[str, Tensor] | None:
     """The dict of tensors that `save` wrote.
 
     Args:

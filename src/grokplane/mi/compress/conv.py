@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, conv_transpose2d, gelu
 
 from grokplane.mi.base import check_count, samples
-from grokplane.mi.compress.cache import content_key, load, save
+from grokplane.mi.compress.cache import content_key, load_weights, save
 from grokplane.mi.compress.fitting import Code, Progress, Weights, descend, drawn
 from grokplane.options import check_options, option
 
@@ -52,7 +52,7 @@ class ConvAutoencoder:
         """
         images = _images(x, least=2)
         path = None if cache is None else cache / f"{content_key(images, {**asdict(self), 'layout': LAYOUT})}.pt"
-        known = None if path is None else load(path, self._stored(images.shape[-1]), images.device)
+        known = None if path is None else load_weights(path, self._stored(images.shape[-1]), images.device)
         if known is not None:
             return self._code(known, torch.empty(0))
         state, curve = self._train(images, progress)

@@ -81,7 +81,7 @@ class RayCluster:
 
         task = ray.remote(num_cpus=self.num_cpus, num_gpus=self.num_gpus, max_retries=0)(train_in)
         place = os.getcwd()
-        return collect(jobs, lambda job: _Task(job, task.remote(place, job)), max(len(jobs), 1))
+        return collect(jobs, lambda job: _RayJob(job, task.remote(place, job)), max(len(jobs), 1))
 
     def _results_then_shutdown(self, jobs: Sequence[StackJob]) -> Iterator[tuple[int, StackResult]]:
         import ray
@@ -92,7 +92,7 @@ class RayCluster:
             ray.shutdown()
 
 
-class _Task:
+class _RayJob:
     """A stack in Ray's hands."""
 
     def __init__(self, job: StackJob, reference: ray.ObjectRef[StackResult]) -> None:

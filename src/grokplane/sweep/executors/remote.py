@@ -24,7 +24,7 @@ POLL_SECONDS = 0.5
 GRACE_SECONDS = 40.0
 
 
-class Task(Protocol):
+class RemoteJob(Protocol):
     """One stack that is queued or trained elsewhere."""
 
     def done(self) -> bool:
@@ -41,14 +41,14 @@ class Task(Protocol):
 
 
 def collect(
-    jobs: Sequence[StackJob], start: Callable[[StackJob], Task], at_once: int
+    jobs: Sequence[StackJob], start: Callable[[StackJob], RemoteJob], at_once: int
 ) -> Iterator[tuple[int, StackResult]]:
     """Start the jobs, at most `at_once` at a time; (position among `jobs`, result) of each as it ends.
 
     SIGTERM and Ctrl-C cancel whatever is queued or running; what was cancelled is then told as interrupted. A second
     Ctrl-C does not wait for it.
     """
-    waiting, running = deque(enumerate(jobs)), dict[int, Task]()
+    waiting, running = deque(enumerate(jobs)), dict[int, RemoteJob]()
     with StopRequest() as stop:
         try:
             while (waiting or running) and not stop():
@@ -66,7 +66,7 @@ def collect(
             yield position, interrupted(jobs[position], stop.signal or 0)
 
 
-def _cancel(tasks: Sequence[Task]) -> None:
+def _cancel(tasks: Sequence[RemoteJob]) -> None:
     """Cancel and wait until all have stopped, but not for ever."""
     if not tasks:
         return

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from grokplane.files import atomic_file, write_text
 from grokplane.options import ConfigError
-from grokplane.record.load import FETCHED, load
+from grokplane.record.frames import FETCHED, load
 from grokplane.record.rows import METRICS
 from grokplane.record.wandb_mode import base_url, site
 from grokplane.strict_json import strict, to_json

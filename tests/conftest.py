@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from command import Call, Inside, Submit, background
+from hydra.core.hydra_config import HydraConfig
 
 from grokplane import app
 from grokplane.sweep import command as sweep
@@ -45,6 +46,7 @@ def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     def call_inside(*arguments: str, cwd: Path, program: str = "train.py") -> Call:
         monkeypatch.chdir(cwd)
         monkeypatch.setattr("sys.argv", [program, *arguments])
+        monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # an earlier call's job may have left its own
         with pytest.raises(SystemExit) as ended:
             PROGRAMS[program]()
         assert isinstance(ended.value.code, int)

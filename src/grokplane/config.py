@@ -15,9 +15,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import data, losses, metrics, mi, models, optim, record, train
-from grokplane.config_files import CONFIGS, HYDRA_FOLDERS, check_groups, group_names
+from grokplane.config_files import CONFIGS, HYDRA_FOLDERS, check_groups, group_names, register_task
 from grokplane.config_files import parse as parse
-from grokplane.hydra_node import composed, hydra_is, without_hydra
+from grokplane.hydra_node import composed, hydra_is, nodes, without_hydra
 from grokplane.making import make
 from grokplane.options import LISTS, ConfigError, check_options, one_of, option
 from grokplane.schemas import defaults_last, path, same_field, schema
@@ -119,14 +119,6 @@ def _check_known(node: DictConfig, schema: Any, prefix: str) -> None:
             raise ConfigError(f"{prefix}{key}", node[key], f"unknown key; {one_of(f'{prefix}{key}', known)}")
 
 
-def nodes(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, DictConfig]]:
-    """Every mapping of a config with the prefix of its keys, outermost first; Hydra's own left out."""
-    yield prefix, config
-    for key in config:
-        if key != "hydra" and not OmegaConf.is_missing(config, str(key)) and isinstance(config[key], DictConfig):
-            yield from nodes(config[key], f"{prefix}{key}.")
-
-
 class _Values:
     """A config node in the form that check_options reads: the schema's fields, the node's values."""
 
@@ -152,15 +144,8 @@ def member(config: DictConfig) -> Member:
     return Member(seed=config.seed, **values)
 
 
-def _task(own: str = "", name: str = "", *, _root_: DictConfig) -> str:
-    """What `${task:}` stands for in a config: the choice of `data`; in `${task:own,name}` the name for that choice."""
-    target = OmegaConf.select(_root_, "data._target_")
-    choice = choice_names().get(target, "")
-    return name if own and choice == own else choice
-
-
 # Here, as processes that Hydra's launchers start import this and register nothing.
-OmegaConf.register_new_resolver("task", _task, replace=True)
+register_task(lambda target: choice_names().get(target, target))
 
 
 def made(key: str, node: DictConfig) -> Any:

@@ -6,13 +6,14 @@ This module is part of the floor below all rooms. It imports neither torch nor a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
 
 from grokplane.options import DIGITS, ConfigError, one_of
 
@@ -62,3 +63,17 @@ def check_groups(overrides: Sequence[str]) -> None:
             raise ConfigError(group, value, f"a list of names; allowed: {', '.join(names)}")
         if isinstance(value, list) and len(set(value)) < len(value):
             raise ConfigError(group, f"[{','.join(value)}]", "each only once")
+
+
+def register_task(name_of: Callable[[str], str]) -> None:
+    """Register the resolver `${task:}`: the name of the choice of `data`; `${task:own,name}` is `name` for `own`.
+
+    Args:
+        name_of: the name of the choice that a `_target_` stands for.
+    """
+
+    def task(own: str = "", name: str = "", *, _root_: DictConfig) -> str:
+        choice = name_of(OmegaConf.select(_root_, "data._target_") or "")
+        return name if own and choice == own else choice
+
+    OmegaConf.register_new_resolver("task", task, replace=True)

@@ -13,8 +13,7 @@ import torch
 from command import Call, Inside, Submit, background
 from hydra.core.hydra_config import HydraConfig
 
-from grokplane import app
-from grokplane.sweep import command as sweep
+from grokplane import app, sweep
 
 PROGRAMS = {
     "train.py": partial(app.main, "train"),

@@ -24,7 +24,7 @@ from grokplane import config, plot
 from grokplane import prune as command
 from grokplane.app import execute, pruning
 from grokplane.app.pruning import Pruned, prune, sparsities
-from grokplane.app.trained import load_trained
+from grokplane.app.runs import load_trained
 from grokplane.prune import main
 
 P7 = ("data.p=7", "data.train_fraction=0.5", "seed=3")

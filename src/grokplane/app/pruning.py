@@ -55,7 +55,7 @@ def prune(run: Trained, shares: Sequence[float], layers: Sequence[str] | None = 
     """Global magnitude pruning (Han et al. 2015, without retraining), every level a member of a stack.
 
     Args:
-        run: the finished run.
+        run: the run at a step.
         shares: rising shares of the weights to set to zero; of n weights, round(share * n) are.
         layers: names of the layers whose weights are pruned; None: all.
 

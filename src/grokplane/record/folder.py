@@ -15,7 +15,7 @@ from grokplane.record.rows import METRICS
 from grokplane.record.summary import SUMMARY, read_summary, write_failure
 
 FIGURES = "figures"
-PRUNED = "prune.csv"
+PRUNED = "prune"  # names of tables and figures of `grokplane.prune` begin so
 SWEEP = ".sweep.json"  # whose a sweep's folder is, see `grokplane.sweep.place`
 LOG = "train.log"  # which Hydra writes, or `grokplane.sweep.files`
 # What is written in a run's folder, and whether it is a folder. W&B's own costs a warning, no run.
@@ -123,8 +123,8 @@ def delete_run(folder: Path) -> None:
     """
     if not (folder / METRICS).exists():
         return
-    for name in (SUMMARY, CHECKPOINTS, FIGURES, "wandb", PRUNED, METRICS):
-        path = folder / name
+    tables = folder.glob(f"{PRUNED}*.csv")
+    for path in (*(folder / name for name in (SUMMARY, CHECKPOINTS, FIGURES, "wandb")), *tables, folder / METRICS):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

@@ -90,16 +90,19 @@ class Trained:
 
 
 def stack_of(runs: Sequence[Trained]) -> Stack:
-    """Several steps of one run as the members of one stack, in evaluation mode, at the step of the last one.
+    """Several steps of one run as the members of one stack, in evaluation mode.
+
+    All members have the config, the step, the optimizer state and the noise of the last one: the stack is for
+    evaluation.
 
     Raises:
         Refused: a checkpoint does not fit the model of its config.
     """
     last = runs[-1]
     with torch.enable_grad():  # by which a user's own module is tried
-        stack = Stack([run.member for run in runs])
+        stack = Stack([last.member] * len(runs))
     try:
-        stack.load_states([run.state | {"step": last.step} for run in runs])
+        stack.load_states([last.state | {"model": run.state["model"]} for run in runs])
     except (KeyError, RuntimeError) as error:
         cause = str(error).partition("\n")[0]
         raise Refused(f"{last.folder}: the checkpoint does not fit the model of its config ({cause})") from error

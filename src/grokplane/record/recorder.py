@@ -15,6 +15,7 @@ from grokplane.record.checkpoints import Checkpoints
 from grokplane.record.code import code
 from grokplane.record.folder import claim, delete_run
 from grokplane.record.lock import FolderLock
+from grokplane.record.measured import MEASURED
 from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, RowWriter, read_rows, rewind
 from grokplane.record.summary import (
@@ -196,6 +197,7 @@ class Recorder:
         self._step = resume_step or 0
         if resume_step is not None:
             rewind(metrics, resume_step)
+            rewind(self.folder / MEASURED, resume_step)
         self._figures = LastAndBest()
         earlier_rows = read_rows(metrics) if metrics.exists() else []
         for row in earlier_rows:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from grokplane import config
 from grokplane.app import execute
-from grokplane.app.trained import load_trained
+from grokplane.app.runs import load_trained
 from grokplane.losses import CrossEntropy, StableMax
 from grokplane.predict import main, predict
 from grokplane.record import FolderLock

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from grokplane import config, plot
 from grokplane import prune as command
-from grokplane.app import execute, pruning
+from grokplane.app import at_once, execute
 from grokplane.app.pruning import Pruned, prune, sparsities
-from grokplane.app.trained import load_trained
+from grokplane.app.runs import load_trained
 from grokplane.prune import main
 
 P7 = ("data.p=7", "data.train_fraction=0.5", "seed=3")
@@ -154,7 +154,7 @@ def test_levels_in_small_stacks_are_those_in_a_large_one(runs: Path, name: str, 
     monkeypatch.setattr(type(run), "stack", lambda self, copies=1: sizes.append(copies) or stack(self, copies))
     large = prune(run, sparsities(9))
     assert sizes[-1] == 9
-    monkeypatch.setattr(pruning, "MEMORY", 1)
+    monkeypatch.setattr(at_once, "MEMORY", 1)
     small = prune(run, sparsities(9))
     assert sizes[-9:] == [1] * 9
     assert small == large

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import Call, Inside, Submit, background
+from command import Call, Inside, Submit, background, without_waiting
 from hydra.core.hydra_config import HydraConfig
 
 from grokplane import app, sweep
@@ -50,7 +50,7 @@ def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
             PROGRAMS[program]()
         assert isinstance(ended.value.code, int)
         out, err = capsys.readouterr()
-        return Call(list(arguments), ended.value.code, str(out), str(err))
+        return Call(list(arguments), ended.value.code, str(out), without_waiting(str(err)))
 
     yield call_inside
     signal.signal(signal.SIGTERM, earlier)

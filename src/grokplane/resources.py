@@ -98,7 +98,7 @@ def keep_freed_memory() -> None:
 
 @contextmanager
 def rare_collection() -> Iterator[None]:
-    """A block with few garbage collections, for imports and compositions, which make many objects and little garbage."""
+    """A block with few garbage collections: imports and compositions make many objects and little garbage."""
     earlier = gc.get_threshold()
     gc.set_threshold(50_000, *earlier[1:])
     try:

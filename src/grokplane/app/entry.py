@@ -36,6 +36,7 @@ from grokplane.options import ConfigError
 from grokplane.record import FolderLock, read_summary
 from grokplane.record.folder import LOG, note_failure
 from grokplane.record.summary import cause
+from grokplane.resources import rare_collection
 from grokplane.say import say
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
@@ -62,7 +63,7 @@ def _print(flags: Flags, overrides: Sequence[str]) -> int:
 
 
 def _train(overrides: Sequence[str], config_name: str, multirun: bool) -> int:
-    with Doing("checking the call", BEFORE_REFUSALS):
+    with Doing("checking the call", BEFORE_REFUSALS), rare_collection():
         todo, over = _checked(overrides, config_name, multirun)
     jobs = todo.jobs
     if len(over) == len(jobs):

@@ -19,7 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from grokplane import data, losses, metrics, mi, models, optim, record, train
+from grokplane import callbacks, data, losses, metrics, mi, models, optim, record, train
 from grokplane.hydra_node import composed, hydra_is, without_hydra
 from grokplane.making import make, makes_its_parts
 from grokplane.options import DIGITS, LISTS, ConfigError, check_options, one_of, option
@@ -28,7 +28,7 @@ from grokplane.train import Member
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 _LONG = re.compile(rf"\d(?:_?\d){{{DIGITS}}}")
-ROOMS = (data, losses, metrics, mi, models, optim, record, train)
+ROOMS = (callbacks, data, losses, metrics, mi, models, optim, record, train)
 HYDRA_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job_logging.handlers.file.filename")
 # The parts of a config that make a member; the others say how it is recorded.
 MEMBER_KEYS = tuple(spec.name for spec in fields(Member))
@@ -246,14 +246,21 @@ def made(key: str, node: DictConfig) -> Any:
 @cache
 def folder_keys() -> frozenset[str]:
     """The keys that name a folder or a part of one, Hydra's own among them."""
-    roots = [spec.name for spec in fields(root()) if spec.metadata.get("folder")]
-    ours = (
-        f"{group.replace('/', '.')}.{name}.{spec.name}" if group in LISTS else f"{group.replace('/', '.')}.{spec.name}"
-        for group, name, choice in choices()
-        for spec in fields(choice)
-        if spec.metadata.get("folder")
-    )
-    return frozenset([*HYDRA_FOLDERS, *roots, *ours])
+    return frozenset([*HYDRA_FOLDERS, *_keys_of("folder")])
+
+
+@cache
+def text_keys() -> frozenset[str]:
+    """The keys whose value is taken as the shell passes it."""
+    return folder_keys() | frozenset(_keys_of("text"))
+
+
+def _keys_of(kind: str) -> Iterator[str]:
+    """The keys whose option is of a kind that its metadata names."""
+    yield from (spec.name for spec in fields(root()) if spec.metadata.get(kind))
+    for group, name, choice in choices():
+        prefix = f"{group.replace('/', '.')}.{name}." if group in LISTS else f"{group.replace('/', '.')}."
+        yield from (f"{prefix}{spec.name}" for spec in fields(choice) if spec.metadata.get(kind))
 
 
 @cache

@@ -49,7 +49,7 @@ def go_on(folder: Path, module: str | None = None) -> str:
 
 def _quoted_where_needed(line: str, sweeps: bool) -> str:
     found = _OVERRIDE.fullmatch(line)
-    if found is None or found["name"] not in config.folder_keys() or not found["value"]:
+    if found is None or found["name"] not in config.text_keys() or not found["value"]:
         return line
     text = found["value"]
     if HOME.match(text):

@@ -15,6 +15,7 @@ FLOOR = ("options", "derivatives", "making", "random", "resources", "processes",
 FLOOR += ("pasting", "hydra_node", "unread", "waiting", "schemas", "config_files", "written")
 # What each room may import beside the floor and itself.
 MAY = {
+    "callbacks": set[str](),
     "data": set[str](),
     "models": set[str](),
     "losses": set[str](),
@@ -23,8 +24,8 @@ MAY = {
     "plot": set[str](),
     "record": set[str](),
     "metrics": {"mi"},
-    "train": {"data", "models", "losses", "optim", "metrics"},
-    "config": {"data", "models", "losses", "optim", "mi", "metrics", "train", "record"},
+    "train": {"callbacks", "data", "models", "losses", "optim", "metrics"},
+    "config": {"callbacks", "data", "models", "losses", "optim", "mi", "metrics", "train", "record"},
 }
 
 

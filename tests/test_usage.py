@@ -12,7 +12,7 @@ import pytest
 from command import TRAIN, Inside
 
 from grokplane import config
-from grokplane.app.untyped import folder_keys, known_keys
+from grokplane.app.untyped import known_keys, text_keys
 from grokplane.sweep.executors import EXECUTORS, executor_class
 
 
@@ -90,7 +90,7 @@ def test_help_imports_no_torch(program: str, tmp_path: Path) -> None:
 
 def test_known_keys_are_those_of_the_schemas() -> None:
     assert sorted(known_keys("train")) == sorted(key for key in config.flat(config.compose()) if "_target_" not in key)
-    assert folder_keys() == config.folder_keys()
+    assert text_keys() == config.text_keys()
 
 
 def test_the_help_of_a_sweep_is_whole(tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from grokplane import data, losses, metrics, mi, models, optim, record, train
+from grokplane import callbacks, data, losses, metrics, mi, models, optim, record, train
 from grokplane.config_files import CONFIGS, HYDRA_FOLDERS, check_groups, group_names, register_task
 from grokplane.config_files import parse as parse
 from grokplane.hydra_node import composed, hydra_is, nodes, without_hydra
@@ -24,7 +24,7 @@ from grokplane.schemas import defaults_last, path, same_field, schema
 from grokplane.strict_json import flatten
 from grokplane.train import Member
 
-ROOMS = (data, losses, metrics, mi, models, optim, record, train)
+ROOMS = (callbacks, data, losses, metrics, mi, models, optim, record, train)
 # The parts of a config that make a member; the others say how it is recorded.
 MEMBER_KEYS = tuple(spec.name for spec in fields(Member))
 
@@ -164,14 +164,21 @@ def made(key: str, node: DictConfig) -> Any:
 @cache
 def folder_keys() -> frozenset[str]:
     """The keys that name a folder or a part of one, Hydra's own among them."""
-    roots = [spec.name for spec in fields(root()) if spec.metadata.get("folder")]
-    ours = (
-        f"{group.replace('/', '.')}.{name}.{spec.name}" if group in LISTS else f"{group.replace('/', '.')}.{spec.name}"
-        for group, name, choice in choices()
-        for spec in fields(choice)
-        if spec.metadata.get("folder")
-    )
-    return frozenset([*HYDRA_FOLDERS, *roots, *ours])
+    return frozenset([*HYDRA_FOLDERS, *_keys_of("folder")])
+
+
+@cache
+def text_keys() -> frozenset[str]:
+    """The keys whose value is taken as the shell passes it."""
+    return folder_keys() | frozenset(_keys_of("text"))
+
+
+def _keys_of(kind: str) -> Iterator[str]:
+    """The keys whose option is of a kind that its metadata names."""
+    yield from (spec.name for spec in fields(root()) if spec.metadata.get(kind))
+    for group, name, choice in choices():
+        prefix = f"{group.replace('/', '.')}.{name}." if group in LISTS else f"{group.replace('/', '.')}."
+        yield from (f"{prefix}{spec.name}" for spec in fields(choice) if spec.metadata.get(kind))
 
 
 @cache

@@ -16,7 +16,7 @@ from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 # Config groups of which any number of choices are taken: `metrics=[loss,accuracy]`.
-LISTS = ("rules", "metrics")
+LISTS = ("rules", "metrics", "callbacks")
 # Of a whole number, at most: as many as a float can stand for. From 4,300 on Python reads none.
 DIGITS = 308
 
@@ -62,6 +62,7 @@ def option(
     choices: Iterable[str] | None = None,
     stackable: bool = False,
     folder: bool = False,
+    text: bool = False,
 ) -> Any:
     """A dataclass field that is a config key.
 
@@ -73,6 +74,7 @@ def option(
         choices: the names allowed, for a key that names something, or one thing at least in a list.
         stackable: whether members of one stack may differ in this key.
         folder: whether the value names a folder, or a part of one: any name as the shell passes it is taken.
+        text: whether the value is taken as the shell passes it, without Hydra's quotes.
     """
     bounds = {"above": above, "below": below, "at_least": at_least, "at_most": at_most}
     metadata = {
@@ -82,6 +84,7 @@ def option(
         "choices": tuple(choices) if choices is not None else None,
         "stackable": stackable,
         "folder": folder,
+        "text": text,
     }
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)

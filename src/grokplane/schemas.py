@@ -70,13 +70,13 @@ def _parentheses(text: str) -> str:
 def _allowed(hint: Any, metadata: Mapping[str, Any]) -> str:
     """The values that a key takes, in words; empty for free text."""
     kinds = list(alternatives(hint))
-    if metadata["folder"]:
-        return FOLDER
+    if metadata["folder"] or metadata["text"]:
+        return FOLDER if metadata["folder"] else TEXT
     words = list(_kinds(kinds, metadata))
     return " or ".join([*words, "null"] if words and NoneType in kinds else words)
 
 
-FOLDER = "a folder's name"
+FOLDER, TEXT = "a folder's name", "text"
 
 
 def _kinds(kinds: Sequence[Any], metadata: Mapping[str, Any]) -> Iterator[str]:

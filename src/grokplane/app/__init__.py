@@ -46,10 +46,10 @@ def main(config_name: str) -> None:
 
 def _help(flags: Flags) -> int:
     from grokplane.app.typed import as_typed
-    from grokplane.app.untyped import folder_keys
+    from grokplane.app.untyped import text_keys
     from grokplane.app.usage import usage
 
-    overrides = as_typed(flags.overrides, flags.multirun, folder_keys())
+    overrides = as_typed(flags.overrides, flags.multirun, text_keys())
     say(usage(Path(sys.argv[0]).name, overrides, flags.config_name))
     return 0
 

@@ -104,6 +104,9 @@ def is_state(state: object, step: int) -> bool:
     """Whether what a checkpoint of a step holds is of the kind that a run saves: it may be somebody's."""
     kinds = {"config": dict, "model": dict, "optimizer": dict, "rules": dict, "grok": dict, "alive": bool}
     kinds |= {"step": int, "diverged": int}
+    remembered = state.get("callbacks", {}) if isinstance(state, dict) else None
+    if not isinstance(remembered, dict) or not all(isinstance(one, dict) for one in remembered.values()):
+        return False
     if not isinstance(state, dict) or any(type(state.get(name)) is not kind for name, kind in kinds.items()):
         return False
     marks = [state["grok"].get(name) for name in ("train_step", "test_step")]

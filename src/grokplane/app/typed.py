@@ -21,7 +21,7 @@ from grokplane.pasting import HOME, folder_override, quoted
 _OVERRIDE = re.compile(r"(?P<key>\+{0,2}(?P<name>[\w.]+))=(?P<value>.*)", re.DOTALL)
 
 
-def as_typed(overrides: Sequence[str], sweeps: bool = False, folder_keys: Collection[str] | None = None) -> list[str]:
+def as_typed(overrides: Sequence[str], sweeps: bool = False, text_keys: Collection[str] | None = None) -> list[str]:
     """Quote the folder names that Hydra would read as something else.
 
     Values in Hydra's quotes, and readable values with its backslashes, stay as they are. `~` and `~/...` become the
@@ -30,13 +30,14 @@ def as_typed(overrides: Sequence[str], sweeps: bool = False, folder_keys: Collec
     Args:
         overrides: as the shell passed them.
         sweeps: whether commas, `choice()` and the like sweep over values, except in Hydra's own keys.
-        folder_keys: the keys that name folders; None: `grokplane.config.folder_keys`, which imports torch.
+        text_keys: the keys whose value is plain text, such as folder names; None: those of
+            `grokplane.config.text_keys`, which imports torch.
     """
-    if folder_keys is None:
+    if text_keys is None:
         from grokplane import config
 
-        folder_keys = config.folder_keys()
-    return [_quoted_where_needed(line, sweeps, folder_keys) for line in overrides]
+        text_keys = config.text_keys()
+    return [_quoted_where_needed(line, sweeps, text_keys) for line in overrides]
 
 
 def go_on(folder: Path, module: str | None = None) -> str:
@@ -52,9 +53,9 @@ def go_on(folder: Path, module: str | None = None) -> str:
     return " ".join(words if module is None else [*words, shlex.quote(f"{MODULE}={module}")])
 
 
-def _quoted_where_needed(line: str, sweeps: bool, folder_keys: Collection[str]) -> str:
+def _quoted_where_needed(line: str, sweeps: bool, text_keys: Collection[str]) -> str:
     found = _OVERRIDE.fullmatch(line)
-    if found is None or found["name"] not in folder_keys or not found["value"]:
+    if found is None or found["name"] not in text_keys or not found["value"]:
         return line
     text = found["value"]
     if HOME.match(text):

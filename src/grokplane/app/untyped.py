@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane.config_files import CONFIGS, HYDRA_FOLDERS, check_groups, register_task
 from grokplane.hydra_node import composed
 from grokplane.options import LISTS
-from grokplane.schemas import FOLDER
+from grokplane.schemas import FOLDER, TEXT
 from grokplane.strict_json import flatten
 from grokplane.written import read
 
@@ -44,12 +44,14 @@ def helps() -> dict[str, dict[str, str]]:
     return {schema: helps for schema, (_, helps) in _schemas().items()}
 
 
-def folder_keys() -> frozenset[str]:
-    """The keys that name a folder or a part of one, Hydra's own among them."""
+def text_keys() -> frozenset[str]:
+    """The keys whose value is plain text, such as folder names; Hydra's own among them."""
     found = set[str]()
     for schema, keys in helps().items():
         group = schema.replace("/", ".") if schema.startswith(LISTS) else schema.rpartition("/")[0].replace("/", ".")
-        found |= {f"{group}.{key}".lstrip(".") for key, text in keys.items() if text.endswith(f"({FOLDER})")}
+        found |= {
+            f"{group}.{key}".lstrip(".") for key, text in keys.items() if text.endswith((f"({FOLDER})", f"({TEXT})"))
+        }
     return frozenset([*HYDRA_FOLDERS, *found])
 
 

@@ -6,10 +6,12 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 
+from grokplane.callbacks import LogPoint
 from grokplane.metrics import Observation, masked_fraction
 from grokplane.train.capture import CapturedSteps
 from grokplane.train.member import Member
@@ -147,6 +149,7 @@ def _log(stack: Stack, reported: Sequence[bool], timer: _Timer, last: bool, queu
         records = measure(stack, seen)
         if step == stack.step and due:
             _mark(stack, seen, last)
+            _show(stack, records)
         rows = looks.get(step, [])
         estimates = None if stack.gauge is None else stack.gauge.estimate(seen, rows)
         queue.put(step, [record if row in rows else {} for row, record in enumerate(records)], estimates)
@@ -163,6 +166,14 @@ def _mark(stack: Stack, seen: Observation, last: bool) -> None:
         marks, options = stack.marks[stack.rows[row]], stack.present[row].grok
         marks.see(stack.step, fitted[row], generalised[row], options)
         if marks.says_stop(stack.step, options):
+            stack.alive[row] = False
+
+
+def _show(stack: Stack, records: Sequence[Record]) -> None:
+    """Show this log point to the callbacks of the living, which may end them."""
+    for row in torch.nonzero(stack.alive).flatten().tolist() if stack.hooks else ():
+        number = stack.rows[row]
+        if stack.hooks.show(number, LogPoint(stack.step, records[row], partial(stack.state, number))):
             stack.alive[row] = False
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from grokplane.callbacks import Callback
 from grokplane.data import Task
 from grokplane.losses import Loss
 from grokplane.metrics import InformationChoice, Metric, Off
@@ -31,6 +32,7 @@ class Member:
     seed: int = option(0, "decides initial weights, split, batch order and noise", at_least=0, stackable=True)
     rules: Mapping[str, RuleChoice] = field(default_factory=dict)
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    callbacks: Mapping[str, Callback] = field(default_factory=dict)
     mi: InformationChoice = field(default_factory=Off)
     log: LogOptions = field(default_factory=LogOptions)
     grok: GrokOptions = field(default_factory=GrokOptions)

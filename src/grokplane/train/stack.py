@@ -16,6 +16,7 @@ from grokplane.train import parts
 from grokplane.train.begun import begun, go_on
 from grokplane.train.device import find_device
 from grokplane.train.grok import GrokMarks
+from grokplane.train.hooks import Hooks
 from grokplane.train.member import Member, check_stackable
 from grokplane.train.memory import point_bytes
 from grokplane.unread import Surroundings, unread
@@ -38,6 +39,7 @@ class Stack:
         diverged: first step whose training loss was not finite [E] int64, -1 where none; on the device, in place too.
         factor: what the schedule makes of every learning rate in the present step.
         marks: when each member fitted and generalised, those that are over too.
+        hooks: of the members' callbacks, those that are over too.
 
     Raises:
         ConfigError: for members that cannot be trained, or not as one stack.
@@ -52,6 +54,7 @@ class Stack:
         self.dtype: torch.dtype = getattr(torch, options.dtype)
         self.device = find_device(options.device)
         self.marks = [GrokMarks() for _ in members]
+        self.hooks = Hooks(members)
         self._over: dict[int, dict[str, Any]] = {}
         # Threads that wait for a core which estimates are at can be many times slower than fewer threads.
         free = max(1, cores() - members[0].mi.workers)
@@ -189,6 +192,7 @@ class Stack:
             "model": {name: value[row].cpu().clone() for name, value in self.network.state_dict().items()},
             "optimizer": self.optimizer.state(row),
             "rules": {name: rule.state(row) for name, rule in self.rules.items()},
+            "callbacks": self.hooks.state(member, self.step),
             "alive": bool(self.alive[row]),
             "diverged": int(self.diverged[row]),
             "grok": {"train_step": self.marks[member].train_step, "test_step": self.marks[member].test_step},
@@ -222,6 +226,8 @@ class Stack:
             self._build()
             self.gauge = self._measured()
         self._take_up([states[number] for number in self.rows])
+        for number, state in enumerate(states):
+            self.hooks.load_state(number, state.get("callbacks", {}))  # format 0 has none
         # The loop logs this step again, and marks it again if this run has a log point there.
         marks = [GrokMarks(**state["grok"]) for state in states]
         self.marks = [one if number in over else one.before(self.step) for number, one in enumerate(marks)]

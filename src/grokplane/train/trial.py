@@ -20,7 +20,8 @@ def try_metrics(stack: Stack) -> None:
     """Look once at a stack that is then thrown away: it is left with its first few points alone.
 
     Raises:
-        ConfigError: what does not fit into memory; a metric that fails, or that gives what `collected` refuses.
+        ConfigError: what does not fit into memory; a metric that fails, or that gives what `collected` refuses; a
+            callback that asks for a metric which is not there.
     """
     check_memory(stack)
     examples = stack.examples
@@ -36,7 +37,9 @@ def try_metrics(stack: Stack) -> None:
             except Exception as error:  # whatever the user's metric raises
                 cause = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
                 raise ConfigError(f"metrics.{name}", type(metric).__name__, f"fails on a look ({cause})") from error
-        collected(metrics, seen)
+        names = collected(metrics, seen).keys()
+    for callback in stack.shared.callbacks.values():
+        callback.check(names)
 
 
 def _first(subset: StackedSubset) -> StackedSubset:

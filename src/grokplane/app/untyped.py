@@ -16,6 +16,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from grokplane.app.errors import REFUSALS
 from grokplane.config_files import CONFIGS, HYDRA_FOLDERS, check_groups, register_task
 from grokplane.hydra_node import composed
 from grokplane.options import LISTS
@@ -41,7 +42,7 @@ def compose_untyped(overrides: Sequence[str], config_name: str) -> DictConfig:
 @cache
 def helps() -> dict[str, dict[str, str]]:
     """By schema (`optimizer/adamw`; `` for the whole config) and by key: help and allowed values."""
-    return {schema: helps for schema, (_, helps) in _schemas().items()}
+    return {schema: helps for schema, (_, helps) in schemas().items()}
 
 
 def text_keys() -> frozenset[str]:
@@ -55,16 +56,20 @@ def text_keys() -> frozenset[str]:
     return frozenset([*HYDRA_FOLDERS, *found])
 
 
+@cache
 def known_keys(config_name: str) -> list[str]:
-    """Every key of the config that a call without overrides has."""
-    made = compose_untyped([], config_name)
+    """Every key of the config that a call without overrides has; an empty list if that config is refused."""
+    try:
+        made = compose_untyped([], config_name)
+    except REFUSALS:  # a configs/local/default.yaml may be the reason
+        return []
     own = OmegaConf.masked_copy(made, [str(key) for key in made if key != "hydra"])
     plain: Any = OmegaConf.to_container(own, resolve=False)
     return [key for key in flatten(plain) if not key.endswith(TARGET)]
 
 
 @cache
-def _schemas() -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
+def schemas() -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
     """By schema: values, and help of each key, of all files that start from the schema."""
     found: dict[str, tuple[dict[str, Any], dict[str, str]]] = {}
     for file in sorted(CONFIGS.rglob("*.yaml")):
@@ -84,7 +89,7 @@ def _schemas_of_files() -> Iterator[None]:
     Plugins.instance()  # plugins register their configs once, which must outlive the block
     store = ConfigStore.instance()
     earlier, store.repo = store.repo, _copied(store.repo)
-    for schema, (values, _) in _schemas().items():
+    for schema, (values, _) in schemas().items():
         group, _, name = schema.rpartition("/")
         store.store(name=name or "schema", group=f"{group}/schema" if group else None, node=values)
     try:

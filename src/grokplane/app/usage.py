@@ -70,8 +70,9 @@ def _choices(group: str, node: DictConfig, chosen: Mapping[str, Any]) -> list[st
 
 
 def _description(group: str, name: str) -> str:
-    """The comment at the head of a choice's YAML file."""
-    lines = (CONFIGS / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    """The comment at the head of a choice's YAML file; empty for a choice from a folder of the user's."""
+    file = CONFIGS / group / f"{name}.yaml"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     head = lines[: next((number for number, line in enumerate(lines) if not line.startswith("# ")), len(lines))]
     return " ".join(line.removeprefix("# ") for line in head if not line.startswith("# @package"))
 

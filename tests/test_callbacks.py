@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
+import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -219,3 +222,19 @@ def test_the_rows_of_a_stopped_run_are_those_of_the_longer_one(tmp_path: Path):
     )
     assert rows(tmp_path / "short") == rows(tmp_path / "long")[:1]
     assert json.loads((tmp_path / "short/summary.json").read_text())["steps"] == 0
+
+
+def test_the_callback_of_the_documentation_ends_a_run(monkeypatch: pytest.MonkeyPatch):
+    page = Path(__file__).parents[1] / "docs/callbacks.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    module = types.ModuleType("plateau")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(code, module.__dict__)
+    one = early(callbacks={"plateau": module.Plateau(patience=9)}, optimizer=AdamW(lr=0.0))
+    whole = Stack([one])
+    saved = [point.state(0) for point in run(whole) if point.checkpoint]
+    assert (whole.step, whole.alive.tolist()) == (9, [False])
+    again = Stack([one])
+    again.load_states([saved[-2]])
+    finish(again)
+    assert again.step == 9

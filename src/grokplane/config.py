@@ -26,7 +26,9 @@ from grokplane.options import DIGITS, LISTS, ConfigError, check_options, one_of,
 from grokplane.strict_json import flatten
 from grokplane.train import Member
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+_PACKAGED = Path(__file__).with_name("configs")
+# A wheel holds the config groups within the package; a checkout has them at its top.
+CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "configs"
 _LONG = re.compile(rf"\d(?:_?\d){{{DIGITS}}}")
 ROOMS = (data, losses, metrics, mi, models, optim, record, train)
 HYDRA_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job_logging.handlers.file.filename")

@@ -34,6 +34,7 @@ from grokplane.app.typed import as_typed
 from grokplane.app.unread import of_hydra, of_launcher, refuse_unread, said
 from grokplane.app.usage import usage
 from grokplane.options import ConfigError
+from grokplane.pasting import program
 from grokplane.record import FolderLock, read_summary
 from grokplane.record.folder import LOG, note_failure
 from grokplane.record.summary import cause
@@ -67,7 +68,7 @@ def _main(arguments: Sequence[str], config_name: str) -> int:
     config.register_schemas()
     overrides = as_typed(flags.overrides, sweeps=flags.multirun)
     if flags.help:
-        say(usage(Path(sys.argv[0]).name, overrides, flags.config_name))
+        say(usage(program(config_name.replace("_", "-")), overrides, flags.config_name))
         return 0
     if flags.prints:
         return _print(flags, overrides)

@@ -17,6 +17,7 @@ from grokplane.app.stored import composed, is_state
 from grokplane.app.typed import go_on
 from grokplane.metrics import Off
 from grokplane.options import ConfigError
+from grokplane.pasting import program
 from grokplane.record import Checkpoints, NoCheckpoint, read_summary, status
 from grokplane.record.checkpoints import __name__ as CHECKPOINTS_LOGGER
 from grokplane.record.lock import holder
@@ -149,11 +150,11 @@ def _silent(name: str) -> Iterator[None]:
 
 
 class Parser(argparse.ArgumentParser):
-    """Arguments of `python -m grokplane.NAME RUN ...`; what cannot be parsed is refused in one line."""
+    """Arguments of a command on a trained run, `grokplane NAME RUN ...`; refusals take one line."""
 
     def __init__(self, name: str, description: str, epilog: str) -> None:
         super().__init__(
-            prog=f"python -m grokplane.{name}",
+            prog=program(name),
             description=description,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 
 from grokplane import config
 from grokplane.models.module_factory import TARGET as MODULE
-from grokplane.pasting import HOME, folder_override, quoted
+from grokplane.pasting import HOME, folder_override, program, quoted
 
 _OVERRIDE = re.compile(r"(?P<key>\+{0,2}(?P<name>[\w.]+))=(?P<value>.*)", re.DOTALL)
 
@@ -43,7 +43,7 @@ def go_on(folder: Path, module: str | None = None) -> str:
         folder: the run's.
         module: the class of the run's own module, which every call must name; None where it has none.
     """
-    words = ["python", "train.py", folder_override("hydra.run.dir", folder), "train.resume=true"]
+    words = [program("train"), folder_override("hydra.run.dir", folder), "train.resume=true"]
     return " ".join(words if module is None else [*words, shlex.quote(f"{MODULE}={module}")])
 
 

@@ -16,7 +16,7 @@ from grokplane.hydra_node import hydra_is
 from grokplane.options import LISTS, shown
 
 _COLUMN, _WIDTH = 44, 120
-_HEAD = """python {program} [key=value ...] [group=choice ...]
+_HEAD = """{program} [key=value ...] [group=choice ...]
 
 Trains the run that the config describes and leaves it under outputs/{name}/.
 -m sweeps over comma-separated values; --cfg job prints the composed config; --hydra-help explains Hydra's own flags.

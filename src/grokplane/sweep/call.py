@@ -12,10 +12,12 @@ from grokplane import config
 from grokplane.app.errors import Refused
 from grokplane.app.typed import as_typed
 from grokplane.options import DIGITS, ConfigError, one_of
+from grokplane.pasting import program
 
-USAGE = """python sweep.py FILE [key=value ...] [--dry-run | --status] [--executor NAME] [--max-members N] [--seed N]
+USAGE = """{program} FILE [key=value ...] [--dry-run | --status] [--executor NAME] [--max-members N] [--seed N]
 
-Trains every cell of a sweep file (W&B's format, method grid or random) as stacks, with no server.
+Trains every cell of a sweep file (W&B's format, method grid or random) as stacks, with no server. A FILE that is not
+there may be the name of a shipped one: weight_decay_x_seed.
 
   key=value              a key that is the same for all cells; wins over the file's command, fixes a parameter
   key=a,b                values of a parameter, in place of the file's or besides them
@@ -31,6 +33,8 @@ Trains every cell of a sweep file (W&B's format, method grid or random) as stack
 The same call again skips finished cells, resumes interrupted ones and retries failed ones. Exit code: 0 when every cell
 finished, 1 when one failed or diverged, 2 for a call that is refused, 130 or 143 when stopped by a signal.
 """
+# The shipped sweep files lie beside the config groups.
+SWEEPS = config.CONFIGS.with_name("sweeps")
 _SWITCHES = ("--dry-run", "--status", "--help", "-h")
 _VALUES = {"--executor": "hydra.launcher.executor", "--max-members": "hydra.launcher.max_members", "--seed": ""}
 _HYDRA = ("hydra.sweep.dir=", "hydra.launcher.")
@@ -68,8 +72,8 @@ def parse_call(arguments: Sequence[str]) -> Call | None:
     if {"--help", "-h"} & switches:
         return None
     if not rest or "=" in rest[0]:
-        raise Refused("FILE: missing; allowed: python sweep.py FILE [key=value ...]")
-    file, overrides = Path(rest[0]), rest[1:]
+        raise Refused(f"FILE: missing; allowed: {program('sweep')} FILE [key=value ...]")
+    file, overrides = _file(rest[0]), rest[1:]
     hydra = as_typed([line for line in overrides if line.lstrip("+~").startswith("hydra")])
     hydra += [f"{_VALUES[flag]}={value}" for flag, value in values.items() if _VALUES[flag]]
     for line in overrides:
@@ -94,6 +98,13 @@ def parse_call(arguments: Sequence[str]) -> Call | None:
         "--dry-run" in switches,
         "--status" in switches,
     )
+
+
+def _file(text: str) -> Path:
+    """The sweep file at that path; where there is none, `NAME` and `sweeps/NAME.yaml` are the shipped one."""
+    file, shipped = Path(text), SWEEPS / Path(text).with_suffix(".yaml").name
+    by_name = str(file.parent) in (".", "sweeps") and shipped.is_file()
+    return shipped if by_name and not file.exists() else file
 
 
 def _folder(line: str) -> Path:

@@ -24,6 +24,7 @@ from grokplane.app.progress import clock
 from grokplane.app.unread import of_launcher, refuse_unread, said
 from grokplane.files import write_text
 from grokplane.options import ConfigError
+from grokplane.pasting import program
 from grokplane.record import FolderLock, is_locked, status
 from grokplane.record.folder import note_failure
 from grokplane.resources import human
@@ -71,7 +72,7 @@ def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the s
 def _main(arguments: Sequence[str]) -> int:
     call = parse_call(arguments)
     if call is None:
-        say("\n".join([USAGE.format(executors=", ".join(EXECUTORS)), *launcher_keys()]))
+        say("\n".join([USAGE.format(program=program("sweep"), executors=", ".join(EXECUTORS)), *launcher_keys()]))
         return 0
     with Doing("composing the cells", BEFORE_REFUSALS):
         sweep = read_sweep(call.file)

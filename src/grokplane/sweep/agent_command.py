@@ -67,7 +67,7 @@ def _declared(file: FileContent) -> str:
 
 
 def _program(file: FileContent, parts: Sequence[str]) -> tuple[int, str]:
-    """Where in the command the program stands, and its name: the macro, a path, `-m` and a name, or `grokplane train`."""
+    """Where the command has the program, and its name: the macro, a path, `-m` and a name, or `grokplane train`."""
     for at, part in enumerate(parts):
         named = at > 0 and (parts[at - 1] == "-m" or Path(parts[at - 1]).name == CONSOLE)
         name = f"{part.replace('-', '_')}.py" if named else Path(part).name

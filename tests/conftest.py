@@ -12,8 +12,7 @@ import pytest
 import torch
 from command import Call, Inside, Submit, background
 
-from grokplane import app
-from grokplane.sweep import command as sweep
+from grokplane import app, sweep
 
 PROGRAMS = {
     "train.py": partial(app.main, "train"),

@@ -119,7 +119,7 @@ def test_help_names_the_program_and_its_own_defaults(tmp_path: Path) -> None:
     assert text.startswith("python train_mnist.py [key=value ...]")
     assert "outputs/infoplane_mnist/" in text
     for line in (
-        "data=digits | fashion_mnist | mnist",
+        "data=mnist ",
         "data.root=data ",
         "train.steps=100000 ",
         "model.noise_sigma=0.001 ",

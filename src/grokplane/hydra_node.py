@@ -53,6 +53,14 @@ def without_hydra(made: DictConfig) -> DictConfig:
     return ours
 
 
+def nodes(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Every mapping of a config, outermost first, with the prefix of its keys; the node `hydra` is left out."""
+    yield prefix, config
+    for key in config:
+        if key != "hydra" and not OmegaConf.is_missing(config, str(key)) and isinstance(config[key], DictConfig):
+            yield from nodes(config[key], f"{prefix}{key}.")
+
+
 @contextmanager
 def hydra_is(made: DictConfig) -> Iterator[None]:
     """A block in which `${hydra:...}` reads the node `hydra` of this config, as in a job of Hydra's."""

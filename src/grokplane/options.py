@@ -169,7 +169,7 @@ _KINDS: dict[Any, tuple[type, str]] = {
 
 def _check_type(key: str, value: object, hint: Any) -> None:
     """Refuse what OmegaConf would: a bool is no number, a text no list; a whole number is a number, a tuple a list."""
-    allowed = list(_alternatives(hint))
+    allowed = list(alternatives(hint))
     if value is None and NoneType not in allowed and Any not in allowed:
         raise ConfigError(key, value, "must not be null")
     known = [kind for kind in allowed if (get_origin(kind) or kind) in _KINDS]
@@ -186,7 +186,8 @@ def _check_type(key: str, value: object, hint: Any) -> None:
                 raise ConfigError(key, value, f"must be {_KINDS[list][1]}, and each must be {_KINDS[inner[0]][1]}")
 
 
-def _alternatives(hint: Any) -> Iterator[Any]:
+def alternatives(hint: Any) -> Iterator[Any]:
+    """The types that a type hint allows: those of a union, or the hint itself."""
     if get_origin(hint) in (None, list, dict):
         yield hint
     else:
@@ -215,11 +216,16 @@ def _is_list(value: object) -> bool:
 def _check_number(key: str, value: object, number: object, bounds: dict[str, float]) -> None:
     if isinstance(number, bool) or not isinstance(number, int | float):
         return
-    allowed = " and ".join(f"{_WORDS[name]} {bound:g}" for name, bound in bounds.items())
+    allowed = bounds_in_words(bounds)
     if not math.isfinite(number):
         raise ConfigError(key, value, f"must be a finite number{' ' + allowed if allowed else ''}")
     if not all(_HOLDS[name](number, bound) for name, bound in bounds.items()):
         raise ConfigError(key, value, f"must be {allowed}")
+
+
+def bounds_in_words(bounds: Mapping[str, float]) -> str:
+    """The bounds of a number as text: `at least 0 and below 1`."""
+    return " and ".join(f"{_WORDS[name]} {bound:g}" for name, bound in bounds.items())
 
 
 def one_of(value: str, names: Iterable[str]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,55 +20,30 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
-from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
-from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
-from grokplane.app.flags import Flags, read_flags
-from grokplane.app.jobs import known_keys, refuse_nothing_begun, refused_for
-from grokplane.app.nulls import as_nulls
+from grokplane.app.errors import REFUSALS, Failed, Refused
+from grokplane.app.exit_codes import DIVERGED, SIGNALLED
+from grokplane.app.flags import Flags
+from grokplane.app.jobs import refuse_nothing_begun, refused_for
 from grokplane.app.plan import Plan, plan
 from grokplane.app.report import report
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config, tell_start
 from grokplane.app.session import execute
 from grokplane.app.typed import as_typed
 from grokplane.app.unread import of_hydra, of_launcher, refuse_unread, said
-from grokplane.app.usage import usage
 from grokplane.options import ConfigError
-from grokplane.pasting import program
 from grokplane.record import FolderLock, read_summary
 from grokplane.record.folder import LOG, note_failure
 from grokplane.record.summary import cause
-from grokplane.say import note, open_streams, say
+from grokplane.say import say
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 log = logging.getLogger(__name__)
 
 
-def main(config_name: str) -> None:
-    """Run the entry point whose config is configs/CONFIG_NAME.yaml; ends the process with its exit code."""
-    open_streams()
-    arguments = as_nulls(sys.argv[1:])
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises in place of printing several lines
-    try:
-        code = _main(arguments, config_name)
-    except REFUSALS as error:
-        note(one_line(error, overrides, known_keys(config_name)))
-        code = REFUSED
-    except Failed as error:
-        note(error)
-        code = FAILED
-    except KeyboardInterrupt:  # a second Ctrl-C, which does not wait for the step
-        code = SIGNALLED + signal.SIGINT
-    sys.exit(code)
-
-
-def _main(arguments: Sequence[str], config_name: str) -> int:
-    flags = read_flags(arguments, config_name)
+def work(flags: Flags) -> int:
+    """Do what a call asks for, but for `--help`; the exit code."""
     config.register_schemas()
     overrides = as_typed(flags.overrides, sweeps=flags.multirun)
-    if flags.help:
-        say(usage(program(config_name.replace("_", "-")), overrides, flags.config_name))
-        return 0
     if flags.prints:
         return _print(flags, overrides)
     return _train(overrides, flags.config_name, flags.multirun)

@@ -10,7 +10,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from grokplane import config
+from grokplane.config_files import group_names
 from grokplane.options import ConfigError, one_of
 
 
@@ -109,5 +109,5 @@ def _no_choice(group: str, name: str, text: str) -> str:
     _, _, listed = text.partition("Available options in")
     names = [line.strip() for line in listed.splitlines()[1:]]
     names = names[: next((number for number, line in enumerate(names) if not line or ":" in line), len(names))]
-    names = names or config.group_names(group)
+    names = names or group_names(group)
     return f"{group}={name}: {one_of(name, names)}"

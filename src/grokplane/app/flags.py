@@ -9,8 +9,8 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
-from grokplane import config
 from grokplane.app.errors import Refused
+from grokplane.config_files import group_names
 from grokplane.options import one_of
 from grokplane.pasting import quoted
 
@@ -79,8 +79,8 @@ def _refuse(message: str) -> NoReturn:
 def _primary(asked: str | None, own: str) -> str:
     """The primary config: the program's own, or another file of configs/."""
     name = own if asked is None else asked.removesuffix(".yaml")
-    if name not in config.group_names("."):
-        raise Refused(f"--config-name={name}: {one_of(name, config.group_names('.'))}")
+    if name not in group_names("."):
+        raise Refused(f"--config-name={name}: {one_of(name, group_names('.'))}")
     return name
 
 

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from grokplane import config
-from grokplane.models.module_factory import TARGET as MODULE
 from grokplane.pasting import HOME, folder_override, program, quoted
 
 _OVERRIDE = re.compile(r"(?P<key>\+{0,2}(?P<name>[\w.]+))=(?P<value>.*)", re.DOTALL)
 
 
-def as_typed(overrides: Sequence[str], sweeps: bool = False) -> list[str]:
+def as_typed(overrides: Sequence[str], sweeps: bool = False, folder_keys: Collection[str] | None = None) -> list[str]:
     """The overrides, with Hydra's quotes around folder names that it would read as something else.
 
     What stands in Hydra's quotes already, or uses its backslashes and can be read, is left as it is. `~` and `~/...`
@@ -32,8 +30,13 @@ def as_typed(overrides: Sequence[str], sweeps: bool = False) -> list[str]:
     Args:
         overrides: as the shell passed them.
         sweeps: commas, `choice()` and the like in a key that is not Hydra's own are values to sweep over.
+        folder_keys: the keys that name folders; None: `grokplane.config.folder_keys`, which imports torch.
     """
-    return [_quoted_where_needed(line, sweeps) for line in overrides]
+    if folder_keys is None:
+        from grokplane import config
+
+        folder_keys = config.folder_keys()
+    return [_quoted_where_needed(line, sweeps, folder_keys) for line in overrides]
 
 
 def go_on(folder: Path, module: str | None = None) -> str:
@@ -43,13 +46,15 @@ def go_on(folder: Path, module: str | None = None) -> str:
         folder: the run's.
         module: the class of the run's own module, which every call must name; None where it has none.
     """
+    from grokplane.models.module_factory import TARGET as MODULE
+
     words = [program("train"), folder_override("hydra.run.dir", folder), "train.resume=true"]
     return " ".join(words if module is None else [*words, shlex.quote(f"{MODULE}={module}")])
 
 
-def _quoted_where_needed(line: str, sweeps: bool) -> str:
+def _quoted_where_needed(line: str, sweeps: bool, folder_keys: Collection[str]) -> str:
     found = _OVERRIDE.fullmatch(line)
-    if found is None or found["name"] not in config.folder_keys() or not found["value"]:
+    if found is None or found["name"] not in folder_keys or not found["value"]:
         return line
     text = found["value"]
     if HOME.match(text):

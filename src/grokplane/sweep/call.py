@@ -14,28 +14,9 @@ from grokplane.app.typed import as_typed
 from grokplane.options import DIGITS, ConfigError, one_of
 from grokplane.pasting import program
 
-USAGE = """{program} FILE [key=value ...] [--dry-run | --status] [--executor NAME] [--max-members N] [--seed N]
-
-Trains every cell of a sweep file (W&B's format, method grid or random) as stacks, with no server. A FILE that is not
-there may be the name of a shipped one: weight_decay_x_seed.
-
-  key=value              a key that is the same for all cells; wins over the file's command, fixes a parameter
-  key=a,b                values of a parameter, in place of the file's or besides them
-  hydra.sweep.dir=DIR    where everything lands: a folder a cell, sweep.csv, a figure [outputs/sweeps/FILE]
-  hydra.launcher.KEY=V   options of the stacks and the executor, listed below
-  --dry-run              print cells, stacks, memory and an estimate of the time; nothing is written
-  --status               print the table of the cells as they are
-  --executor NAME        where stacks are trained: {executors} [local]
-  --max-members N        members of a stack [what half of the free memory holds, by a measurement]
-  --seed N               of method random [0]
-  --help                 this
-
-The same call again skips finished cells, resumes interrupted ones and retries failed ones. Exit code: 0 when every cell
-finished, 1 when one failed or diverged, 2 for a call that is refused, 130 or 143 when stopped by a signal.
-"""
 # The shipped sweep files lie beside the config groups.
 SWEEPS = config.CONFIGS.with_name("sweeps")
-_SWITCHES = ("--dry-run", "--status", "--help", "-h")
+_SWITCHES = ("--dry-run", "--status")
 _VALUES = {"--executor": "hydra.launcher.executor", "--max-members": "hydra.launcher.max_members", "--seed": ""}
 _HYDRA = ("hydra.sweep.dir=", "hydra.launcher.")
 
@@ -62,15 +43,13 @@ class Call:
     status: bool
 
 
-def parse_call(arguments: Sequence[str]) -> Call | None:
-    """The call that these arguments make; None if it asks for help.
+def parse_call(arguments: Sequence[str]) -> Call:
+    """The call that these arguments make.
 
     Raises:
         Refused: no file, unknown flags, keys of Hydra's that mean nothing here.
     """
     switches, values, rest = _sorted(arguments)
-    if {"--help", "-h"} & switches:
-        return None
     if not rest or "=" in rest[0]:
         raise Refused(f"FILE: missing; allowed: {program('sweep')} FILE [key=value ...]")
     file, overrides = _file(rest[0]), rest[1:]
@@ -129,6 +108,6 @@ def _sorted(arguments: Sequence[str]) -> tuple[set[str], dict[str, str], list[st
         elif flag in _VALUES and (equals or left):
             values[flag] = value if equals else left.pop(0)
         else:
-            allowed = one_of(flag, [*_SWITCHES, *(f"{name} VALUE" for name in _VALUES)])
+            allowed = one_of(flag, [*_SWITCHES, "--help", *(f"{name} VALUE" for name in _VALUES)])
             raise Refused(f"{flag}{equals}{value}: {allowed}")
     return switches, values, rest

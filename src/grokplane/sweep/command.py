@@ -24,17 +24,15 @@ from grokplane.app.progress import clock
 from grokplane.app.unread import of_launcher, refuse_unread, said
 from grokplane.files import write_text
 from grokplane.options import ConfigError
-from grokplane.pasting import program
 from grokplane.record import FolderLock, is_locked, status
 from grokplane.record.folder import note_failure
 from grokplane.resources import human
 from grokplane.say import note, open_streams, say
-from grokplane.sweep.call import USAGE, Call, parse_call
+from grokplane.sweep.call import Call, parse_call
 from grokplane.sweep.cells import Cell, changed, make_cells
 from grokplane.sweep.check import refuse_fewer_steps, refuse_hopeless
 from grokplane.sweep.cost import free_bytes, pace
-from grokplane.sweep.executors import EXECUTORS, Executor
-from grokplane.sweep.options import launcher_keys
+from grokplane.sweep.executors import Executor
 from grokplane.sweep.place import Place, find_place
 from grokplane.sweep.plan import Stacked, described, left_to_do, stacks
 from grokplane.sweep.progress import SweepProgress
@@ -71,9 +69,6 @@ def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the s
 
 def _main(arguments: Sequence[str]) -> int:
     call = parse_call(arguments)
-    if call is None:
-        say("\n".join([USAGE.format(program=program("sweep"), executors=", ".join(EXECUTORS)), *launcher_keys()]))
-        return 0
     with Doing("composing the cells", BEFORE_REFUSALS):
         sweep = read_sweep(call.file)
         composer = Composer(sweep.config_name)

@@ -7,9 +7,9 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from grokplane import config
 from grokplane.app.usage import row
 from grokplane.options import checked, option, shown
+from grokplane.schemas import described, schema
 from grokplane.sweep.executors import EXECUTORS, executor_class
 
 NAME = "stacked"
@@ -30,12 +30,12 @@ def register(target: str) -> None:
     Args:
         target: the launcher's class, dotted. It is called with the keys of StackOptions, and each executor by its name.
     """
+    schemas = {name: schema(executor_class(name)) for name in EXECUTORS}
     executors: list[tuple[str, type, Any]] = [
-        (name, schema, field(default_factory=schema)) for name, schema in _executor_schemas().items()
+        (name, node, field(default_factory=node)) for name, node in schemas.items()
     ]
-    schema = config.schema(StackOptions)
     launcher = make_dataclass(
-        "StackedLauncher", [*executors, ("_target_", str, field(default=target))], bases=(schema,)
+        "StackedLauncher", [*executors, ("_target_", str, field(default=target))], bases=(schema(StackOptions),)
     )
     ConfigStore.instance().store(group="hydra/launcher", name=NAME, node=launcher, provider="grokplane")
 
@@ -44,11 +44,7 @@ def launcher_keys() -> list[str]:
     """A line for each key of the launcher with its default, for `--help`."""
     groups = {"": StackOptions} | {f"{name}.": executor_class(name) for name in EXECUTORS}
     return [
-        row(f"hydra.launcher.{prefix}{spec.name}={shown(spec.default)}", spec.metadata["help"])
+        row(f"hydra.launcher.{prefix}{spec.name}={shown(spec.default)}", described(choice)[spec.name])
         for prefix, choice in groups.items()
         for spec in fields(choice)
     ]
-
-
-def _executor_schemas() -> dict[str, type]:
-    return {name: config.schema(executor_class(name)) for name in EXECUTORS}

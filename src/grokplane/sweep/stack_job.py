@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,45 +20,13 @@ from grokplane.record.folder import delete_run, note_failure
 from grokplane.record.rows import METRICS
 from grokplane.record.summary import cause
 from grokplane.sweep.files import allow_files, logs_in
+from grokplane.sweep.job import StackJob, StackResult
 from grokplane.train import Stack
 
 log = logging.getLogger(__name__)
 
 # Open at a time: metrics, lock, and W&B's own.
 FILES_A_MEMBER = 8
-
-
-@dataclass(frozen=True)
-class StackJob:
-    """Members to train as one stack; picklable.
-
-    Attributes:
-        configs: each member's complete, resolved config as YAML text, without Hydra's node. With `train.resume=true` a
-            member goes on from its folder's last checkpoint, which must be of the same step for all.
-        folders: each member's folder, absolute.
-        notes: what goes into each folder's `.hydra/` beside `config.yaml`: file name to text.
-        label: what progress calls this stack.
-    """
-
-    configs: tuple[str, ...]
-    folders: tuple[str, ...]
-    notes: tuple[Mapping[str, str], ...] = ()
-    label: str = ""
-
-
-@dataclass(frozen=True)
-class StackResult:
-    """What became of a stack; picklable.
-
-    Attributes:
-        exit_code: 0 when all finished, 3 when one diverged, 1 when one failed, 128 + the signal that asked to stop.
-        summaries: each member's `summary.json`; None where it could not be trained.
-        errors: one line for each member that failed; None for the others.
-    """
-
-    exit_code: int
-    summaries: tuple[Mapping[str, Any] | None, ...]
-    errors: tuple[str | None, ...]
 
 
 def run_stack(job: StackJob) -> StackResult:

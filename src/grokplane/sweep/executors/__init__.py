@@ -1,6 +1,7 @@
 """Where stacks are trained: an executor is a frozen dataclass of its options with a `run`.
 
-Each stands in a module of its own that is cheap to import; the package it needs (submitit, ray) is imported by `run`.
+Each stands in a module of its own that is cheap to import: torch and the executor's package (submitit, ray) are
+imported by `run`.
 Its options are the config keys `hydra.launcher.NAME.*`.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from grokplane.options import ConfigError, one_of
-from grokplane.sweep.stack_job import StackJob, StackResult
+from grokplane.sweep.job import StackJob, StackResult
 
 
 class Executor(Protocol):

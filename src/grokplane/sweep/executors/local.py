@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from grokplane.app.exit_codes import SIGNALLED
-from grokplane.sweep.stack_job import StackJob, StackResult, run_stack
+from grokplane.sweep.job import StackJob, StackResult
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,8 @@ class Local:
 
     def run(self, jobs: Sequence[StackJob]) -> Iterator[tuple[int, StackResult]]:
         """Train the stacks in order; none is begun after one that a signal ended."""
+        from grokplane.sweep.stack_job import run_stack
+
         for position, job in enumerate(jobs):
             result = run_stack(job)
             yield position, result

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from grokplane.options import ConfigError, checked, option
 from grokplane.sweep.executors.remote import collect, imported, last_line, lost
-from grokplane.sweep.stack_job import StackJob, StackResult, failure_line, run_stack
+from grokplane.sweep.job import StackJob, StackResult
 
 if TYPE_CHECKING:
     import ray
@@ -106,6 +106,8 @@ class _RayJob:
     def result(self) -> StackResult:
         import ray.exceptions
 
+        from grokplane.sweep.stack_job import failure_line
+
         try:
             return ray.get(self._reference)
         except ray.exceptions.RayTaskError as error:
@@ -121,6 +123,8 @@ class _RayJob:
 
 def train_in(place: str, job: StackJob) -> StackResult:
     """`run_stack` in a worker process, from the folder that the config's relative paths start at."""
+    from grokplane.sweep.stack_job import run_stack
+
     os.chdir(place)
     return run_stack(job)
 

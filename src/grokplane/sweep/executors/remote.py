@@ -14,8 +14,7 @@ from typing import Protocol
 from grokplane.app.exit_codes import DIVERGED, FAILED, FINISHED, SIGNALLED
 from grokplane.app.signals import StopRequest
 from grokplane.options import ConfigError
-from grokplane.record import read_summary
-from grokplane.sweep.stack_job import StackJob, StackResult
+from grokplane.sweep.job import StackJob, StackResult
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +79,8 @@ def _cancel(tasks: Sequence[RemoteJob]) -> None:
 
 def interrupted(job: StackJob, number: int) -> StackResult:
     """The result of a stack that signal `number` ended early: what its folders hold."""
+    from grokplane.record import read_summary
+
     summaries = tuple(read_summary(Path(folder)) or None for folder in job.folders)
     return StackResult(SIGNALLED + number, summaries, (None,) * len(job.folders))
 

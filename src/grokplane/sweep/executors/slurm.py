@@ -21,7 +21,7 @@ from grokplane.app.exit_codes import SIGNALLED
 from grokplane.options import ConfigError, checked, option
 from grokplane.resources import cores
 from grokplane.sweep.executors.remote import collect, imported, last_line, lost, unfinished
-from grokplane.sweep.stack_job import StackJob, StackResult, run_stack
+from grokplane.sweep.job import StackJob, StackResult
 
 if TYPE_CHECKING:
     import submitit
@@ -168,6 +168,8 @@ class Resumable:
 
     def __call__(self, job: StackJob) -> StackResult:
         """Train the stack in a job's process."""
+        from grokplane.sweep.stack_job import run_stack
+
         if self._cores is not None:
             os.environ.setdefault("OMP_NUM_THREADS", str(self._cores))
         if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":

@@ -339,6 +339,8 @@ def test_the_landscape_runs_small(landscape: Future[Path]) -> None:
             ("tiny.yaml", "optimizer.lrr=1"),
             "tiny.yaml: optimizer.lrr=1: unknown key; did you mean optimizer.lr",
         ),
+        "group": (("tiny.yaml", "mode=mlp"), "tiny.yaml: mode=mlp: unknown key; did you mean the config group model?"),
+        "swept group": (("tiny.yaml", "mode=mlp,lstm"), "tiny.yaml: mode=mlp: unknown key; did you mean the config gr"),
         "hydra": (("tiny.yaml", "hydra.run.dir=x"), "hydra.run.dir=x: of Hydra's keys hydra.sweep.dir and"),
         "resume": (("tiny.yaml", "train.resume=true"), "train.resume=true: a sweep resumes by itself"),
         "nothing to build": (("tiny.yaml", "data.operation=div", "data.p=8"), "data.operation=div: needs a prime"),

@@ -16,6 +16,14 @@ from grokplane.record import FolderBusy, FolderTaken
 # What is typed, how the line begins, and the words in it that say what is allowed.
 CASES = [
     (("+data.q=5",), "data.q=5: unknown key", "data.p"),
+    (("mode=mlp",), "mode=mlp: unknown key; did you mean the config group model?", ""),
+    (("optimiser=adamw",), "optimiser=adamw: unknown key; did you mean the config group optimizer?", ""),
+    (("data/splt=random",), "data/splt=random: unknown key; did you mean the config group data/split?", ""),
+    (("metrcs=[loss]",), "metrcs=[loss]: unknown key; did you mean the config group metrics?", ""),
+    (("opt=sgd",), "opt=sgd: unknown key; did you mean optimizer=sgd?", ""),
+    (("-m", "mode=mlp,lstm"), "mode=mlp: unknown key; did you mean the config group model?", ""),
+    (("-m", "optimiser=adamw", "seed=0,1"), "optimiser=adamw: unknown key; did you mean the config group optim", ""),
+    (("+modle=mlp",), "modle=mlp: unknown key; did you mean model", ""),
     (("train.steps=null",), "train.steps=null: ", "not be null"),
     (("model.hidden=32",), "model.hidden=32: ", "[32,32]"),
     (("train.batch_size=half",), "train.batch_size=half: ", "full or a whole number"),

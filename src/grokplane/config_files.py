@@ -29,6 +29,12 @@ def group_names(group: str) -> list[str]:
     return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml")) if group else []
 
 
+def group_choices() -> dict[str, list[str]]:
+    """Every config group (`mi/input`) with its choices."""
+    folders = {file.parent.relative_to(CONFIGS).as_posix() for file in CONFIGS.rglob("*.yaml")} - {"."}
+    return {group: group_names(group) for group in sorted(folders)}
+
+
 def parse(overrides: Sequence[str]) -> list[Any]:
     """Parse overrides into Hydra's override objects. `glob(*)` is resolved against the config groups.
 

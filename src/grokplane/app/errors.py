@@ -10,7 +10,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from grokplane.config_files import group_names
+from grokplane.config_files import group_choices, group_names
 from grokplane.options import ConfigError, one_of
 
 
@@ -99,8 +99,14 @@ def _no_key(typed: str, key: str, keys: Iterable[str]) -> str:
         group = key.rpartition(".")[0]
         whose = f"choice of {group}" if group else "config"
         return f"{typed}: no key of this {whose}; --help with the same choices lists the keys"
-    near = difflib.get_close_matches(key, keys, n=3, cutoff=0.6)
+    groups = group_choices()
+    near = difflib.get_close_matches(key, [*keys, *groups], n=3, cutoff=0.6)
+    if near and near[0] in groups:
+        near = [f"the config group {near[0]}"]
+    near = [name for name in near if name not in groups]
     near = near or [known for known in keys if known.rpartition(".")[2] == key.rpartition(".")[2]][:3]
+    value = typed.partition("=")[2]
+    near = near or [f"{group}={value}" for group, names in groups.items() if value in names]
     meant = f"did you mean {' or '.join(near)}?" if near else "--help lists the keys"
     return f"{typed}: unknown key; {meant}"
 

@@ -41,7 +41,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command("train on algorithmic data: key=value ...", "grokplane.app", ("train",)),
     "train-mnist": Command("train on images: key=value ...", "grokplane.app", ("train_mnist",)),
-    "sweep": Command("run a sweep file: FILE [key=value ...]", "grokplane.sweep.command"),
+    "sweep": Command("run a sweep file: FILE [key=value ...]", "grokplane.sweep"),
     "predict": Command('what a trained run answers: RUN "3,4" ...', "grokplane.predict"),
     "prune": Command("accuracy of a trained run against sparsity: RUN", "grokplane.prune"),
     "sync": Command("rebuild a run's W&B run: RUN", "grokplane.record.sync"),

@@ -44,10 +44,13 @@ def main(config_name: str) -> None:
 
 
 def _help(flags: Flags, started: str) -> int:
+    from grokplane import plugins
+    from grokplane.app.plugged import named_plugins
     from grokplane.app.typed import as_typed
     from grokplane.app.untyped import folder_keys
     from grokplane.app.usage import usage
 
+    plugins.use(named_plugins(flags.overrides, flags.config_name))
     overrides = as_typed(flags.overrides, flags.multirun, folder_keys())
     say(usage(started, overrides, flags.config_name))
     return 0

@@ -19,12 +19,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from grokplane import config
+from grokplane import config, plugins
 from grokplane.app.errors import REFUSALS, Failed, Refused
 from grokplane.app.exit_codes import DIVERGED, SIGNALLED
 from grokplane.app.flags import Flags
 from grokplane.app.jobs import refuse_nothing_begun, refused_for
 from grokplane.app.plan import Plan, plan
+from grokplane.app.plugged import named_plugins
 from grokplane.app.report import report
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config, tell_start
 from grokplane.app.session import execute
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 def work(flags: Flags) -> int:
     """Do what a call asks for, but for `--help`; the exit code."""
+    config.use_plugins(named_plugins(flags.overrides, flags.config_name))
     config.register_schemas()
     overrides = as_typed(flags.overrides, sweeps=flags.multirun)
     if flags.prints:
@@ -141,6 +143,7 @@ class Jobs:
 
     def __init__(self, config_name: str) -> None:
         self._config_name, self._process = config_name, os.getpid()
+        self._plugins = plugins.names()  # which a launcher's process must import
         self.__module__ = config_name  # after which Hydra names the job
         self.codes: list[int] = []
         self.refusals: list[Exception] = []
@@ -148,6 +151,7 @@ class Jobs:
     def __call__(self, asked: DictConfig) -> None:
         """Train one job."""
         try:
+            config.use_plugins(self._plugins)
             self.codes.append(_job(asked, self._config_name))
         except REFUSALS as error:
             if os.getpid() != self._process:

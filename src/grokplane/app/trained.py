@@ -162,6 +162,13 @@ class Parser(argparse.ArgumentParser):
         )
         self.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
         self.add_argument("--module", metavar="CLASS", help="the run's own module, which is imported: my_nets.Net")
+        self.add_argument("--plugin", metavar="MODULE", action="append", default=[], help="a plug-in to import")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The arguments, once the plug-ins that they name are imported."""
+        options = super().parse_args(args, namespace)
+        config.use_plugins(options.plugin)
+        return options
 
     def error(self, message: str) -> NoReturn:
         """Raise the refusal in place of printing the usage."""

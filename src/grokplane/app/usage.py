@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from grokplane import plugins
 from grokplane.app.untyped import TARGET, compose_untyped, helps
 from grokplane.config_files import CONFIGS, group_names
 from grokplane.hydra_node import hydra_is, nodes
@@ -44,7 +45,7 @@ def usage(program: str, overrides: Sequence[str], config_name: str) -> str:
 
 
 def _group(group: str, node: DictConfig, chosen: Mapping[str, Any]) -> list[str]:
-    schema = group if group.startswith(LISTS) or not group else f"{group}/{node.get(TARGET)}"
+    schema = group if group.startswith((*LISTS, "grokplane")) or not group else f"{group}/{node.get(TARGET)}"
     texts = helps().get(schema.replace(".", "/"), {})
     keys = [key for key in texts if key in node and not isinstance(node[key], DictConfig)]
     title = [group, *_choices(group.replace(".", "/"), node, chosen)] if group else []
@@ -70,8 +71,12 @@ def _choices(group: str, node: DictConfig, chosen: Mapping[str, Any]) -> list[st
 
 
 def _description(group: str, name: str) -> str:
-    """The comment at the head of a choice's YAML file."""
-    lines = (CONFIGS / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    """The comment at the head of a choice's YAML file; without such a file, the first line of a plug-in's docstring."""
+    file = CONFIGS / group / f"{name}.yaml"
+    if not file.is_file():
+        docs = [choice.__doc__ for *at, choice in plugins.choices() if at == [group, name]]
+        return (docs[0] or "").strip().partition("\n")[0] if docs else ""
+    lines = file.read_text(encoding="utf-8").splitlines()
     head = lines[: next((number for number, line in enumerate(lines) if not line.startswith("# ")), len(lines))]
     return " ".join(line.removeprefix("# ") for line in head if not line.startswith("# @package"))
 

@@ -13,9 +13,8 @@ from grokplane.app.errors import Refused
 from grokplane.app.typed import as_typed
 from grokplane.options import DIGITS, ConfigError, one_of
 from grokplane.pasting import program
+from grokplane.shipped import SWEEPS
 
-# The shipped sweep files lie beside the config groups.
-SWEEPS = config.CONFIGS.with_name("sweeps")
 _SWITCHES = ("--dry-run", "--status")
 _VALUES = {"--executor": "hydra.launcher.executor", "--max-members": "hydra.launcher.max_members", "--seed": ""}
 _HYDRA = ("hydra.sweep.dir=", "hydra.launcher.")

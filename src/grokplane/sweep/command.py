@@ -20,6 +20,7 @@ from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.exit_codes import FAILED, REFUSED, SIGNALLED
 from grokplane.app.jobs import check_launcher, known_keys, trains_elsewhere
 from grokplane.app.nulls import as_nulls
+from grokplane.app.plugged import named_plugins
 from grokplane.app.progress import clock
 from grokplane.app.unread import of_launcher, refuse_unread, said
 from grokplane.files import write_text
@@ -70,6 +71,7 @@ def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the s
 def _main(arguments: Sequence[str]) -> int:
     call = parse_call(arguments)
     with Doing("composing the cells", BEFORE_REFUSALS):
+        config.use_plugins(named_plugins(call.typed))  # what the file alone names is not imported
         sweep = read_sweep(call.file)
         composer = Composer(sweep.config_name)
         sweep = changed(sweep, call.typed, composer)

@@ -21,6 +21,7 @@ from grokplane.shipped import CONFIGS as CONFIGS
 from grokplane.shipped import shipped_choices, shipped_names
 
 HYDRA_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job_logging.handlers.file.filename")
+ACROSS = ("experiment", "debug")  # config groups whose choices set keys of other groups
 _LONG = re.compile(rf"\d(?:_?\d){{{DIGITS}}}")
 
 

@@ -173,7 +173,8 @@ def _job(asked: DictConfig, config_name: str) -> int:
     config.validate(asked)
     folder = Path(HydraConfig.get().runtime.output_dir)
     if asked.train.resume:
-        asked = resumed_config(folder, asked, HydraConfig.get().overrides.task, config_name)
+        typed = HydraConfig.get().overrides
+        asked = resumed_config(folder, asked, [*typed.hydra, *typed.task], config_name)
         over = nothing_left(folder, asked)
         if over is not None:
             say(over.line)

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from grokplane.config_files import parse
+from grokplane.config_files import ACROSS, parse
 from grokplane.options import ConfigError
 from grokplane.plugins import KEY
 from grokplane.shipped import CONFIGS
 
-# Configs that may name plug-ins for a whole config.
-_GROUPS = ("experiment", "debug")
+_SEARCH = "hydra.searchpath"
 
 
 def named_plugins(overrides: Sequence[str], config_name: str | None = None) -> list[str]:
@@ -30,7 +29,9 @@ def named_plugins(overrides: Sequence[str], config_name: str | None = None) -> l
         ConfigError: the value is not a list of names.
         hydra.errors.HydraException: an override cannot be parsed.
     """
-    parsed = parse(overrides)
+    # Other overrides may still need quotes, see `grokplane.app.typed`.
+    read = [line for line in overrides if line.lstrip("+").partition("=")[0] in (KEY, _SEARCH, *ACROSS)]
+    parsed = parse(read)
     typed = [one for one in parsed if one.key_or_group == KEY]
     lists = [str(one.input_line) if _swept(one) else one.value() for one in typed]
     if config_name is not None and not typed:  # an override replaces the list of a config
@@ -52,10 +53,10 @@ def _files(parsed: Sequence[Any], config_name: str) -> Iterator[Path]:
     """The files that the call reads in configs/ and in the folders of its `hydra.searchpath`."""
     chosen = [config_name, "local/default"]
     for override in parsed:
-        if override.key_or_group in _GROUPS and not override.is_delete():
+        if override.key_or_group in ACROSS:
             values = override.sweep_string_iterator() if _swept(override) else _listed(override.value())
             chosen += [f"{override.key_or_group}/{name}" for name in values]
-    places = [path for one in parsed if one.key_or_group == "hydra.searchpath" for path in _listed(one.value())]
+    places = [path for one in parsed if one.key_or_group == _SEARCH for path in _listed(one.value())]
     folders = [CONFIGS, *(Path(str(path).removeprefix("file://")) for path in places)]
     yield from (file for name in chosen for folder in folders if (file := folder / f"{name}.yaml").is_file())
 

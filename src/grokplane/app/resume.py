@@ -184,8 +184,10 @@ def check_length(merged: DictConfig, stored: Mapping[str, Any]) -> None:
 
 def _explicit(ours: Mapping[str, Any], overrides: Sequence[str], config_name: str) -> Iterator[str]:
     """The keys that the overrides set, directly or through a config group."""
-    default = config.flat(config.compose([], config_name))
-    typed = [override.key_or_group.replace("/", ".") for override in config.parse(overrides)]
+    parsed = config.parse(overrides)
+    search = [str(one.input_line) for one in parsed if one.key_or_group == "hydra.searchpath"]
+    default = config.flat(config.compose(search, config_name))
+    typed = [override.key_or_group.replace("/", ".") for override in parsed]
     for key in default | dict(ours):
         named = any(key == name or key.startswith(f"{name}.") for name in typed)
         # An experiment sets keys all over the config: those are the ones that differ from the defaults.

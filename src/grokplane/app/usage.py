@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import plugins
 from grokplane.app.untyped import TARGET, compose_untyped, helps
-from grokplane.config_files import CONFIGS, group_names
+from grokplane.config_files import ACROSS, CONFIGS, group_names
 from grokplane.hydra_node import hydra_is, nodes
 from grokplane.options import LISTS, shown
 
@@ -21,8 +21,6 @@ _HEAD = """{program} [key=value ...] [group=choice ...]
 Trains the run that the config describes and leaves it under outputs/{name}/.
 -m sweeps over comma-separated values; --cfg job prints the composed config; --hydra-help explains Hydra's own flags.
 """
-# Groups whose choices set keys of other groups; `--help` describes every choice.
-_ACROSS = ("experiment", "debug")
 
 
 def usage(program: str, overrides: Sequence[str], config_name: str) -> str:
@@ -38,7 +36,7 @@ def usage(program: str, overrides: Sequence[str], config_name: str) -> str:
         lines = [wrapped(line, indent=0) for line in head.split("\n")]
         for prefix, node in nodes(composed):
             lines += _group(prefix.rstrip("."), node, chosen)
-    for group in _ACROSS:
+    for group in ACROSS:
         title = f"{group} (chosen: {chosen[group]})" if chosen[group] else group
         lines += [title, *(row(f"{group}={name}", _description(group, name)) for name in group_names(group)), ""]
     return "\n".join(lines[:-1])

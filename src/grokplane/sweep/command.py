@@ -25,6 +25,7 @@ from grokplane.app.progress import clock
 from grokplane.app.unread import of_launcher, refuse_unread, said
 from grokplane.files import write_text
 from grokplane.options import ConfigError
+from grokplane.plugins import check_named
 from grokplane.record import FolderLock, is_locked, status
 from grokplane.record.folder import note_failure
 from grokplane.resources import human
@@ -75,6 +76,7 @@ def _main(arguments: Sequence[str]) -> int:
         sweep = read_sweep(call.file)
         composer = Composer(sweep.config_name)
         sweep = changed(sweep, call.typed, composer)
+        check_named(named_plugins(tuple(sweep.fixed.values())))
         launcher = _launcher(call, sweep)
         if call.seed is not None and sweep.method == "grid":
             raise Refused(f"--seed {call.seed}: would not be read, as {sweep.path} says method: grid; leave it out")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from grokplane.options import ConfigError
@@ -91,3 +94,14 @@ def keep_freed_memory() -> None:
         change(_M_ARENA_MAX, 1)  # what one thread frees another may use
         change(_M_MMAP_MAX, 0)
         change(_M_TRIM_THRESHOLD, -1)
+
+
+@contextmanager
+def rare_collection() -> Iterator[None]:
+    """A block with few garbage collections: imports and compositions make many objects and little garbage."""
+    earlier = gc.get_threshold()
+    gc.set_threshold(50_000, *earlier[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*earlier)

@@ -12,6 +12,7 @@ from grokplane.app.exit_codes import FAILED, REFUSED, SIGNALLED
 from grokplane.app.flags import Flags, read_flags
 from grokplane.app.nulls import as_nulls
 from grokplane.pasting import program
+from grokplane.resources import rare_collection
 from grokplane.say import note, open_streams, say
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
@@ -57,7 +58,7 @@ def _help(flags: Flags, started: str) -> int:
 
 
 def _work(flags: Flags) -> int:
-    with Doing("loading torch", BEFORE_REFUSALS):
+    with Doing("loading torch", BEFORE_REFUSALS), rare_collection():
         from grokplane.app.entry import work
     return work(flags)
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -35,6 +37,7 @@ from grokplane.options import ConfigError
 from grokplane.record import FolderLock, read_summary
 from grokplane.record.folder import LOG, note_failure
 from grokplane.record.summary import cause
+from grokplane.resources import rare_collection
 from grokplane.say import say
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
@@ -62,17 +65,22 @@ def _print(flags: Flags, overrides: Sequence[str]) -> int:
 
 
 def _train(overrides: Sequence[str], config_name: str, multirun: bool) -> int:
-    with Doing("checking the call", BEFORE_REFUSALS):
+    with Doing("checking the call", BEFORE_REFUSALS), rare_collection():
         todo, over = _checked(overrides, config_name, multirun)
     jobs = todo.jobs
     if len(over) == len(jobs):
         for one in over:
             say(one.line)
         return max(one.code for one in over)
-    flags = ["--multirun"] if todo.multirun else []
     with _made(todo.folder, "hydra.sweep.dir" if todo.multirun else "hydra.run.dir"), _held(todo):
-        # Hydra would write `.hydra/` before anybody holds the folder's lock, also over that of another run.
-        code = _hydra(config_name, [*flags, *todo.overrides, "hydra.output_subdir=null"])
+        # Hydra would write `.hydra/` before this process holds the folder's lock, and over the config of another run.
+        arguments = [*todo.overrides, "hydra.output_subdir=null"]
+        if todo.multirun:
+            code = _hydra(config_name, ["--multirun", *arguments])
+        elif jobs[0].made.hydra.verbose:  # which describes the composition
+            code = _hydra(config_name, arguments)
+        else:
+            code = _run_composed(config_name, jobs[0].made, arguments)
     # Launchers that send jobs to processes of their own (joblib) bring no codes back.
     return max([code, *(DIVERGED for job in jobs if read_summary(job.folder).get("status") == "diverged")])
 
@@ -158,15 +166,40 @@ class Jobs:
                 raise
             self.refusals.append(error)
 
+    def code(self) -> int:
+        """The highest exit code; raises the first refusal."""
+        for error in self.refusals:
+            raise error
+        return max(self.codes, default=0)
+
 
 def _hydra(config_name: str, arguments: Sequence[str]) -> int:
     """Hand over to Hydra, which calls back for every job; the highest exit code."""
     jobs = Jobs(config_name)
     sys.argv[1:] = arguments
     hydra.main(version_base="1.3", config_path=str(config.CONFIGS), config_name=config_name)(jobs)()
-    for error in jobs.refusals:
-        raise error
-    return max(jobs.codes, default=0)
+    return jobs.code()
+
+
+def _run_composed(config_name: str, made: DictConfig, arguments: Sequence[str]) -> int:
+    """Have Hydra run the one job whose config the check composed. `hydra.main` would compose the config twice more.
+
+    Args:
+        config_name: the primary config.
+        made: the job's config with Hydra's node.
+        arguments: the overrides of the config; the last one turns `.hydra/` off and is not applied yet.
+    """
+    sys.argv[1:] = arguments
+    made.hydra.output_subdir, made.hydra.mode = None, RunMode.RUN
+    made.hydra.overrides.hydra.extend([arguments[-1], "hydra.mode=RUN"])  # as `hydra.main` has it
+    jobs = Jobs(config_name)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config.CONFIGS), job_name=config_name, version_base="1.3"):
+        machinery = GlobalHydra.instance().hydra
+        assert machinery is not None
+        machinery.config_loader.load_configuration = lambda **_: made  # type: ignore[method-assign]
+        machinery.run(config_name, jobs, list(arguments))
+    return jobs.code()
 
 
 def _job(asked: DictConfig, config_name: str) -> int:

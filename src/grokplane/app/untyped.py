@@ -58,7 +58,7 @@ def folder_keys() -> frozenset[str]:
 def known_keys(config_name: str) -> list[str]:
     """Every key of the config that a call without overrides has."""
     made = compose_untyped([], config_name)
-    own = OmegaConf.masked_copy(made, [key for key in made if key != "hydra"])
+    own = OmegaConf.masked_copy(made, [str(key) for key in made if key != "hydra"])
     plain: Any = OmegaConf.to_container(own, resolve=False)
     return [key for key in flatten(plain) if not key.endswith(TARGET)]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import _engine_run_backward
 
 from grokplane.optim import Kept
 from grokplane.train.stack import Stack
@@ -82,7 +83,7 @@ def _backward(stack: Stack, batch: Batch) -> Tensor:
         for parameter in stack.parameters.values():
             parameter.grad = None
         losses = stack.shared.loss(stack.network(batch.encoded), batch.targets)
-        losses.backward(batch.shares(losses))
+        _backpropagate(losses, batch.shares(losses))
         for parameter in stack.parameters.values():
             if parameter.grad is None:  # the loss does not reach it; its weight decay does
                 parameter.grad = torch.zeros_like(parameter)
@@ -91,6 +92,11 @@ def _backward(stack: Stack, batch: Batch) -> Tensor:
     for rule in reversed(stack.rules.values()):  # the first of the list is outermost: it acts first
         backward = rule.around(stack.step, backward)
     return backward()
+
+
+def _backpropagate(losses: Tensor, shares: Tensor) -> None:
+    """`losses.backward(shares)` without the comparison of shapes, for which torch imports sympy (0.3 s a process)."""
+    _engine_run_backward((losses,), (shares,), False, False, (), allow_unreachable=True, accumulate_grad=True)
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import plugins
+from grokplane.app.errors import REFUSALS
 from grokplane.config_files import CONFIGS, HYDRA_FOLDERS, check_groups, register_plugins, register_task
 from grokplane.hydra_node import composed
 from grokplane.options import LISTS
@@ -56,8 +57,11 @@ def folder_keys() -> frozenset[str]:
 
 
 def known_keys(config_name: str) -> list[str]:
-    """Every key of the config that a call without overrides has."""
-    made = compose_untyped([], config_name)
+    """Every key of the config that a call without overrides has; none if that config is refused."""
+    try:
+        made = compose_untyped([], config_name)
+    except REFUSALS:
+        return []
     own = OmegaConf.masked_copy(made, [str(key) for key in made if key != "hydra"])
     plain: Any = OmegaConf.to_container(own, resolve=False)
     return [key for key in flatten(plain) if not key.endswith(TARGET)]

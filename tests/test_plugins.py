@@ -178,7 +178,7 @@ def test_an_estimator_of_a_plugin_works_in_the_process_beside_training(folder: P
     )
     config.use_plugins(["mine"])
     made = config.compose(["mi=compressed", "mi/labels=mine"])
-    estimator = config.member(made).mi.labels
+    estimator = config.made("mi/labels", made.mi.labels)
     process = Worker()
     try:
         found = process.ask(estimator, torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64))

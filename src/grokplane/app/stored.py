@@ -46,7 +46,7 @@ def composed(nested: object, modules: Collection[str] = ()) -> DictConfig:
             raise ConfigError(key, text, "a stored config refers to nothing; allowed: plain values")
     schema = config.root()
     made, known = OmegaConf.structured(schema), [spec.name for spec in fields(schema)]
-    made = OmegaConf.merge(made, {key: value for key, value in nested.items() if key == "grokplane"})
+    made.merge_with({key: value for key, value in nested.items() if key == "grokplane"})
     check_named(made.grokplane.plugins)  # first, as the choices of a plug-in that is not imported are unknown
     for key, value in nested.items():
         if key == "grokplane":

@@ -149,6 +149,14 @@ def _silent(name: str) -> Iterator[None]:
         logger.disabled = before
 
 
+class _Use(argparse.Action):
+    """Imports a plug-in."""
+
+    def __call__(self, parser: object, namespace: object, values: Any, option_string: object = None) -> None:  # noqa: ARG002
+        """Import the module that the argument names."""
+        config.use_plugins([values])
+
+
 class Parser(argparse.ArgumentParser):
     """Arguments of a command on a trained run, `grokplane NAME RUN ...`; refusals take one line."""
 
@@ -162,13 +170,7 @@ class Parser(argparse.ArgumentParser):
         )
         self.add_argument("run", type=Path, metavar="RUN", help="the folder of a finished run")
         self.add_argument("--module", metavar="CLASS", help="the run's own module, which is imported: my_nets.Net")
-        self.add_argument("--plugin", metavar="MODULE", action="append", default=[], help="a plug-in to import")
-
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """The arguments, once the plug-ins that they name are imported."""
-        options = super().parse_args(args, namespace)
-        config.use_plugins(options.plugin)
-        return options
+        self.add_argument("--plugin", metavar="MODULE", action=_Use, help="a plug-in of the run, which is imported")
 
     def error(self, message: str) -> NoReturn:
         """Raise the refusal in place of printing the usage."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -12,6 +13,7 @@ import pytest
 from command import TRAIN, Inside
 
 from grokplane import config
+from grokplane.app import untyped
 from grokplane.app.untyped import folder_keys, known_keys
 from grokplane.sweep.executors import EXECUTORS, executor_class
 
@@ -69,6 +71,31 @@ def test_help_refuses_what_the_run_refuses(typed: tuple[str, ...], tmp_path: Pat
     run, asked = inside(*typed, cwd=tmp_path), inside("--help", *typed, cwd=tmp_path)
     assert asked.returncode == 2
     assert asked.stderr == run.stderr
+
+
+def test_help_of_a_call_with_files_of_the_users_own(tmp_path: Path, inside: Inside) -> None:
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "wide.yaml").write_text("defaults:\n  - schema/mlp@_here_\nhidden: [512]\n")
+    done = inside("--help", "--config-dir=mine", "model=wide", cwd=tmp_path)
+    lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
+    assert "model=wide Others: conv, lstm, mlp, mlp_mnist, module, transformer." in lines
+    assert any(line.startswith("model.hidden=[512] width of each hidden layer (a list of ") for line in lines)
+
+
+@pytest.mark.parametrize("content", ["- a list", "a: [", "@: b"])
+def test_help_with_a_broken_file_of_defaults_is_refused_in_a_line(
+    content: str, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = shutil.copytree(config.CONFIGS, tmp_path / "configs")
+    (copied / "local").mkdir()
+    (copied / "local" / "default.yaml").write_text(f"# @package _global_\n{content}\n")
+    for module in ("config", "config_files", "app.untyped", "app.usage"):
+        monkeypatch.setattr(f"grokplane.{module}.CONFIGS", copied)
+    for cached in (untyped.known_keys, untyped.schemas):
+        monkeypatch.setattr(untyped, cached.__name__, cached.__wrapped__)
+    done = inside("--help", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
 
 
 def test_help_leaves_the_schemas_as_they_were(tmp_path: Path, inside: Inside) -> None:

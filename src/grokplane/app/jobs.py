@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from omegaconf import DictConfig
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config
+from grokplane.app.untyped import known_keys
 from grokplane.hydra_node import hydra_is
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
@@ -116,15 +116,6 @@ class refused_for:  # noqa: N801 (used like contextlib's)
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, REFUSALS):
             raise Refused(one_line(error, self._overrides, known_keys(self._config_name))) from error
-
-
-@cache
-def known_keys(config_name: str) -> list[str]:
-    """Every key of the config as it is without overrides."""
-    try:
-        return [key for key in config.flat(config.compose([], config_name)) if not key.endswith("_target_")]
-    except REFUSALS:  # a configs/local/default.yaml may be what is wrong
-        return []
 
 
 def _named(overrides: Sequence[str]) -> bool:

@@ -43,7 +43,7 @@ def compose_untyped(overrides: Sequence[str], config_name: str) -> DictConfig:
 
 def helps() -> dict[str, dict[str, str]]:
     """By schema (`optimizer/adamw`; `` for the whole config) and by key: help and allowed values."""
-    found = {schema: helps for schema, (_, helps) in _schemas().items()}
+    found = {schema: helps for schema, (_, helps) in schemas().items()}
     return found | {"grokplane": described(plugins.Plugins)}
 
 
@@ -56,18 +56,19 @@ def folder_keys() -> frozenset[str]:
     return frozenset([*HYDRA_FOLDERS, *found])
 
 
+@cache
 def known_keys(config_name: str) -> list[str]:
-    """Every key of the config that a call without overrides has; none if that config is refused."""
+    """Every key of the config that a call without overrides has; an empty list if that config is refused."""
     try:
         made = compose_untyped([], config_name)
-    except REFUSALS:
+    except REFUSALS:  # a configs/local/default.yaml may be the reason
         return []
     own = OmegaConf.masked_copy(made, [str(key) for key in made if key != "hydra"])
     plain: Any = OmegaConf.to_container(own, resolve=False)
     return [key for key in flatten(plain) if not key.endswith(TARGET)]
 
 
-def _schemas() -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
+def schemas() -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
     """By schema: values, and help of each key; of the files, and of the choices of plug-ins."""
     found = dict(_schemas_in_files())
     values, texts = found[""]
@@ -98,7 +99,7 @@ def _schemas_of_files() -> Iterator[None]:
     Plugins.instance()  # plugins register their configs once, which must outlive the block
     store = ConfigStore.instance()
     earlier, store.repo = store.repo, _copied(store.repo)
-    for schema, (values, _) in _schemas().items():
+    for schema, (values, _) in schemas().items():
         group, _, name = schema.rpartition("/")
         store.store(name=name or "schema", group=f"{group}/schema" if group else None, node=values)
     register_plugins()

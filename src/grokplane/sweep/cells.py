@@ -13,10 +13,10 @@ from omegaconf import DictConfig
 
 from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, Refused, one_line
-from grokplane.app.jobs import known_keys
 from grokplane.app.stored import check_module
 from grokplane.app.swept import values_of
 from grokplane.app.typed import as_typed
+from grokplane.app.untyped import known_keys
 from grokplane.models.module_factory import TARGET as MODULE
 from grokplane.sweep.parsing import Parameter, hashable
 from grokplane.sweep.sweepfile import RESUMES_ITSELF, SweepFile

@@ -18,11 +18,12 @@ from grokplane import config
 from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.exit_codes import FAILED, REFUSED, SIGNALLED
-from grokplane.app.jobs import check_launcher, known_keys, trains_elsewhere
+from grokplane.app.jobs import check_launcher, trains_elsewhere
 from grokplane.app.nulls import as_nulls
 from grokplane.app.plugged import named_plugins
 from grokplane.app.progress import clock
 from grokplane.app.unread import of_launcher, refuse_unread, said
+from grokplane.app.untyped import known_keys
 from grokplane.files import write_text
 from grokplane.options import ConfigError
 from grokplane.plugins import check_named

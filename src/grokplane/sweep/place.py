@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, Refused, one_line
-from grokplane.app.jobs import known_keys
 from grokplane.app.resume import disagreements, few
 from grokplane.app.session import plain
+from grokplane.app.untyped import known_keys
 from grokplane.files import write_text
 from grokplane.record import status
 from grokplane.record.folder import SWEEP

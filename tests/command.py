@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,7 +57,12 @@ def call(*arguments: str, cwd: Path, program: str = TRAIN.name, **environment: s
     """`python PROGRAM ARGUMENTS` in a folder, to its end; its HOME is that folder."""
     with _started(arguments, cwd, program, **environment) as process:
         out, err = process.communicate(timeout=180)
-    return Call(list(arguments), process.returncode, out, err)
+    return Call(list(arguments), process.returncode, out, without_waiting(err))
+
+
+def without_waiting(text: str) -> str:
+    """Standard error without the lines that a slow machine adds: `checking the call (20 s)`."""
+    return re.sub(r"(?m)^[^:\n]+ \(\d+ s\)\n", "", text)
 
 
 def finished(*arguments: str, cwd: Path, program: str = TRAIN.name, **environment: str) -> Call:

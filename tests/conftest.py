@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import Call, Inside, Submit, background
+from command import Call, Inside, Submit, background, without_waiting
+from hydra.core.hydra_config import HydraConfig
 
 from grokplane import app, sweep
 
@@ -44,11 +45,12 @@ def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     def call_inside(*arguments: str, cwd: Path, program: str = "train.py") -> Call:
         monkeypatch.chdir(cwd)
         monkeypatch.setattr("sys.argv", [program, *arguments])
+        monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # an earlier call's job may have left its own
         with pytest.raises(SystemExit) as ended:
             PROGRAMS[program]()
         assert isinstance(ended.value.code, int)
         out, err = capsys.readouterr()
-        return Call(list(arguments), ended.value.code, str(out), str(err))
+        return Call(list(arguments), ended.value.code, str(out), without_waiting(str(err)))
 
     yield call_inside
     signal.signal(signal.SIGTERM, earlier)

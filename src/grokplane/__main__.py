@@ -44,6 +44,7 @@ COMMANDS = {
     "sweep": Command("run a sweep file: FILE [key=value ...]", "grokplane.sweep"),
     "predict": Command('what a trained run answers: RUN "3,4" ...', "grokplane.predict"),
     "prune": Command("accuracy of a trained run against sparsity: RUN", "grokplane.prune"),
+    "measure": Command("metrics over the checkpoints of runs: RUN ... --metrics NAME,...", "grokplane.measure"),
     "sync": Command("rebuild a run's W&B run: RUN", "grokplane.record.sync"),
 }
 

@@ -79,7 +79,7 @@ def check_named(asked: Sequence[str]) -> None:
         if name not in known:
             allowed = (
                 f"would be imported, which runs its code: if you trust it, name it in this call, {KEY}=[{name}]"
-                f" (predict, prune: --plugin {name}), or install it with an entry point of {ENTRY_POINTS}"
+                f" (predict, prune, measure: --plugin {name}), or install it with an entry point of {ENTRY_POINTS}"
             )
             raise ConfigError(KEY, [name], allowed)
 

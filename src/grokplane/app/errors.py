@@ -1,4 +1,4 @@
-"""Every refused call ends in one line: the key, the value and what is allowed."""
+"""Errors as one line: the key, the value and the allowed values."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from grokplane.options import ConfigError, one_of
 
 
 class Refused(Exception):  # noqa: N818 (reads as what happened)
-    """A call that is refused with this very line."""
+    """A refused call; the message is the whole line that the user sees."""
 
 
 class Failed(Exception):  # noqa: N818 (reads as what happened)
-    """A job that failed on its way, told in this very line."""
+    """A job that failed while it ran; the message is the whole line that the user sees."""
 
 
 REFUSALS = (Refused, ConfigError, HydraException, OmegaConfBaseException, YAMLError)
@@ -53,12 +53,12 @@ _TYPES = (
 
 
 def one_line(error: Exception, overrides: Sequence[str], keys: Iterable[str]) -> str:
-    """What is wrong with a call, in one line.
+    """Return the error of a refused call as one line.
 
     Args:
-        error: one of REFUSALS.
-        overrides: what the user typed.
-        keys: every key that exists, to name the nearest.
+        error: an instance of one of REFUSALS.
+        overrides: the overrides that the user typed.
+        keys: all existing keys; the nearest ones are suggested.
     """
     if isinstance(error, Refused | ConfigError):
         return str(error)
@@ -82,8 +82,8 @@ def one_line(error: Exception, overrides: Sequence[str], keys: Iterable[str]) ->
 
 
 def _blamed(text: str, overrides: Sequence[str]) -> str | None:
-    """The override that an error of Hydra's is about, as typed."""
-    for override in reversed(overrides):  # of a key that was typed twice, the last value counts
+    """Return the override that caused a Hydra error, as typed."""
+    for override in reversed(overrides):  # the last value of a repeated key wins
         key = override.lstrip("+~").partition("=")[0]
         if override in text or f"'{key}'" in text or f"full_key: {key}\n" in text:
             return override.lstrip("+")

@@ -22,15 +22,8 @@ CHOICE = "._target_"  # the key that says which choice of its group a node is
 SHOWN = 3
 # What a resumed run may change: how long it is, what it is called and how it is recorded. train.resume and
 # train.overwrite are the call's.
-CHANGEABLE = (
-    "name",
-    "train.steps",
-    "train.checkpoint_every",
-    "train.resume",
-    "train.overwrite",
-    "record.",
-    "grokplane.",
-)
+CHANGEABLE = ("name", "train.steps", "train.checkpoint_every", "train.keep_checkpoints", "train.resume")
+CHANGEABLE += ("train.overwrite", "record.", "grokplane.")
 
 
 class NothingLeft(NamedTuple):

@@ -159,7 +159,8 @@ def _recorder(one: DictConfig, folder: Path, stack: Stack, number: int, lock: Fo
         config.made("record", one.record),
         overwrite=options.overwrite,
         resume_step=stack.step if options.resume else None,
-        keep_checkpoints=options.keep_checkpoints,
+        keep_checkpoints=stack.shared.checkpoints.last,
+        stays=stack.shared.checkpoints.stays,
         extra={
             "device": str(stack.device),
             "threads": torch.get_num_threads(),

@@ -1,8 +1,8 @@
-"""Folder names on the command line: any name as a shell passes it, and lines to paste that name one.
+"""Folder names on the command line, and commands that name a folder.
 
-Hydra's grammar reads commas, brackets, braces, equals signs, numbers and `null` in a value as something of its own.
-What is typed for a key that names a folder is a name first: where Hydra would read another text, it is put into
-Hydra's quotes before Hydra sees it. Interpolations (`${now:%H}`) are resolved in quotes too.
+Hydra's grammar gives commas, brackets, braces, equals signs, numbers and `null` a meaning. The value of a key that
+names a folder is a plain name. Where Hydra would read something else, the value is quoted before Hydra parses it.
+Hydra resolves interpolations such as `${now:%H}` inside quotes too.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _OVERRIDE = re.compile(r"(?P<key>\+{0,2}(?P<name>[\w.]+))=(?P<value>.*)", re.DOT
 
 
 def as_typed(overrides: Sequence[str], sweeps: bool = False, folder_keys: Collection[str] | None = None) -> list[str]:
-    """The overrides, with Hydra's quotes around folder names that it would read as something else.
+    """Quote the folder names that Hydra would read as something else.
 
-    What stands in Hydra's quotes already, or uses its backslashes and can be read, is left as it is. `~` and `~/...`
-    are the user's home, which no shell puts in behind an equals sign.
+    Values in Hydra's quotes, and readable values with its backslashes, stay as they are. `~` and `~/...` become the
+    user's home folder, because shells do not expand them after an equals sign.
 
     Args:
         overrides: as the shell passed them.
-        sweeps: commas, `choice()` and the like in a key that is not Hydra's own are values to sweep over.
+        sweeps: whether commas, `choice()` and the like sweep over values, except in Hydra's own keys.
         folder_keys: the keys that name folders; None: `grokplane.config.folder_keys`, which imports torch.
     """
     if folder_keys is None:
@@ -40,11 +40,11 @@ def as_typed(overrides: Sequence[str], sweeps: bool = False, folder_keys: Collec
 
 
 def go_on(folder: Path, module: str | None = None) -> str:
-    """The command that goes on with the run in a folder, to be pasted into a shell.
+    """Return the shell command that resumes the run in a folder.
 
     Args:
-        folder: the run's.
-        module: the class of the run's own module, which every call must name; None where it has none.
+        folder: the run's folder.
+        module: the class of the user's own module, which every call must name; None if the run has none.
     """
     from grokplane.models.module_factory import TARGET as MODULE
 
@@ -69,7 +69,7 @@ def _quoted_where_needed(line: str, sweeps: bool, folder_keys: Collection[str]) 
 
 
 def _read(text: str) -> Any:
-    """The value as Hydra's own object; None where its grammar has no place for it."""
+    """Parse the value with Hydra's grammar; None if the grammar refuses it."""
     try:
         return OverridesParser.create().parse_override(f"name={text}")
     except HydraException:

@@ -51,11 +51,11 @@ class StackedModule(StackedModel):
         self.weights = nn.Module()
         trained, others = _split(self._plain)
         for name, value in trained.items():
-            owner, leaf = _owner(self.weights, name)
-            owner.register_parameter(leaf, nn.Parameter(_repeated(value, members)))
+            place, leaf = owner(self.weights, name)
+            place.register_parameter(leaf, nn.Parameter(_repeated(value, members)))
         for name, value in others.items():
-            owner, leaf = _owner(self.weights, name)
-            owner.register_buffer(leaf, _repeated(value, members))
+            place, leaf = owner(self.weights, name)
+            place.register_buffer(leaf, _repeated(value, members))
 
     def _use(self, module: nn.Module) -> None:
         """Take the forward pass from this module; in a tuple, as its own parameters are not to be registered."""
@@ -200,7 +200,7 @@ def _repeated(value: Tensor, members: int) -> Tensor:
     return value.expand(members, *value.shape).clone()
 
 
-def _owner(root: nn.Module, name: str) -> tuple[nn.Module, str]:
+def owner(root: nn.Module, name: str) -> tuple[nn.Module, str]:
     """The module that a tensor of that dotted name belongs to, made where it is not there yet; and its last name."""
     *path, leaf = name.split(".")
     for part in path:

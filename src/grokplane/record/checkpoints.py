@@ -7,20 +7,31 @@ import logging
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from grokplane.files import TEMPORARY, atomic_file
+from grokplane.options import ConfigError
 
 CHECKPOINTS = "checkpoints"
+# The version of what a checkpoint holds. Checkpoints of version 0 have no such entry.
+FORMAT = 1
 _log = logging.getLogger(__name__)
-# Not OSError: what cannot be read just now is not damaged, and the pruning to come would delete it.
-_DAMAGE = (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
+# Errors of a damaged file whose message says enough.
+_PLAIN = (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
 
 
 class NoCheckpoint(FileNotFoundError):  # noqa: N818 (reads as what happened)
     """A folder holds no checkpoint that can be read."""
+
+
+class NewerFormat(ConfigError):  # noqa: N818 (reads as what happened)
+    """A checkpoint was written by a later version of this program."""
+
+    def __init__(self, path: Path, found: object) -> None:
+        allowed = f"{path.name} there has format {found} and this version reads up to {FORMAT}: update grokplane"
+        super().__init__("hydra.run.dir", path.parents[1], allowed)
 
 
 class Saved(NamedTuple):
@@ -38,15 +49,16 @@ def is_power_of_two(step: int) -> bool:
 class Checkpoints:
     """The checkpoints under `FOLDER/checkpoints`; `latest` only reads, `save` needs the folder's lock."""
 
-    def __init__(self, folder: Path, keep: int = 2) -> None:
+    def __init__(self, folder: Path, keep: int | None = 2, stays: Callable[[int], bool] = lambda _: False) -> None:
         """Nothing is created before the first `save`.
 
         Args:
             folder: the run's folder.
-            keep: how many of the regular ones stay beside powers of two and the final one.
+            keep: how many of the others stay beside those that always do; None: all.
+            stays: steps whose checkpoint always stays, beside powers of two and the final one.
         """
         self.folder = folder / CHECKPOINTS
-        self.keep = keep
+        self._keep, self._stays = keep, stays
 
     def path(self, step: int) -> Path:
         """Where the checkpoint of a step lies."""
@@ -69,7 +81,7 @@ class Checkpoints:
 
         self.folder.mkdir(parents=True, exist_ok=True)
         with atomic_file(self.path(step)) as file:
-            torch.save(dict(state), file)
+            torch.save({"format": FORMAT, **state}, file)
         self._prune(step, regular)
         return self.path(step)
 
@@ -78,17 +90,29 @@ class Checkpoints:
 
         Raises:
             NoCheckpoint: if there is none.
+            NewerFormat: one was written by a later version.
             OSError: one that is there cannot be read.
         """
         steps = self.steps()
         for step in reversed(steps):
             try:
                 return Saved(step, _load(self.path(step)))
-            except _DAMAGE as error:
-                cause = str(error).partition("\n")[0] or type(error).__name__
+            except _DamagedError as error:
                 back = "the one before it" if step > steps[0] else "the beginning, as there is none before it"
-                _log.warning("%s is damaged (%s): falling back to %s", self.path(step), cause, back)
+                _log.warning("%s is damaged (%s): falling back to %s", self.path(step), error, back)
         raise NoCheckpoint(f"{self.folder}: no checkpoint that can be read")
+
+    def read(self, step: int) -> Saved:
+        """The checkpoint of one step, on the CPU.
+
+        Raises:
+            ConfigError: it is damaged, or a later version wrote it.
+            OSError: it cannot be read.
+        """
+        try:
+            return Saved(step, _load(self.path(step)))
+        except _DamagedError as error:
+            raise ConfigError("step", step, f"{self.path(step)} is damaged ({error})") from error
 
     def _prune(self, newest: int, regular: bool) -> None:
         for leftover in self.folder.glob(f"step_*.pt{TEMPORARY}"):
@@ -96,18 +120,31 @@ class Checkpoints:
         steps = self.steps()
         # Later ones were passed over as damaged when this run resumed; it will save those steps again.
         doomed = [step for step in steps if step > newest]
-        candidates = [step for step in steps if 0 < step <= newest and not is_power_of_two(step)]
+        others = [step for step in steps if not is_power_of_two(step) and not self._stays(step)]
+        candidates = [step for step in others if 0 < step <= newest]
         if not regular and newest in candidates:
             candidates.remove(newest)
-        doomed += candidates[: max(0, len(candidates) - self.keep)]
+        doomed += [] if self._keep is None else candidates[: max(0, len(candidates) - self._keep)]
         for step in doomed:
             self.path(step).unlink()
 
 
+class _DamagedError(Exception):
+    """A checkpoint that cannot be decoded, and why in one line."""
+
+
 def _load(path: Path) -> dict[str, Any]:
+    state = _decoded(path.read_bytes())  # what cannot be read just now is an OSError, and is not damaged
+    found = state.pop("format", 0) if isinstance(state, dict) else 0
+    if type(found) is not int or found > FORMAT:
+        raise NewerFormat(path, found)
+    return state
+
+
+def _decoded(content: bytes) -> Any:
     import torch
 
-    data = io.BytesIO(path.read_bytes())  # from here on whatever fails is the content's fault
+    data = io.BytesIO(content)
     try:
         with zipfile.ZipFile(data) as archive:
             damaged = archive.testzip()  # torch.load itself does not notice flipped bits
@@ -115,7 +152,8 @@ def _load(path: Path) -> dict[str, Any]:
             raise ValueError(f"wrong checksum of {damaged}")
         data.seek(0)
         return torch.load(data, map_location="cpu", weights_only=True)
-    except (MemoryError, *_DAMAGE):
+    except MemoryError:
         raise
     except Exception as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+        told = str(error) if isinstance(error, _PLAIN) else f"{type(error).__name__}: {error}"
+        raise _DamagedError(told.partition("\n")[0] or type(error).__name__) from error

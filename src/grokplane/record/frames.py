@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grokplane.options import ConfigError
+from grokplane.record.measured import with_measured
 from grokplane.record.rows import METRICS, read_rows
 from grokplane.record.summary import read_summary, status
 from grokplane.strict_json import flatten
@@ -31,7 +32,8 @@ def load(path: Paths) -> pd.DataFrame:
         path: a run's folder, a folder with runs at any depth below it (a multirun), a glob, or a list of these.
 
     Returns:
-        Runs in natural order (see `find_runs`), each one's rows as they were written. Columns `run` (the run's
+        Runs in natural order (see `find_runs`), each one's rows as they were written, with what `grokplane.measure`
+        measured later (see `grokplane.record.measured`). Columns `run` (the run's
         folder, relative to what was asked for), `step`, the metrics (null is NaN), and the
         config's keys, dotted (`optimizer.lr`); a config list is a tuple. A torn last row is left out.
 
@@ -44,7 +46,7 @@ def load(path: Paths) -> pd.DataFrame:
     records, metrics = [], set()
     for name, folder in find_runs(path).items():
         config = read_config(folder)
-        for row in read_rows(folder / METRICS, fractions=_is_fetched(folder)):
+        for row in with_measured(read_rows(folder / METRICS, fractions=_is_fetched(folder)), folder):
             metrics |= row.keys()
             told = {key: config[key] for key in config if key not in row}
             records.append({"run": None} | row | told | {"run": name})  # whatever the others are called

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from grokplane.record.checkpoints import Checkpoints
 from grokplane.record.code import code
 from grokplane.record.folder import claim, delete_run
 from grokplane.record.lock import FolderLock
+from grokplane.record.measured import MEASURED
 from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, RowWriter, read_rows, rewind
 from grokplane.record.summary import (
@@ -45,7 +46,8 @@ class Recorder:
         *,
         overwrite: bool = False,
         resume_step: int | None = None,
-        keep_checkpoints: int = 2,
+        keep_checkpoints: int | None = 2,
+        stays: Callable[[int], bool] = lambda _: False,
         extra: Mapping[str, Any] | None = None,
         lock: FolderLock | None = None,
     ) -> None:
@@ -57,7 +59,7 @@ class Recorder:
             options: its `record` group.
             overwrite: delete the run that the folder holds.
             resume_step: go on with the run that the folder holds from this many updates done (0: from its start).
-            keep_checkpoints: see `Checkpoints`.
+            keep_checkpoints, stays: see `Checkpoints`.
             extra: further entries of `summary.json`, such as threads and device.
             lock: the folder's, from `claim`, released at the end; None: it is claimed here.
 
@@ -69,7 +71,8 @@ class Recorder:
         self._finished = False
         with ExitStack() as on_failure:
             on_failure.callback(self._lock.release)
-            self._settle(overwrite, resume_step, keep_checkpoints)
+            self.checkpoints = Checkpoints(folder, keep_checkpoints, stays)
+            self._settle(overwrite, resume_step)
             self._rows = RowWriter(folder / METRICS)
             on_failure.callback(self._rows.close)
             on_failure.push(self._tell)
@@ -186,7 +189,7 @@ class Recorder:
             if status != "failed":
                 raise
 
-    def _settle(self, overwrite: bool, resume_step: int | None, keep: int) -> None:
+    def _settle(self, overwrite: bool, resume_step: int | None) -> None:
         if overwrite:
             delete_run(self.folder)
         earlier = {} if resume_step is None else read_summary(self.folder)
@@ -194,13 +197,13 @@ class Recorder:
         self._step = resume_step or 0
         if resume_step is not None:
             rewind(metrics, resume_step)
+            rewind(self.folder / MEASURED, resume_step)
         self._figures = LastAndBest()
         earlier_rows = read_rows(metrics) if metrics.exists() else []
         for row in earlier_rows:
             self._figures.add(row)
         if resume_step and not earlier_rows:  # a checkpoint is written after the rows before it
             _log.warning("%s: %s there has no row before step %d: they are lost", self.folder, METRICS, resume_step)
-        self.checkpoints = Checkpoints(self.folder, keep)
         self._earlier_seconds = float(earlier.get("wall_seconds") or 0.0)
         self._started = time.monotonic()
         self._summary: dict[str, Any] = {

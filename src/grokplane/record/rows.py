@@ -57,7 +57,7 @@ def read_rows(path: Path, fractions: bool = False) -> list[dict[str, Any]]:
     return [row for _, row in _whole_lines(path, fractions)]
 
 
-def rewind(path: Path, step: int) -> None:
+def rewind(path: Path, step: float) -> None:
     """Drop, atomically, the rows whose step is `step` or later and a torn last line; a resumed run logs them again.
 
     Raises:

@@ -68,7 +68,7 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
     member = stack.shared
     steps = member.train.steps
     check_memory(stack)
-    steps_of = _Steps(stack, capture)
+    steps_of, saves = _Steps(stack, capture), member.checkpoints
     reported = [False] * len(stack.rows)
     timer, queue, stopping = _Timer(), RecordQueue(), False
     try:
@@ -77,7 +77,7 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
             _log(stack, reported, timer, last, queue)
             last = last or not bool(stack.alive.any())
             before, reported = reported, [last or not alive for alive in stack.alive.tolist()]
-            checkpoint, leaving = _checkpoint_due(stack), any(reported) and not last and _may_narrow(stack)
+            checkpoint, leaving = saves.due(stack.step), any(reported) and not last and _may_narrow(stack)
             ends = last or leaving or reported != before
             yield from _pause(stack, queue, last or checkpoint, reported, ends)
             if last:
@@ -89,7 +89,7 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
             if leaving:
                 stack.narrow()
                 steps_of, reported = _Steps(stack, capture), [False] * len(stack.rows)
-            until = min(steps, member.log.next_after(stack.step), _next_checkpoint(stack), _next_chunk(stack))
+            until = min(steps, member.log.next_after(stack.step), saves.next_after(stack.step), _next_chunk(stack))
             with timer:
                 timer.steps += steps_of.advance(until, stop)
                 bool(stack.alive.any())  # a device may still be at it: wait, so that the time is that of the steps
@@ -195,18 +195,8 @@ class _Steps:
         return stack.step - start
 
 
-def _checkpoint_due(stack: Stack) -> bool:
-    step = stack.step
-    return step > 0 and (step & (step - 1) == 0 or step % stack.shared.train.checkpoint_every == 0)
-
-
 def _may_narrow(stack: Stack) -> bool:
-    return _checkpoint_due(stack) or (stack.step > 0 and stack.step % CHUNK == 0)
-
-
-def _next_checkpoint(stack: Stack) -> int:
-    every = stack.shared.train.checkpoint_every
-    return min((stack.step // every + 1) * every, 1 << stack.step.bit_length())
+    return stack.shared.checkpoints.regular(stack.step) or (stack.step > 0 and stack.step % CHUNK == 0)
 
 
 def _next_chunk(stack: Stack) -> int:

@@ -12,6 +12,7 @@ from grokplane.metrics import InformationChoice, Metric, Off
 from grokplane.models import ModelChoice
 from grokplane.optim import OptimizerChoice, RuleChoice, Schedule, check_together
 from grokplane.options import ConfigError, checked, option
+from grokplane.train.checkpoint_steps import CheckpointSteps
 from grokplane.train.grok import GrokOptions
 from grokplane.train.log_points import LogOptions
 from grokplane.train.options import TrainOptions
@@ -38,6 +39,11 @@ class Member:
     def __post_init__(self) -> None:
         check_together(self.rules)
         self.schedule.check(self.train.steps)
+
+    @property
+    def checkpoints(self) -> CheckpointSteps:
+        """At which steps the run saves a checkpoint."""
+        return CheckpointSteps(self.train.checkpoint_every, self.train.keep_checkpoints, self.log)
 
 
 def check_stackable(members: Sequence[Member]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
-from grokplane.metrics import Observation, collected
+from grokplane.metrics import Metric, Observation, collected
 from grokplane.train.looks import Looks
 from grokplane.train.stack import Stack
 
@@ -42,13 +42,18 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
     return Observation(now, train, held_out, rates, *known)
 
 
-def measure(stack: Stack, seen: Observation) -> list[Record]:
-    """The values of all metrics, one flat record a row with its `step`, in one transfer from the device.
+def measure(stack: Stack, seen: Observation, metrics: Mapping[str, Metric] | None = None) -> list[Record]:
+    """The values of metrics, one flat record a row with its `step`, in one transfer from the device.
 
     Losses and accuracies are always among them.
+
+    Args:
+        stack: what was looked at.
+        seen: the look.
+        metrics: by name; None: those of the stack's members.
     """
     with torch.no_grad():
-        values = collected(stack.shared.metrics, seen)
+        values = collected(stack.shared.metrics if metrics is None else metrics, seen)
     rows = torch.stack([value.to(torch.float64) for value in values.values()], 1).tolist()
     return [{"step": seen.step} | _own(stack, number, values, row) for number, row in enumerate(rows)]
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from grokplane.data import SAMPLERS
 from grokplane.options import ConfigError, checked, option
+from grokplane.train.checkpoint_steps import check_keep
 from grokplane.unread import Surroundings
 
 DTYPES = ("float32", "float64")
@@ -26,13 +27,18 @@ class TrainOptions:
         at_most=1024,
     )
     checkpoint_every: int = option(1_000, "steps between checkpoints (powers of two come besides)", at_least=1)
-    keep_checkpoints: int = option(2, "how many of the regular checkpoints are kept", at_least=1)
+    keep_checkpoints: int | str = option(
+        2,
+        "kept beside powers of two: the last so many, all, log_points (one at each), N/decade (a geometric series)",
+        at_least=1,
+    )
     resume: bool = option(False, "go on from the last checkpoint in hydra.run.dir")
     overwrite: bool = option(False, "start anew in a folder that holds a run, which is deleted")
 
     def __post_init__(self) -> None:
         if isinstance(self.batch_size, str) and self.batch_size != "full":
             raise ConfigError("train.batch_size", self.batch_size, "must be full or a whole number, at least 1")
+        check_keep(self.keep_checkpoints)
         if self.batch_size == "full" and self.sampling != "shuffled":
             raise ConfigError("train.sampling", self.sampling, "needs a number for train.batch_size, which is full")
         if self.resume and self.overwrite:

@@ -125,6 +125,8 @@ def test_quantised_values_are_the_decimals_that_are_meant() -> None:
         ["/usr/bin/env", "python3", "-u", "./train.py"],
         ["python", "/some/where=else/train.py"],
         ["python", "-m", "train"],
+        ["grokplane", "train"],
+        ["python", "-m", "grokplane", "train"],
     ],
     ids=" ".join,
 )

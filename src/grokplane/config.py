@@ -14,12 +14,12 @@ from hydra.core.config_store import ConfigStore
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from grokplane import callbacks, data, losses, metrics, mi, models, optim, record, train
-from grokplane.config_files import CONFIGS, HYDRA_FOLDERS, check_groups, group_names, register_task
+from grokplane import callbacks, data, losses, metrics, mi, models, optim, plugins, record, train
+from grokplane.config_files import CONFIGS, HYDRA_FOLDERS, check_groups, group_names, register_plugins, register_task
 from grokplane.config_files import parse as parse
 from grokplane.hydra_node import composed, hydra_is, nodes, without_hydra
 from grokplane.making import make
-from grokplane.options import LISTS, ConfigError, check_options, one_of, option
+from grokplane.options import LISTS, ConfigError, check_options, listed, one_of, option
 from grokplane.schemas import defaults_last, path, same_field, schema
 from grokplane.strict_json import flatten
 from grokplane.train import Member
@@ -30,11 +30,26 @@ MEMBER_KEYS = tuple(spec.name for spec in fields(Member))
 
 
 def choices() -> Iterator[tuple[str, str, type]]:
-    """Every choice of every room as (config group, name, dataclass): what its modules list in GROUP and CHOICES."""
+    """Every choice of every room and plug-in as (config group, name, dataclass); see `grokplane.options.listed`.
+
+    Raises:
+        ConfigError: a plug-in whose choices cannot be added.
+    """
     for room in ROOMS:
         for module in _modules(room):
-            for name, choice in getattr(module, "CHOICES", {}).items():
-                yield module.GROUP, name, choice
+            yield from listed(module)
+    yield from plugins.choices()
+
+
+def use_plugins(names: Sequence[str]) -> None:
+    """Import these modules, and add their choices to the config groups for the rest of the process.
+
+    Raises:
+        ConfigError: see `grokplane.plugins.use`.
+    """
+    plugins.use(names)
+    for cached in (register_schemas, folder_keys, choice_names, targets):
+        cached.cache_clear()
 
 
 def _modules(room: types.ModuleType) -> Iterator[types.ModuleType]:
@@ -50,6 +65,7 @@ def register_schemas() -> None:
     store.store(name="schema", node=root())
     for group, name, choice in choices():
         store.store(group=f"{group}/schema", name=name, node=schema(choice))
+    register_plugins()
 
 
 def root() -> type:
@@ -61,6 +77,7 @@ def root() -> type:
         ("seed", int, same_field(seed)),
         *((group, Any, option(MISSING)) for group in groups),
         *((group, dict[str, Any], field(default_factory=dict)) for group in LISTS),
+        ("grokplane", plugins.Plugins, field(default_factory=plugins.Plugins)),
     ]
     return make_dataclass("Root", defaults_last(keys))
 
@@ -102,8 +119,10 @@ def validate(config: DictConfig, prefix: str = "") -> None:
     """Check every key of a config, or of the node with that prefix, against the bounds its schema declares.
 
     Raises:
-        ConfigError: naming the first that is wrong.
+        ConfigError: naming the first that is wrong, or a plug-in that this call has not named.
     """
+    if not prefix:
+        plugins.check_named(OmegaConf.select(config, plugins.KEY) or ())
     for at, node in nodes(config, prefix):
         schema = OmegaConf.get_type(node)
         if is_dataclass(schema):

@@ -7,30 +7,41 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from grokplane.options import DIGITS, ConfigError, one_of
+from grokplane import plugins
+from grokplane.options import DIGITS, LISTS, ConfigError, one_of
+from grokplane.shipped import CONFIGS as CONFIGS
+from grokplane.shipped import shipped_choices, shipped_names
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 HYDRA_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job_logging.handlers.file.filename")
+ACROSS = ("experiment", "debug")  # config groups whose choices set keys of other groups
 _LONG = re.compile(rf"\d(?:_?\d){{{DIGITS}}}")
 
 
 def group_names(group: str) -> list[str]:
-    """The choices of a config group; an empty list if the group does not exist."""
-    return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml")) if group else []
+    """The choices of a config group, those of plug-ins included; an empty list if the group does not exist."""
+    return sorted([*shipped_names(group), *(name for of, name, _ in plugins.choices() if of == group)])
 
 
 def group_choices() -> dict[str, list[str]]:
     """Every config group (`mi/input`) with its choices."""
-    folders = {file.parent.relative_to(CONFIGS).as_posix() for file in CONFIGS.rglob("*.yaml")} - {"."}
-    return {group: group_names(group) for group in sorted(folders)}
+    return {group: group_names(group) for group in shipped_choices()}
+
+
+def register_plugins() -> None:
+    """Register a config GROUP/NAME for every choice of a plug-in; a YAML file of that name takes its place."""
+    for group, name, choice in plugins.choices():
+        parts = [{key: chosen} for key, chosen in getattr(choice, "parts", {}).items()]
+        node = {"defaults": [f"/{group}/schema/{name}@_here_", *parts, "_self_"]}
+        package = f"{group}.{name}" if group in LISTS else None
+        ConfigStore.instance().store(group=group, name=name, node=node, package=package)
 
 
 def parse(overrides: Sequence[str]) -> list[Any]:

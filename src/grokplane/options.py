@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, field, fields
 from functools import cache
 from numbers import Integral, Real
-from types import NoneType
+from types import ModuleType, NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 # Config groups of which any number of choices are taken: `metrics=[loss,accuracy]`.
@@ -121,11 +121,21 @@ def _prefix(kind: type) -> str:
     """What the command line writes ahead of a choice's keys: `optimizer.`, `rules.sam.`; "" for what is no choice."""
     for base in kind.__mro__:
         module = sys.modules[base.__module__]
-        for name, choice in getattr(module, "CHOICES", {}).items():
+        for group, name, choice in listed(module):
             if choice is base:
-                group = module.GROUP.replace("/", ".")
-                return f"{group}.{name}." if group in LISTS else f"{group}."
+                return f"{group}.{name}." if group in LISTS else f"{group.replace('/', '.')}."
     return ""
+
+
+def listed(module: ModuleType) -> Iterator[tuple[str, str, Any]]:
+    """The choices that a module lists as (config group, name, dataclass).
+
+    A module has `GROUP` and `CHOICES` by name or, for several groups, `CHOICES` by group and name.
+    """
+    found = getattr(module, "CHOICES", {})
+    for group, choices in ({module.GROUP: found} if hasattr(module, "GROUP") else found).items():
+        for name, choice in choices.items():
+            yield group, name, choice
 
 
 def check_options(choice: Any, prefix: str = "") -> None:

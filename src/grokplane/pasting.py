@@ -7,11 +7,33 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 
 HOME = re.compile(r"~(?=/|\Z)")
 _QUOTE = re.compile(r"(\\*)'")
 _TAIL = re.compile(r"(\\+)\Z")
+# The programs that are no module `grokplane.NAME`.
+_SCRIPTS = {
+    "train": "train.py",
+    "train-mnist": "train_mnist.py",
+    "sweep": "sweep.py",
+    "sync": "-m grokplane.record.sync",
+}
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
+
+
+def program(name: str) -> str:
+    """How a shell starts one of grokplane's programs, in the way in which the present one was started.
+
+    Args:
+        name: the subcommand of `grokplane`: "train", "predict".
+
+    Returns:
+        `grokplane train` after `grokplane ...`, else `python train.py`.
+    """
+    if sys.argv[0].startswith("grokplane "):
+        return f"grokplane {name}"
+    return f"python {_SCRIPTS.get(name, f'-m grokplane.{name}')}"
 
 
 def folder_override(key: str, folder: object) -> str:

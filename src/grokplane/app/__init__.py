@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grokplane.app.errors import REFUSALS, Failed, one_line
 from grokplane.app.exit_codes import FAILED, REFUSED, SIGNALLED
 from grokplane.app.flags import Flags, read_flags
 from grokplane.app.nulls import as_nulls
+from grokplane.pasting import program
 from grokplane.resources import rare_collection
 from grokplane.say import note, open_streams, say
 from grokplane.waiting import BEFORE_REFUSALS, Doing
@@ -29,7 +29,7 @@ def main(config_name: str) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises in place of printing several lines
     try:
         flags = read_flags(arguments, config_name)
-        code = _help(flags) if flags.help else _work(flags)
+        code = _help(flags, program(config_name.replace("_", "-"))) if flags.help else _work(flags)
     except REFUSALS as error:
         from grokplane.app.untyped import known_keys
 
@@ -44,13 +44,16 @@ def main(config_name: str) -> None:
     sys.exit(code)
 
 
-def _help(flags: Flags) -> int:
+def _help(flags: Flags, started: str) -> int:
+    from grokplane import plugins
+    from grokplane.app.plugged import named_plugins
     from grokplane.app.typed import as_typed
     from grokplane.app.untyped import text_keys
     from grokplane.app.usage import usage
 
+    plugins.use(named_plugins(flags.overrides, flags.config_name))
     overrides = as_typed(flags.overrides, flags.multirun, text_keys())
-    say(usage(Path(sys.argv[0]).name, overrides, flags.config_name))
+    say(usage(started, overrides, flags.config_name))
     return 0
 
 

@@ -5,15 +5,25 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.exit_codes import REFUSED
+from grokplane.pasting import program
 from grokplane.say import note, open_streams
 
 
+class _Use(argparse.Action):
+    """Imports a plug-in."""
+
+    def __call__(self, parser: object, namespace: object, values: Any, option_string: object = None) -> None:  # noqa: ARG002
+        """Import the module that the argument names."""
+        config.use_plugins([values])
+
+
 class Parser(argparse.ArgumentParser):
-    """Arguments of `python -m grokplane.NAME RUN ...`; what cannot be parsed is refused in one line.
+    """Arguments of `grokplane NAME RUN ...`; what cannot be parsed is refused in one line.
 
     Args:
         name: of the command.
@@ -23,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, name: str, description: str, epilog: str, many: bool = False) -> None:
         super().__init__(
-            prog=f"python -m grokplane.{name}",
+            prog=program(name),
             description=description,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -36,6 +46,7 @@ class Parser(argparse.ArgumentParser):
             text = "the checkpoint of this step, whatever became of the run; default: the last step of a finished run"
             self.add_argument("--step", type=at_least(0), metavar="N", help=text)
         self.add_argument("--module", metavar="CLASS", help="the run's own module, which is imported: my_nets.Net")
+        self.add_argument("--plugin", metavar="MODULE", action=_Use, help="a plug-in of the run, which is imported")
 
     def error(self, message: str) -> NoReturn:
         """Raise the refusal in place of printing the usage."""

@@ -21,12 +21,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from grokplane import config
+from grokplane import config, plugins
 from grokplane.app.errors import REFUSALS, Failed, Refused
 from grokplane.app.exit_codes import DIVERGED, SIGNALLED
 from grokplane.app.flags import Flags
 from grokplane.app.jobs import refuse_nothing_begun, refused_for
 from grokplane.app.plan import Plan, plan
+from grokplane.app.plugged import named_plugins
 from grokplane.app.report import report
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config, tell_start
 from grokplane.app.session import execute
@@ -45,6 +46,7 @@ log = logging.getLogger(__name__)
 
 def work(flags: Flags) -> int:
     """Do what a call asks for, but for `--help`; the exit code."""
+    config.use_plugins(named_plugins(flags.overrides, flags.config_name))
     config.register_schemas()
     overrides = as_typed(flags.overrides, sweeps=flags.multirun)
     if flags.prints:
@@ -149,6 +151,7 @@ class Jobs:
 
     def __init__(self, config_name: str) -> None:
         self._config_name, self._process = config_name, os.getpid()
+        self._plugins = plugins.names()  # which a launcher's process must import
         self.__module__ = config_name  # after which Hydra names the job
         self.codes: list[int] = []
         self.refusals: list[Exception] = []
@@ -156,6 +159,7 @@ class Jobs:
     def __call__(self, asked: DictConfig) -> None:
         """Train one job."""
         try:
+            config.use_plugins(self._plugins)
             self.codes.append(_job(asked, self._config_name))
         except REFUSALS as error:
             if os.getpid() != self._process:
@@ -202,7 +206,8 @@ def _job(asked: DictConfig, config_name: str) -> int:
     config.validate(asked)
     folder = Path(HydraConfig.get().runtime.output_dir)
     if asked.train.resume:
-        asked = resumed_config(folder, asked, HydraConfig.get().overrides.task, config_name)
+        typed = HydraConfig.get().overrides
+        asked = resumed_config(folder, asked, [*typed.hydra, *typed.task], config_name)
         over = nothing_left(folder, asked)
         if over is not None:
             say(over.line)

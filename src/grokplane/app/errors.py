@@ -10,7 +10,7 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from grokplane.config_files import group_choices, group_names
+from grokplane.config_files import ACROSS, group_choices, group_names
 from grokplane.options import ConfigError, one_of
 
 
@@ -38,6 +38,7 @@ _TYPES = (
         re.compile(r"Ambiguous value for argument"),
         "one value is allowed; -m sweeps over several, [a,b] is a list of them",
     ),
+    (re.compile(r"ConfigKeyError raised while composing"), "no key of this choice"),
     (
         re.compile(r"Error merging override ~|^Key '.+' not in '"),
         "a key of a fixed schema cannot be deleted; allowed: key=value",
@@ -47,7 +48,6 @@ _TYPES = (
     (re.compile(r"Missing mandatory value"), "must be given a value"),
     (re.compile(r"Environment variable '.+' not found"), "no such variable; ${oc.env:NAME,DEFAULT} has a default"),
     (re.compile(r"BRACE_CLOSE|token recognition|no viable alternative"), r"${...} cannot be read; \${ is the text ${"),
-    (re.compile(r"ConfigKeyError raised while composing"), "no key of this choice"),
     (re.compile(r"Could not append to config"), "is there already; write it without the +"),
 )
 
@@ -71,6 +71,8 @@ def one_line(error: Exception, overrides: Sequence[str], keys: Iterable[str]) ->
     if unknown := _UNKNOWN.search(text):
         key = unknown["key"] or unknown["short"]
         return _no_key(typed or key, key, keys)
+    if "ConfigKeyError raised while composing" in text and typed is None:
+        return _no_key_of_choice(_full_key(text), overrides)
     for pattern, allowed in _TYPES:
         if pattern.search(text):
             return f"{typed or _full_key(text)}: {allowed}"
@@ -109,6 +111,18 @@ def _no_key(typed: str, key: str, keys: Iterable[str]) -> str:
     near = near or [f"{group}={value}" for group, names in groups.items() if value in names]
     meant = f"did you mean {' or '.join(near)}?" if near else "--help lists the keys"
     return f"{typed}: unknown key; {meant}"
+
+
+def _no_key_of_choice(key: str, overrides: Sequence[str]) -> str:
+    """A config, such as an experiment, sets a key of another choice than the one that the call takes."""
+    typed = {line.lstrip("+~").partition("=")[0].replace("/", "."): line for line in overrides}
+    chosen = typed.get(key.rpartition(".")[0])
+    if key in typed or chosen is None:
+        return f"{key}: no key of this choice"
+    setting = next((typed[group] for group in ACROSS if group in typed), "the default experiment")
+    return (
+        f"{key}: set by {setting}, but no key of {chosen}; leave one of the two out (~experiment takes no experiment)"
+    )
 
 
 def _no_choice(group: str, name: str, text: str) -> str:

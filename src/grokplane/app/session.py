@@ -190,9 +190,14 @@ def write_config(folder: Path, one: DictConfig, notes: Mapping[str, str]) -> Non
 
 
 def plain(one: DictConfig) -> dict[str, Any]:
-    """A config as plain nested dicts, as it is stored: how this very call started is not part of the run."""
+    """A config as plain nested dicts, as it is stored: without the keys that say how this call started the run.
+
+    The node `grokplane` is stored if it names plug-ins.
+    """
     container = OmegaConf.to_container(one, resolve=True)
     assert isinstance(container, dict)
     container.pop("hydra", None)
+    if not container.get("grokplane", {}).get("plugins"):
+        container.pop("grokplane", None)
     container["train"] |= {"resume": False, "overwrite": False}
     return {str(key): value for key, value in container.items()}

@@ -16,7 +16,7 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from grokplane.pasting import HOME, folder_override, quoted
+from grokplane.pasting import HOME, folder_override, program, quoted
 
 _OVERRIDE = re.compile(r"(?P<key>\+{0,2}(?P<name>[\w.]+))=(?P<value>.*)", re.DOTALL)
 
@@ -49,7 +49,7 @@ def go_on(folder: Path, module: str | None = None) -> str:
     """
     from grokplane.models.module_factory import TARGET as MODULE
 
-    words = ["python", "train.py", folder_override("hydra.run.dir", folder), "train.resume=true"]
+    words = [program("train"), folder_override("hydra.run.dir", folder), "train.resume=true"]
     return " ".join(words if module is None else [*words, shlex.quote(f"{MODULE}={module}")])
 
 

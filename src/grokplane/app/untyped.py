@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, fields
 from functools import cache
 from typing import Any
 
@@ -16,11 +17,12 @@ from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from grokplane import plugins
 from grokplane.app.errors import REFUSALS
-from grokplane.config_files import CONFIGS, HYDRA_FOLDERS, check_groups, register_task
+from grokplane.config_files import CONFIGS, HYDRA_FOLDERS, check_groups, register_plugins, register_task
 from grokplane.hydra_node import composed
 from grokplane.options import LISTS
-from grokplane.schemas import FOLDER, TEXT
+from grokplane.schemas import FOLDER, TEXT, default_of, described, has_default
 from grokplane.strict_json import flatten
 from grokplane.written import read
 
@@ -39,10 +41,10 @@ def compose_untyped(overrides: Sequence[str], config_name: str) -> DictConfig:
         return composed(CONFIGS, config_name, overrides, RunMode.RUN)
 
 
-@cache
 def helps() -> dict[str, dict[str, str]]:
     """By schema (`optimizer/adamw`; `` for the whole config) and by key: help and allowed values."""
-    return {schema: helps for schema, (_, helps) in schemas().items()}
+    found = {schema: helps for schema, (_, helps) in schemas().items()}
+    return found | {"grokplane": described(plugins.Plugins)}
 
 
 def text_keys() -> frozenset[str]:
@@ -68,9 +70,19 @@ def known_keys(config_name: str) -> list[str]:
     return [key for key in flatten(plain) if not key.endswith(TARGET)]
 
 
-@cache
 def schemas() -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
-    """By schema: values, and help of each key, of all files that start from the schema."""
+    """By schema: values, and help of each key; of the files, and of the choices of plug-ins."""
+    found = dict(_schemas_in_files())
+    values, texts = found[""]
+    found[""] = {**values, "grokplane": asdict(plugins.Plugins())}, texts
+    for group, name, choice in plugins.choices():
+        keys = {spec.name: default_of(spec) for spec in fields(choice) if has_default(spec)}
+        found[f"{group}/{name}"] = {TARGET: name, **keys}, described(choice)
+    return found
+
+
+@cache
+def _schemas_in_files() -> dict[str, tuple[dict[str, Any], dict[str, str]]]:
     found: dict[str, tuple[dict[str, Any], dict[str, str]]] = {}
     for file in sorted(CONFIGS.rglob("*.yaml")):
         group = file.parent.relative_to(CONFIGS).as_posix().removeprefix(".")
@@ -92,6 +104,7 @@ def _schemas_of_files() -> Iterator[None]:
     for schema, (values, _) in schemas().items():
         group, _, name = schema.rpartition("/")
         store.store(name=name or "schema", group=f"{group}/schema" if group else None, node=values)
+    register_plugins()
     try:
         yield
     finally:

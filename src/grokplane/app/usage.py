@@ -9,19 +9,18 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from grokplane import plugins
 from grokplane.app.untyped import TARGET, compose_untyped, helps
-from grokplane.config_files import CONFIGS, group_names
+from grokplane.config_files import ACROSS, CONFIGS, group_names
 from grokplane.hydra_node import hydra_is, nodes
 from grokplane.options import LISTS, shown
 
 _COLUMN, _WIDTH = 44, 120
-_HEAD = """python {program} [key=value ...] [group=choice ...]
+_HEAD = """{program} [key=value ...] [group=choice ...]
 
 Trains the run that the config describes and leaves it under outputs/{name}/.
 -m sweeps over comma-separated values; --cfg job prints the composed config; --hydra-help explains Hydra's own flags.
 """
-# Groups whose choices set keys of other groups; `--help` describes every choice.
-_ACROSS = ("experiment", "debug")
 
 
 def usage(program: str, overrides: Sequence[str], config_name: str) -> str:
@@ -37,14 +36,14 @@ def usage(program: str, overrides: Sequence[str], config_name: str) -> str:
         lines = [wrapped(line, indent=0) for line in head.split("\n")]
         for prefix, node in nodes(composed):
             lines += _group(prefix.rstrip("."), node, chosen)
-    for group in _ACROSS:
+    for group in ACROSS:
         title = f"{group} (chosen: {chosen[group]})" if chosen[group] else group
         lines += [title, *(row(f"{group}={name}", _description(group, name)) for name in group_names(group)), ""]
     return "\n".join(lines[:-1])
 
 
 def _group(group: str, node: DictConfig, chosen: Mapping[str, Any]) -> list[str]:
-    schema = group if group.startswith(LISTS) or not group else f"{group}/{node.get(TARGET)}"
+    schema = group if group.startswith((*LISTS, "grokplane")) or not group else f"{group}/{node.get(TARGET)}"
     texts = helps().get(schema.replace(".", "/"), {})
     keys = [key for key in texts if key in node and not isinstance(node[key], DictConfig)]
     title = [group, *_choices(group.replace(".", "/"), node, chosen)] if group else []
@@ -70,9 +69,12 @@ def _choices(group: str, node: DictConfig, chosen: Mapping[str, Any]) -> list[st
 
 
 def _description(group: str, name: str) -> str:
-    """The comment at the head of a choice's YAML file; empty for a choice from a folder of the user's."""
+    """The comment at the head of a choice's YAML file; without such a file, the first line of a plug-in's docstring."""
     file = CONFIGS / group / f"{name}.yaml"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+    if not file.is_file():
+        docs = [choice.__doc__ for *at, choice in plugins.choices() if at == [group, name]]
+        return (docs[0] or "").strip().partition("\n")[0] if docs else ""
+    lines = file.read_text(encoding="utf-8").splitlines()
     head = lines[: next((number for number, line in enumerate(lines) if not line.startswith("# ")), len(lines))]
     return " ".join(line.removeprefix("# ") for line in head if not line.startswith("# @package"))
 

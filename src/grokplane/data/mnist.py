@@ -13,7 +13,7 @@ import torch
 from grokplane.data import idx
 from grokplane.data.images import CLASSES, Images, ImageTask
 from grokplane.options import ConfigError, checked, option
-from grokplane.pasting import folder_override
+from grokplane.pasting import folder_override, program
 
 GROUP = "data"
 
@@ -72,7 +72,7 @@ class MNIST(ImageTask):
 
     def _command(self) -> str:
         chosen = "" if self.choice == "mnist" else f"data={self.choice} "
-        return f"`python train_mnist.py {chosen}data.download=true {folder_override('data.root', self.root)}`"
+        return f"`{program('train-mnist')} {chosen}data.download=true {folder_override('data.root', self.root)}`"
 
     def _download(self, folder: Path) -> None:
         try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from grokplane.options import ConfigError
+from grokplane.pasting import program
 from grokplane.record.frames import stored_config
 from grokplane.record.lock import holder, is_locked
 from grokplane.record.options import Record
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0; 1 if W&B could not be used as asked; 2 for a folder that cannot be synced.
     """
     open_streams()
-    parser = argparse.ArgumentParser(prog="python -m grokplane.record.sync", description="Rebuild a run's W&B run.")
+    parser = argparse.ArgumentParser(prog=program("sync"), description="Rebuild a run's W&B run.")
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--mode", choices=("online", "offline"), default="online", help="default: online")
     options = parser.parse_args(arguments)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from grokplane.pasting import program
 from grokplane.record.options import Record
 from grokplane.record.wandb_mode import choose_mode, give_up, given, one_line, settings
 from grokplane.strict_json import flatten, strict
@@ -134,8 +135,7 @@ class Tracker:
             yield
         except Exception as error:  # whatever W&B raises, the run goes on
             _log.warning(
-                "W&B failed (%s): the run goes on without it; `python -m grokplane.record.sync RUN` rebuilds it",
-                one_line(error),
+                "W&B failed (%s): the run goes on without it; `%s RUN` rebuilds it", one_line(error), program("sync")
             )
             self.mode, self._run = "broken", None
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from grokplane.pasting import program
 from grokplane.say import open_streams, say
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
-USAGE = """python sweep.py FILE [key=value ...] [--dry-run | --status] [--executor NAME] [--max-members N] [--seed N]
+USAGE = """{program} FILE [key=value ...] [--dry-run | --status] [--executor NAME] [--max-members N] [--seed N]
 
-Trains every cell of a sweep file (W&B's format, method grid or random) as stacks, with no server.
+Trains every cell of a sweep file (W&B's format, method grid or random) as stacks, with no server. If there is no such
+FILE, `NAME` and `sweeps/NAME.yaml` are the sweep file of that name that comes with grokplane.
 
   key=value              a key that is the same for all cells; wins over the file's command, fixes a parameter
   key=a,b                values of a parameter, in place of the file's or besides them
@@ -34,7 +36,7 @@ def main() -> None:
         from grokplane.sweep.options import launcher_keys
 
         open_streams()
-        say("\n".join([USAGE.format(executors=", ".join(EXECUTORS)), *launcher_keys()]))
+        say("\n".join([USAGE.format(program=program("sweep"), executors=", ".join(EXECUTORS)), *launcher_keys()]))
         sys.exit(0)
     with Doing("loading torch", BEFORE_REFUSALS):
         from grokplane.sweep.command import main as run

@@ -16,6 +16,7 @@ from grokplane.sweep.parsing import FileContent
 
 PROGRAMS = ("train.py", "train_mnist.py")
 PROGRAM = "${program}"
+CONSOLE = "grokplane"  # the installed command, of which `train` and `train-mnist` are the programs
 # Each stands for a cell's parameters, which are passed on here as they are. The agent needs the first: no other makes
 # what `train.py` reads.
 ARGUMENTS = tuple(
@@ -66,10 +67,10 @@ def _declared(file: FileContent) -> str:
 
 
 def _program(file: FileContent, parts: Sequence[str]) -> tuple[int, str]:
-    """Where in the command the program stands, and which it is: the macro, a path, or `-m` and a module's name."""
+    """Where the command has the program, and its name: the macro, a path, `-m` and a name, or `grokplane train`."""
     for at, part in enumerate(parts):
-        module = at > 0 and parts[at - 1] == "-m"
-        name = f"{part}.py" if module else Path(part).name
+        named = at > 0 and (parts[at - 1] == "-m" or Path(parts[at - 1]).name == CONSOLE)
+        name = f"{part.replace('-', '_')}.py" if named else Path(part).name
         if part == PROGRAM:
             return at, _declared(file)
         if name in PROGRAMS and not _assigns(part):

@@ -12,6 +12,8 @@ from grokplane import config
 from grokplane.app.errors import Refused
 from grokplane.app.typed import as_typed
 from grokplane.options import DIGITS, ConfigError, one_of
+from grokplane.pasting import program
+from grokplane.shipped import SWEEPS
 
 _SWITCHES = ("--dry-run", "--status")
 _VALUES = {"--executor": "hydra.launcher.executor", "--max-members": "hydra.launcher.max_members", "--seed": ""}
@@ -48,8 +50,8 @@ def parse_call(arguments: Sequence[str]) -> Call:
     """
     switches, values, rest = _sorted(arguments)
     if not rest or "=" in rest[0]:
-        raise Refused("FILE: missing; allowed: python sweep.py FILE [key=value ...]")
-    file, overrides = Path(rest[0]), rest[1:]
+        raise Refused(f"FILE: missing; allowed: {program('sweep')} FILE [key=value ...]")
+    file, overrides = _file(rest[0]), rest[1:]
     hydra = as_typed([line for line in overrides if line.lstrip("+~").startswith("hydra")])
     hydra += [f"{_VALUES[flag]}={value}" for flag, value in values.items() if _VALUES[flag]]
     for line in overrides:
@@ -74,6 +76,13 @@ def parse_call(arguments: Sequence[str]) -> Call:
         "--dry-run" in switches,
         "--status" in switches,
     )
+
+
+def _file(text: str) -> Path:
+    """The sweep file at that path; where there is none, `NAME` and `sweeps/NAME.yaml` are the shipped one."""
+    file, shipped = Path(text), SWEEPS / Path(text).with_suffix(".yaml").name
+    by_name = str(file.parent) in (".", "sweeps") and shipped.is_file()
+    return shipped if by_name and not file.exists() else file
 
 
 def _folder(line: str) -> Path:

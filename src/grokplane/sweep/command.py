@@ -20,11 +20,13 @@ from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.exit_codes import FAILED, REFUSED, SIGNALLED
 from grokplane.app.jobs import check_launcher, trains_elsewhere
 from grokplane.app.nulls import as_nulls
+from grokplane.app.plugged import named_plugins
 from grokplane.app.progress import clock
 from grokplane.app.unread import of_launcher, refuse_unread, said
 from grokplane.app.untyped import known_keys
 from grokplane.files import write_text
 from grokplane.options import ConfigError
+from grokplane.plugins import check_named
 from grokplane.record import FolderLock, is_locked, status
 from grokplane.record.folder import note_failure
 from grokplane.resources import human
@@ -71,9 +73,11 @@ def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the s
 def _main(arguments: Sequence[str]) -> int:
     call = parse_call(arguments)
     with Doing("composing the cells", BEFORE_REFUSALS):
+        config.use_plugins(named_plugins(call.typed))  # what the file alone names is not imported
         sweep = read_sweep(call.file)
         composer = Composer(sweep.config_name)
         sweep = changed(sweep, call.typed, composer)
+        check_named(named_plugins(tuple(sweep.fixed.values())))
         launcher = _launcher(call, sweep)
         if call.seed is not None and sweep.method == "grid":
             raise Refused(f"--seed {call.seed}: would not be read, as {sweep.path} says method: grid; leave it out")

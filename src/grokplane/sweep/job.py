@@ -17,12 +17,14 @@ class StackJob:
         folders: each member's folder, absolute.
         notes: what goes into each folder's `.hydra/` beside `config.yaml`: file name to text.
         label: what progress calls this stack.
+        plugins: modules that the process that trains the stack imports first, see `grokplane.plugins`.
     """
 
     configs: tuple[str, ...]
     folders: tuple[str, ...]
     notes: tuple[Mapping[str, str], ...] = ()
     label: str = ""
+    plugins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

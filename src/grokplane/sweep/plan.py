@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from grokplane import config
+from grokplane import config, plugins
 from grokplane.app.errors import REFUSALS, Refused
 from grokplane.app.resume import check_length, disagreements, few, forget_saved, nothing_left, run_config, saved
 from grokplane.app.session import plain
@@ -69,6 +69,7 @@ class Stacked:
             tuple(str(task.folder.absolute()) for task in self.tasks),
             tuple(task.notes for task in self.tasks),
             label,
+            plugins.names(),
         )
 
 

@@ -36,6 +36,7 @@ def run_stack(job: StackJob) -> StackResult:
     it goes on in halves from the last checkpoints, so that in the end only those members fail that fail alone. Each of
     these gets a `summary.json` with status `failed` and its `error`.
     """
+    config.use_plugins(job.plugins)
     config.register_schemas()
     allow_files(FILES_A_MEMBER * len(job.folders))
     work = _Work(job)

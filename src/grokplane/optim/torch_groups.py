@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from grokplane.optim.base import Factor, MemberState, Parameters, StackedOptimizer
-
-if TYPE_CHECKING:
-    from grokplane.optim.torch_optimizer import TorchOptimizer
-
-Kernel = Callable[..., Any]
+from grokplane.optim.torch_options import Kernel, TorchOptions
 
 
 def _spare_the_compiler() -> None:
@@ -67,7 +63,7 @@ class TorchGroups(StackedOptimizer):
         parameters: the stack's parameters by name, [E, ...].
     """
 
-    def __init__(self, choices: Sequence[TorchOptimizer], parameters: Parameters) -> None:
+    def __init__(self, choices: Sequence[TorchOptions], parameters: Parameters) -> None:
         super().__init__(parameters, [choice.options["lr"] for choice in choices])
         self._runs = [
             self._run(choices, list(numbers)) for _, numbers in groupby(range(len(choices)), choices.__getitem__)
@@ -79,7 +75,7 @@ class TorchGroups(StackedOptimizer):
         self._kernel = kind.kernel
         self._moments: list[_Moments] = []
 
-    def _constants(self, kind: type[TorchOptimizer]) -> dict[str, Any]:
+    def _constants(self, kind: type[TorchOptions]) -> dict[str, Any]:
         """Options of the algorithm that are not the user's; off the CPU it must not ask the device for its step."""
         on_cpu = next(iter(self.parameters.values())).device.type == "cpu"
         takes = "capturable" in inspect.signature(kind.algorithm).parameters
@@ -91,7 +87,7 @@ class TorchGroups(StackedOptimizer):
         views = [view for run in self._runs for view in run.views.values()]
         return all(value.device == view.device for view in views for value in self._state(view).values())
 
-    def _run(self, choices: Sequence[TorchOptimizer], numbers: list[int]) -> _Run:
+    def _run(self, choices: Sequence[TorchOptions], numbers: list[int]) -> _Run:
         start, stop = numbers[0], numbers[-1] + 1
         views = dict(self.parameters)
         if stop - start < len(choices):

@@ -17,7 +17,6 @@ from grokplane.train.begun import begun, go_on
 from grokplane.train.device import find_device
 from grokplane.train.grok import GrokMarks
 from grokplane.train.member import Member, check_stackable
-from grokplane.train.memory import point_bytes
 from grokplane.unread import Surroundings, unread
 
 
@@ -74,7 +73,7 @@ class Stack:
         self.batch_buffer = parts.buffer(self.examples.train.values, len(members), options.batch_size)
         choices, seeds = [member.model for member in members], [member.seed for member in members]
         self.network = models.build(choices, parts.signature(self.examples), seeds, self.dtype).to(self.device)
-        self.point = point_bytes(self.network, self.examples.train.inputs(slice(0, 1)))
+        self.point = parts.point_bytes(self.network, self.examples.train.inputs(slice(0, 1)))
         self.network.pad(self.examples.train.mask if self.batches is None else None, training=True)
         for subset in (self.examples.train, self.examples.test):  # what a look refuses is refused now
             self.network.pad(subset.mask, training=False)

@@ -22,7 +22,7 @@ from grokplane.record.checkpoints import __name__ as CHECKPOINTS_LOGGER
 from grokplane.record.lock import holder
 from grokplane.record.rows import METRICS
 from grokplane.say import note, open_streams
-from grokplane.train import Member, Stack
+from grokplane.train import Member, Stack, prepare_process
 from grokplane.train.device import find_device
 
 GO_ON = "go on with: {go_on}"
@@ -60,6 +60,7 @@ class Trained:
         Raises:
             Refused: a checkpoint that is not of the model which its config describes.
         """
+        prepare_process([self.member], [self.state])
         stack = Stack([self.member] * copies)
         try:
             stack.load_states([self.state] * copies)

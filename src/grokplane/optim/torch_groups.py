@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,22 +13,6 @@ from torch import Tensor, nn
 
 from grokplane.optim.base import Factor, MemberState, Parameters, StackedOptimizer
 from grokplane.optim.torch_options import Kernel, TorchOptions
-
-
-def _spare_the_compiler() -> None:
-    """Let `torch.optim` keep house without importing torch's compiler, a second of every start that nobody uses here.
-
-    These methods are wrapped to be left out of compiled graphs; the wrapper imports `torch._dynamo` on its first call,
-    unless it finds what it would get there. A torch without such wrappers is left as it is. `step` is wrapped in
-    another way, and called without its wrappers, which profile and switch gradients off.
-    """
-    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
-        method = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
-        if method is not None and "torch._dynamo" not in sys.modules:
-            setattr(method, "__dynamo_disable", method)
-
-
-_spare_the_compiler()
 
 
 class _Moments(NamedTuple):
@@ -71,7 +54,7 @@ class TorchGroups(StackedOptimizer):
         kind = type(choices[0])
         self._optimizer = kind.algorithm([run.group for run in self._runs], **self._constants(kind))  # type: ignore[call-arg]
         self._optimizer._warned_capturable_if_run_uncaptured = True  # the first steps are, and may be
-        self._bare_step = inspect.unwrap(kind.algorithm.step)  # see _spare_the_compiler
+        self._bare_step = inspect.unwrap(kind.algorithm.step)  # without wrappers that profile and switch gradients off
         self._kernel = kind.kernel
         self._moments: list[_Moments] = []
 

@@ -11,9 +11,8 @@ from torch import Tensor
 from grokplane import data, models
 from grokplane.metrics import Gauge
 from grokplane.optim import Context, Factor, Kept
-from grokplane.resources import cores, keep_freed_memory
 from grokplane.train import parts
-from grokplane.train.begun import begun, go_on
+from grokplane.train.begun import begun, check_begun
 from grokplane.train.device import find_device
 from grokplane.train.grok import GrokMarks
 from grokplane.train.member import Member, check_stackable
@@ -38,6 +37,8 @@ class Stack:
         factor: what the schedule makes of every learning rate in the present step.
         marks: when each member fitted and generalised, those that are over too.
 
+    Threads and other settings of the process stay as they are; `prepare_process` sets them, also for `load_states`.
+
     Raises:
         ConfigError: for members that cannot be trained, or not as one stack.
     """
@@ -52,12 +53,6 @@ class Stack:
         self.device = find_device(options.device)
         self.marks = [GrokMarks() for _ in members]
         self._over: dict[int, dict[str, Any]] = {}
-        # Threads that wait for a core which estimates are at can be many times slower than fewer threads.
-        free = max(1, cores() - members[0].mi.workers)
-        torch.set_num_threads(options.threads or min(len(members), 4, free))
-        keep_freed_memory()
-        if self.device.type == "cuda":  # convolutions as exact as all else, and the same in every run
-            torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
         self._build()
         self.gauge = self._measured()
 
@@ -208,9 +203,9 @@ class Stack:
 
         Raises:
             ValueError: the states are of different steps.
-            ConfigError: see `go_on`.
+            ConfigError: see `check_begun`.
         """
-        go_on(states, self.shared.seed)
+        check_begun(states, self.shared.seed)
         self.step = max(state["step"] for state in states)
         over = {number: dict(s) for number, s in enumerate(states) if s["step"] < self.step and not s["alive"]}
         steps = {state["step"] for number, state in enumerate(states) if number not in over}

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import itertools
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +23,17 @@ from grokplane.models import lookup
 from grokplane.models.mlp import MLP
 from grokplane.optim import SGD, Adam, AdamW, Cosine, RMSprop
 from grokplane.options import ConfigError
-from grokplane.train import GrokMarks, GrokOptions, LogOptions, Member, Stack, check_stackable, run, train
+from grokplane.train import (
+    GrokMarks,
+    GrokOptions,
+    LogOptions,
+    Member,
+    Stack,
+    check_stackable,
+    prepare_process,
+    run,
+    train,
+)
 from grokplane.train.device import find_device
 
 
@@ -199,14 +212,49 @@ def test_states_of_different_steps_are_refused() -> None:
 
 def test_a_run_goes_on_with_the_threads_it_was_begun_with_wherever_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def there(cores: int, *seeds: int) -> Stack:
-        monkeypatch.setattr("grokplane.train.stack.cores", lambda: cores)
-        return Stack([member(seed=seed, train=training(threads=None)) for seed in seeds])
+        monkeypatch.setattr("grokplane.train.begun.cores", lambda: cores)
+        members = [member(seed=seed, train=training(threads=None)) for seed in seeds]
+        prepare_process(members)
+        return Stack(members)
 
     state = saved(there(2, 0, 1).state(1))
     again = there(1, 1)
     assert torch.get_num_threads() == 1
-    again.load_states([state])
+    prepare_process(again.members, [state])
     assert torch.get_num_threads() == 2
+    again.load_states([state])
+    assert again.state(0)["threads"] == 2
+
+
+PROCESS = """
+import sys
+import torch
+from grokplane.train import Stack, prepare_process
+from builders import member, training
+
+def settings():
+    cudnn = torch.backends.cudnn
+    patched = hasattr(torch.optim.Optimizer.zero_grad.__wrapped__, "__dynamo_disable")
+    return [torch.get_num_threads(), cudnn.allow_tf32, cudnn.deterministic, patched]
+
+members = [member(train=training(threads=3))]
+torch.set_num_threads(1)
+assert settings() == [1, True, False, False], settings()
+prepare_process(members)
+assert settings() == [3, False, True, True], settings()
+torch.set_num_threads(1)
+torch.backends.cudnn.allow_tf32 = True
+stack = Stack(members)
+stack.load_states([stack.state(0) | {"threads": 2}])
+assert settings() == [1, True, True, True], settings()
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_a_stack_leaves_the_settings_of_the_process_to_prepare_process() -> None:
+    place = Path(__file__).parent
+    done = subprocess.run([sys.executable, "-c", PROCESS], cwd=place, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_checkpoint_of_a_version_with_other_streams_is_refused() -> None:
@@ -281,12 +329,12 @@ def test_a_diverged_member_gets_no_marks():
 
 
 def test_threads_leave_a_core_to_the_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("grokplane.train.stack.cores", lambda: 3)
+    monkeypatch.setattr("grokplane.train.begun.cores", lambda: 3)
     estimating = Information(workers=2)
     for mi, members, threads in ((Off(), 8, 3), (estimating, 8, 1), (Off(), 1, 1), (Off(), 2, 2)):
-        Stack([member(seed=seed, mi=mi, train=training(threads=None)) for seed in range(members)])
+        prepare_process([member(seed=seed, mi=mi, train=training(threads=None)) for seed in range(members)])
         assert torch.get_num_threads() == threads
-    Stack([member(mi=estimating, train=training(threads=2))])
+    prepare_process([member(mi=estimating, train=training(threads=2))])
     assert torch.get_num_threads() == 2
 
 

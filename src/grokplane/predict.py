@@ -49,6 +49,7 @@ def _main(argv: Sequence[str]) -> None:
     options = parser.parse_args([f" {word}" if re.match(r"-[\d.]", word) else word for word in argv])
     with Doing("reading the run and answering", BEFORE_REFUSALS):
         run = load_trained(options.run, options.module, options.step)
+        run.prepare_process()
         found = predict(run, [question.strip() for question in options.questions], options.top)
     if run.note:
         note(run.note)

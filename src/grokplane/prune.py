@@ -54,6 +54,7 @@ def _main(argv: Sequence[str]) -> None:
     options = parser.parse_args(argv)
     with Doing("reading the run and pruning it", BEFORE_REFUSALS):
         run = load_trained(options.run, options.module, options.step)
+        run.prepare_process()
         found = prune(run, sparsities(options.steps), options.layers)
     if run.note:
         note(run.note)

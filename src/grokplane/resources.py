@@ -1,20 +1,15 @@
-"""What fits in memory, and keeping it; on the floor below all rooms, with `options` and `random`."""
+"""What fits in memory, and how many cores there are; on the floor below all rooms, with `options` and `random`."""
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from grokplane.options import ConfigError
-
-# Numbers of glibc's mallopt.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def check_fits(key: str, value: object, units: int, unit_bytes: int, what: str = "a table of {} rows") -> None:
@@ -81,19 +76,6 @@ def cores() -> int:
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allotted = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, min(there, int(allotted))) if allotted.isdigit() else there
-
-
-def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, where the C library can be told to (glibc).
-
-    Otherwise every large tensor of a training step is fetched from the kernel, zeroed page by page and given back: a
-    fifth of the step of 16 stacked Transformers.
-    """
-    change = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if change is not None:
-        change(_M_ARENA_MAX, 1)  # what one thread frees another may use
-        change(_M_MMAP_MAX, 0)
-        change(_M_TRIM_THRESHOLD, -1)
 
 
 @contextmanager

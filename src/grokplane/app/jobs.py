@@ -19,7 +19,7 @@ from grokplane.hydra_node import hydra_is
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
 from grokplane.record.folder import begun, nearest
-from grokplane.train import Stack, try_metrics
+from grokplane.train import Stack, prepare_process, try_metrics
 
 MULTIRUN = "multirun.yaml"  # Hydra's, in the folder of a multirun that was begun
 LONGEST_NAME = 255  # bytes, on every usual file system
@@ -142,6 +142,7 @@ def check_trainable(one: DictConfig, elsewhere: bool = False) -> dict[str, str]:
     """
     member = config.member(one)
     try:
+        prepare_process([member])
         stack = Stack([replace(member, train=replace(member.train, device="cpu")) if elsewhere else member])
         try_metrics(stack)
         return stack.unread

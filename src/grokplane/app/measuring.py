@@ -42,6 +42,7 @@ def measure_run(
     """
     steps = run.steps if steps is None else steps
     last = run.at(steps[-1] if steps else None)
+    last.prepare_process()
     metrics = metrics_of(names, last.member)
     asked = replace(last.member, metrics=metrics)
     with ExitStack() as exits:

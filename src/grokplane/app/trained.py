@@ -19,7 +19,7 @@ from grokplane.metrics import Off
 from grokplane.models.single import Single
 from grokplane.options import ConfigError
 from grokplane.record import read_summary
-from grokplane.train import Member, Stack
+from grokplane.train import Member, Stack, prepare_process
 from grokplane.train.device import find_device
 
 
@@ -76,6 +76,10 @@ class Trained:
             inputs: rows [B, ...] as in `table.inputs`.
         """
         return self.network.activations(inputs)
+
+    def prepare_process(self) -> None:
+        """Set up the process as in training, with the threads of the checkpoint: equal bits need both."""
+        prepare_process([self.member], [self.state])
 
     def stack(self, copies: int = 1) -> Stack:
         """Copies of the trained network as one stack, in evaluation mode; see `stack_of`."""

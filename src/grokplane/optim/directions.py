@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from grokplane.optim.base import Factor, MemberState, Parameters, StackedOptimizer, broadcast_members
 from grokplane.optim.torch_groups import TorchGroups
-
-if TYPE_CHECKING:
-    from grokplane.optim.torch_optimizer import TorchOptimizer
+from grokplane.optim.torch_options import TorchOptions
 
 # What the optimizer itself runs with.
 PER_MEMBER: dict[str, Any] = {"lr": 1.0, "weight_decay": 0.0}
@@ -32,7 +30,7 @@ class Directions(StackedOptimizer):
         parameters: the stack's parameters by name, [E, ...].
     """
 
-    def __init__(self, choices: Sequence[TorchOptimizer], parameters: Parameters) -> None:
+    def __init__(self, choices: Sequence[TorchOptions], parameters: Parameters) -> None:
         rates, decays = ([one.options.get(key, 0.0) for one in choices] for key in PER_MEMBER)
         super().__init__(parameters, rates)
         self._decoupled = choices[0].decoupled

@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from grokplane.optim.base import Factor, MemberState, Parameters, StackedOptimizer
-
-if TYPE_CHECKING:
-    from grokplane.optim.torch_optimizer import TorchOptimizer
-
-Kernel = Callable[..., Any]
-
-
-def _spare_the_compiler() -> None:
-    """Let `torch.optim` keep house without importing torch's compiler, a second of every start that nobody uses here.
-
-    These methods are wrapped to be left out of compiled graphs; the wrapper imports `torch._dynamo` on its first call,
-    unless it finds what it would get there. A torch without such wrappers is left as it is. `step` is wrapped in
-    another way, and called without its wrappers, which profile and switch gradients off.
-    """
-    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
-        method = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
-        if method is not None and "torch._dynamo" not in sys.modules:
-            setattr(method, "__dynamo_disable", method)
-
-
-_spare_the_compiler()
+from grokplane.optim.torch_options import Kernel, TorchOptions
 
 
 class _Moments(NamedTuple):
@@ -67,7 +46,7 @@ class TorchGroups(StackedOptimizer):
         parameters: the stack's parameters by name, [E, ...].
     """
 
-    def __init__(self, choices: Sequence[TorchOptimizer], parameters: Parameters) -> None:
+    def __init__(self, choices: Sequence[TorchOptions], parameters: Parameters) -> None:
         super().__init__(parameters, [choice.options["lr"] for choice in choices])
         self._runs = [
             self._run(choices, list(numbers)) for _, numbers in groupby(range(len(choices)), choices.__getitem__)
@@ -75,11 +54,11 @@ class TorchGroups(StackedOptimizer):
         kind = type(choices[0])
         self._optimizer = kind.algorithm([run.group for run in self._runs], **self._constants(kind))  # type: ignore[call-arg]
         self._optimizer._warned_capturable_if_run_uncaptured = True  # the first steps are, and may be
-        self._bare_step = inspect.unwrap(kind.algorithm.step)  # see _spare_the_compiler
+        self._bare_step = inspect.unwrap(kind.algorithm.step)  # without wrappers that profile and switch gradients off
         self._kernel = kind.kernel
         self._moments: list[_Moments] = []
 
-    def _constants(self, kind: type[TorchOptimizer]) -> dict[str, Any]:
+    def _constants(self, kind: type[TorchOptions]) -> dict[str, Any]:
         """Options of the algorithm that are not the user's; off the CPU it must not ask the device for its step."""
         on_cpu = next(iter(self.parameters.values())).device.type == "cpu"
         takes = "capturable" in inspect.signature(kind.algorithm).parameters
@@ -91,7 +70,7 @@ class TorchGroups(StackedOptimizer):
         views = [view for run in self._runs for view in run.views.values()]
         return all(value.device == view.device for view in views for value in self._state(view).values())
 
-    def _run(self, choices: Sequence[TorchOptimizer], numbers: list[int]) -> _Run:
+    def _run(self, choices: Sequence[TorchOptions], numbers: list[int]) -> _Run:
         start, stop = numbers[0], numbers[-1] + 1
         views = dict(self.parameters)
         if stop - start < len(choices):

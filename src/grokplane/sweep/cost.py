@@ -13,7 +13,7 @@ import torch
 
 from grokplane.metrics import Compressed, Information
 from grokplane.resources import available_bytes
-from grokplane.train import LogOptions, Member, Stack, run
+from grokplane.train import LogOptions, Member, Stack, prepare_process, run
 
 # Of the memory that is free, what a stack may take: other programs need some, and so does the record of each member.
 SHARE = 0.5
@@ -90,6 +90,7 @@ def _settled(member: Member) -> int:
 
 def _seconds_a_step(members: Sequence[Member], log: LogOptions, seconds: float) -> float:
     warm_up = _settled(members[0])
+    prepare_process(members)
     stack = Stack([replace(member, log=log) for member in members])
     began: list[float] = []
 
@@ -105,6 +106,7 @@ def _seconds_a_step(members: Sequence[Member], log: LogOptions, seconds: float) 
 
 def _peak(members: Sequence[Member]) -> int:
     """Most bytes that a stack's tensors held at a time, over a few updates with log points before and between."""
+    prepare_process(members)
     if members[0].train.device.startswith("cuda"):
         before = torch.cuda.memory_allocated(members[0].train.device)
         torch.cuda.reset_peak_memory_stats(members[0].train.device)

@@ -52,7 +52,11 @@ class Point:
 
 
 def train(members: Sequence[Member]) -> Iterator[Point]:
-    """Train members as one stack, from their initial weights to the end; `run` a `Stack` for more control."""
+    """Train members as one stack, from their initial weights to the end; `run` a `Stack` for more control.
+
+    Call `prepare_process(members)` before it: `train.threads` and the other settings of the process, which decide the
+    last bits of the numbers, are the program's.
+    """
     return run(Stack(members))
 
 

@@ -1,49 +1,16 @@
-"""What training and looking take of the memory, found from one point; what cannot fit is refused with its bytes."""
+"""Refuse updates and log points that do not fit into the free memory."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import torch
-from torch import Tensor
 
 from grokplane.models import StackedModel
 from grokplane.options import ConfigError
 from grokplane.resources import available_bytes, human
-
-if TYPE_CHECKING:
-    from grokplane.train.stack import Stack
+from grokplane.train.stack import Stack
 
 # An update holds of every value its gradient too, and what the loss makes of the outputs.
 COPIES = 3
-
-
-class PointBytes(NamedTuple):
-    """What one point of every row's member takes: its outputs, and the values of all its layers."""
-
-    outputs: int
-    layers: int
-
-    @property
-    def both(self) -> int:
-        """All of it."""
-        return self.outputs + self.layers
-
-
-def point_bytes(network: StackedModel, point: Tensor) -> PointBytes:
-    """Sizes found by sending one point [E, 1, ...] through the network."""
-    seen: dict[int, Tensor] = {}
-
-    def tap(name: str, *values: Tensor | bool | None) -> None:  # noqa: ARG001 (a tap's arguments)
-        seen.update((id(value), value) for value in values if isinstance(value, Tensor))
-
-    training = network.training
-    network.eval()
-    network.at(0)
-    with torch.no_grad():
-        outputs = network(network.encode(point), tap)
-    network.train(training)
-    return PointBytes(outputs.nbytes, sum(value.nbytes for value in seen.values()))
 
 
 def check_memory(stack: Stack) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -71,3 +72,31 @@ def streams(members: Sequence[Member], examples: StackedExamples) -> list[Batche
     sampler, size = SAMPLERS[options.sampling], options.batch_size
     counts = examples.train.count.tolist()
     return [sampler(member.seed, count, size) for member, count in zip(members, counts, strict=True)]
+
+
+class PointBytes(NamedTuple):
+    """What one point of every row's member takes: its outputs, and the values of all its layers."""
+
+    outputs: int
+    layers: int
+
+    @property
+    def both(self) -> int:
+        """All of it."""
+        return self.outputs + self.layers
+
+
+def point_bytes(network: StackedModel, point: Tensor) -> PointBytes:
+    """Sizes found by sending one point [E, 1, ...] through the network."""
+    seen: dict[int, Tensor] = {}
+
+    def tap(name: str, *values: Tensor | bool | None) -> None:  # noqa: ARG001 (a tap's arguments)
+        seen.update((id(value), value) for value in values if isinstance(value, Tensor))
+
+    training = network.training
+    network.eval()
+    network.at(0)
+    with torch.no_grad():
+        outputs = network(network.encode(point), tap)
+    network.train(training)
+    return PointBytes(outputs.nbytes, sum(value.nbytes for value in seen.values()))

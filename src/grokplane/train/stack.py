@@ -11,14 +11,12 @@ from torch import Tensor
 from grokplane import data, models
 from grokplane.metrics import Gauge
 from grokplane.optim import Context, Factor, Kept
-from grokplane.resources import cores, keep_freed_memory
 from grokplane.train import parts
-from grokplane.train.begun import begun, go_on
+from grokplane.train.begun import begun, check_begun
 from grokplane.train.device import find_device
 from grokplane.train.grok import GrokMarks
 from grokplane.train.hooks import Hooks
 from grokplane.train.member import Member, check_stackable
-from grokplane.train.memory import point_bytes
 from grokplane.unread import Surroundings, unread
 
 
@@ -41,6 +39,8 @@ class Stack:
         marks: when each member fitted and generalised, those that are over too.
         hooks: of the members' callbacks, those that are over too.
 
+    Threads and other settings of the process stay as they are; `prepare_process` sets them, also for `load_states`.
+
     Raises:
         ConfigError: for members that cannot be trained, or not as one stack.
     """
@@ -56,12 +56,6 @@ class Stack:
         self.marks = [GrokMarks() for _ in members]
         self.hooks = Hooks(members)
         self._over: dict[int, dict[str, Any]] = {}
-        # Threads that wait for a core which estimates are at can be many times slower than fewer threads.
-        free = max(1, cores() - members[0].mi.workers)
-        torch.set_num_threads(options.threads or min(len(members), 4, free))
-        keep_freed_memory()
-        if self.device.type == "cuda":  # convolutions as exact as all else, and the same in every run
-            torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
         self._build()
         self.gauge = self._measured()
 
@@ -77,7 +71,7 @@ class Stack:
         self.batch_buffer = parts.buffer(self.examples.train.values, len(members), options.batch_size)
         choices, seeds = [member.model for member in members], [member.seed for member in members]
         self.network = models.build(choices, parts.signature(self.examples), seeds, self.dtype).to(self.device)
-        self.point = point_bytes(self.network, self.examples.train.inputs(slice(0, 1)))
+        self.point = parts.point_bytes(self.network, self.examples.train.inputs(slice(0, 1)))
         self.network.pad(self.examples.train.mask if self.batches is None else None, training=True)
         for subset in (self.examples.train, self.examples.test):  # what a look refuses is refused now
             self.network.pad(subset.mask, training=False)
@@ -213,9 +207,9 @@ class Stack:
 
         Raises:
             ValueError: the states are of different steps.
-            ConfigError: see `go_on`.
+            ConfigError: see `check_begun`.
         """
-        go_on(states, self.shared.seed)
+        check_begun(states, self.shared.seed)
         self.step = max(state["step"] for state in states)
         over = {number: dict(s) for number, s in enumerate(states) if s["step"] < self.step and not s["alive"]}
         steps = {state["step"] for number, state in enumerate(states) if number not in over}

@@ -103,6 +103,7 @@ def choices() -> Iterator[tuple[str, str, type]]:
             yield group, name, choice
 
 
+@cache
 def _groups() -> dict[str, list[str]]:
     """The config groups that take choices of plug-ins, with the names that are taken."""
     others = ("experiment", "debug", "local", "hydra")

@@ -195,6 +195,7 @@ BAD = {
     "broken": ("1 / 0", "cannot be imported (ZeroDivisionError: division by zero)"),
     "leaves": ("import sys; sys.exit()", "cannot be imported (SystemExit: )"),
     "empty": ("", "must list its choices"),
+    "direct": (f'{CLASS}CHOICES = {{"data": C}}', "must list its choices"),
     "taken": (f'{CLASS}GROUP, CHOICES = "data", {{"modular": C}}', "brings data=modular, a name that grokplane has"),
     "group": (f'{CLASS}GROUP, CHOICES = "dat", {{"c": C}}', "no config group; did you mean data?"),
     "function": ('GROUP, CHOICES = "data", {"f": print}', "must be a dataclass"),

@@ -132,10 +132,16 @@ def listed(module: ModuleType) -> Iterator[tuple[str, str, Any]]:
 
     A module has `GROUP` and `CHOICES` by name or, for several groups, `CHOICES` by group and name.
     """
-    found = getattr(module, "CHOICES", {})
-    for group, choices in ({module.GROUP: found} if hasattr(module, "GROUP") else found).items():
-        for name, choice in choices.items():
+    for group, choices in by_group(module).items():
+        for name, choice in choices.items() if isinstance(choices, Mapping) else ():
             yield group, name, choice
+
+
+def by_group(module: ModuleType) -> Mapping[str, Any]:
+    """What a module lists for each config group; see `listed`."""
+    found = getattr(module, "CHOICES", None)
+    found = {module.GROUP: found} if hasattr(module, "GROUP") else found
+    return found if isinstance(found, Mapping) else {}
 
 
 def check_options(choice: Any, prefix: str = "") -> None:

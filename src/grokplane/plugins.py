@@ -14,7 +14,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -23,7 +23,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from grokplane.options import ConfigError, listed, one_of, option
+from grokplane.options import ConfigError, by_group, listed, one_of, option
 from grokplane.schemas import schema
 from grokplane.shipped import shipped_choices
 
@@ -103,6 +103,7 @@ def choices() -> Iterator[tuple[str, str, type]]:
             yield group, name, choice
 
 
+@cache
 def _groups() -> dict[str, list[str]]:
     """The config groups that take choices of plug-ins, with the names that are taken."""
     others = ("experiment", "debug", "local", "hydra")
@@ -111,14 +112,12 @@ def _groups() -> dict[str, list[str]]:
 
 def _listed(key: str, module: ModuleType) -> list[tuple[str, str, type]]:
     """The choices of a module, each checked."""
-    try:
-        found = list(listed(module))
-    except (AttributeError, TypeError, ValueError):
-        found = []
-    if not found:
+    lists = by_group(module)
+    if not lists or not all(isinstance(choices, Mapping) and choices for choices in lists.values()):
         allowed = "must list its choices: GROUP and CHOICES, or CHOICES = {group: {name: dataclass}}"
         raise ConfigError(key, module.__name__, allowed)
     groups = _groups()
+    found = list(listed(module))
     for group, name, choice in found:
         at = f"{module.__name__}: CHOICES"
         if group not in groups:

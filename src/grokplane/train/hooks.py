@@ -38,10 +38,11 @@ class Hooks:
         shown, before = self._before[member]
         return before if shown == step else self._now(member)
 
-    def load_state(self, member: int, states: States) -> None:
-        """Have the hooks of a member remember what `state` gave."""
-        for name, state in states.items():
-            self._hooks[member][name].load_state(state)
+    def load_states(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Have all hooks remember what the members' states hold; states of format 0 hold nothing of hooks."""
+        for hooks, state in zip(self._hooks, states, strict=True):
+            for name, remembered in state.get("callbacks", {}).items():
+                hooks[name].load_state(remembered)
 
     def _now(self, member: int) -> States:
         return {name: hook.state() for name, hook in self._hooks[member].items()}

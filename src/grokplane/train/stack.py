@@ -36,8 +36,7 @@ class Stack:
         alive: members that are still updated [E], bool, on the device; changed in place.
         diverged: first step whose training loss was not finite [E] int64, -1 where none; on the device, in place too.
         factor: what the schedule makes of every learning rate in the present step.
-        marks: when each member fitted and generalised, those that are over too.
-        hooks: of the members' callbacks, those that are over too.
+        marks, hooks: when each member fitted and generalised, and the hooks of its callbacks; those that are over too.
 
     Threads and other settings of the process stay as they are; `prepare_process` sets them, also for `load_states`.
 
@@ -220,8 +219,7 @@ class Stack:
             self._build()
             self.gauge = self._measured()
         self._take_up([states[number] for number in self.rows])
-        for number, state in enumerate(states):
-            self.hooks.load_state(number, state.get("callbacks", {}))  # format 0 has none
+        self.hooks.load_states(states)
         # The loop logs this step again, and marks it again if this run has a log point there.
         marks = [GrokMarks(**state["grok"]) for state in states]
         self.marks = [one if number in over else one.before(self.step) for number, one in enumerate(marks)]
@@ -242,5 +240,5 @@ class Stack:
         """Each step's points [stop - start, E, B] in the members' training subsets, on the device; None: all."""
         if self.batches is None:
             return None
-        streams = [stream.indices(start, stop) for stream in self.batches]
-        return torch.stack(streams, 1).to(self.device, non_blocking=True)
+        found = torch.stack([stream.indices(start, stop) for stream in self.batches], 1)
+        return found.to(self.device, non_blocking=True)

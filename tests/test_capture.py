@@ -159,7 +159,7 @@ def test_a_step_that_cannot_be_recorded_is_done_singly(
         stack = trained(*members())
     assert_same_stacks(stack, trained(*members(), capture=False))
     assert caplog.messages == [
-        "the step cannot be captured as a CUDA graph and is slower without (operation not permitted when stream is "
+        "the step cannot be captured as a CUDA graph and will be slower (operation not permitted when stream is "
         "capturing)"
     ]
 

@@ -211,7 +211,7 @@ def test_a_run_goes_on_with_the_threads_it_was_begun_with_wherever_that_is(monke
 
 def test_a_checkpoint_of_a_version_with_other_streams_is_refused() -> None:
     old = {key: value for key, value in Stack([member(seed=3)]).state(0).items() if key != "streams"}
-    with pytest.raises(ConfigError, match="seed=3: stands for another split and other batches in this version"):
+    with pytest.raises(ConfigError, match="seed=3: gives another split and other batches in this version"):
         Stack([member(seed=3)]).load_states([old])
 
 

@@ -17,8 +17,8 @@ CONV = ("data=digits", "model=conv", "loss=mse", "model.channels=[]")
 STUDENT = ("experiment=teacher_student",)
 # What is typed, why the last word of it is not read, and what beside the others would be.
 CASES = [
-    (("log.points_per_decade=4", "log.every=5"), "log.points_per_decade=4 takes its place", "log.dense_steps=5"),
-    (("train.sampling=shuffled",), "takes every point", "train.batch_size=20"),
+    (("log.points_per_decade=4", "log.every=5"), "log.points_per_decade=4 replaces it", "log.dense_steps=5"),
+    (("train.sampling=shuffled",), "uses every point", "train.batch_size=20"),
     (("model.noise_scale=relative",), "model.noise_sigma=0 is no noise", "model.noise_sigma=0.1"),
     (("model.noise_in=train",), "model.noise_sigma=0 is no noise", "model.noise_sigma=0.1"),
     (("model.noise_sigma=0.1", "model.noise_flow=measured"), "seen by mi=compressed", "model.noise_in=eval"),

@@ -1,4 +1,4 @@
-"""What a stack is built of, from its members and their data."""
+"""Parts of a stack, built from its members and their data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def refuse_labels(member: Member) -> None:
 
 
 def inputs(examples: StackedExamples, members: Sequence[Member], network: StackedModel) -> Inputs:
-    """What a stack's networks are asked at every log point."""
+    """The inputs of a stack's networks at every log point."""
     discrete = examples.vocabulary is not None
     places = [place for place in range(examples.shape.numel()) if place not in examples.fixed]
     return Inputs(
@@ -54,9 +54,9 @@ def signature(examples: StackedExamples) -> Signature:
 
 
 def buffer(values: Tensor, members: int, batch_size: int | str) -> Tensor | None:
-    """Where a CPU gathers the questions of every step.
+    """The memory into which a CPU gathers the questions of every step.
 
-    A tensor of its own in each step costs 16 members of MNIST's size 1 to 3% of the step.
+    A new tensor in each step would cost 16 members of MNIST's size 1 to 3% of the step.
     """
     if values.device.type != "cpu" or isinstance(batch_size, str):
         return None

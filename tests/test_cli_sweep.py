@@ -325,7 +325,7 @@ def test_the_landscape_runs_small(landscape: Future[Path]) -> None:
             ("tiny.yaml", "--executor", "submitit", "train.device=cuda:99"),
             "hydra.launcher.max_members=null: must be a number where the memory cannot be measured (train.dev",
         ),
-        "a file": (("tiny.yaml", "hydra.sweep.dir=tiny.yaml"), "tiny.yaml cannot be a sweep's: it is no folder"),
+        "a file": (("tiny.yaml", "hydra.sweep.dir=tiny.yaml"), "tiny.yaml cannot be a sweep's: it is not a folder"),
         "hydra's": (
             ("tiny.yaml", "hydra.sweep.dir=${hydra:job.name}"),
             "hydra.sweep.dir",  # named, with or without the value as it was typed
@@ -340,7 +340,7 @@ def test_the_landscape_runs_small(landscape: Future[Path]) -> None:
             "tiny.yaml: optimizer.lrr=1: unknown key; did you mean optimizer.lr",
         ),
         "hydra": (("tiny.yaml", "hydra.run.dir=x"), "hydra.run.dir=x: of Hydra's keys hydra.sweep.dir and"),
-        "resume": (("tiny.yaml", "train.resume=true"), "train.resume=true: a sweep resumes by itself"),
+        "resume": (("tiny.yaml", "train.resume=true"), "train.resume=true: a sweep resumes automatically"),
         "nothing to build": (("tiny.yaml", "data.operation=div", "data.p=8"), "data.operation=div: needs a prime"),
     }.values(),
 )

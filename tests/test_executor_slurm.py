@@ -108,7 +108,7 @@ def test_a_job_that_is_pre_empted_for_good_is_not_waited_for(tmp_path: Path, mon
     monkeypatch.setattr(slurm_executor, "PREEMPTED_SECONDS", 0)
     assert watched.done()
     (line,) = watched.result().errors
-    assert line == f"job 7: pre-empted and not queued again; its log: {tmp_path}/7_0_log.err"
+    assert line == f"job 7: pre-empted and not requeued; its log: {tmp_path}/7_0_log.err"
 
 
 def test_a_job_that_slurm_does_not_take_is_told(slurm: Path, tmp_path: Path):

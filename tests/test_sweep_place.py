@@ -116,7 +116,7 @@ def test_the_folder_of_something_else_is_refused(name: str, what: str, find: Any
 
 def test_a_file_in_the_place_of_a_cell_is_named(find: Any, tmp_path: Path) -> None:
     (tmp_path / "there/optimizer.weight_decay=1,seed=0").touch()
-    assert refused(find) == f" cannot be a sweep's: optimizer.weight_decay=1,seed=0 there is no folder: {REMEDY}"
+    assert refused(find) == f" cannot be a sweep's: optimizer.weight_decay=1,seed=0 in it is not a folder: {REMEDY}"
 
 
 @pytest.mark.parametrize("name", ["sweep.csv", ".sweep.json"])

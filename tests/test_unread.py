@@ -105,5 +105,5 @@ def test_fewer_steps_than_an_interrupted_sweep_has_are_refused(tmp_path: Path, i
     kept = ("record.wandb=disabled", *(one for one in typed if not one.startswith(("seed", "train.steps"))))
     before = digest(tmp_path)
     line = refusal(inside("tiny.yaml", *kept, "train.steps=20", cwd=tmp_path, program=SWEEP))
-    assert line.startswith("train.steps=20: only upward where cells have begun, and seed=0 has 60; ")
+    assert line.startswith("train.steps=20: cells that have begun can only be trained further, and seed=0 has 60; ")
     assert digest(tmp_path) == before

@@ -1,4 +1,4 @@
-"""What was typed after `python sweep.py`."""
+"""The arguments of `python sweep.py`."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ Trains every cell of a sweep file (W&B's format, method grid or random) as stack
 
   key=value              a key that is the same for all cells; wins over the file's command, fixes a parameter
   key=a,b                values of a parameter, in place of the file's or besides them
-  hydra.sweep.dir=DIR    where everything lands: a folder a cell, sweep.csv, a figure [outputs/sweeps/FILE]
+  hydra.sweep.dir=DIR    output folder: a folder per cell, sweep.csv, a figure [outputs/sweeps/FILE]
   hydra.launcher.KEY=V   options of the stacks and the executor, listed below
   --dry-run              print cells, stacks, memory and an estimate of the time; nothing is written
-  --status               print the table of the cells as they are
+  --status               print the present table of the cells
   --executor NAME        where stacks are trained: {executors} [local]
-  --max-members N        members of a stack [what half of the free memory holds, by a measurement]
-  --seed N               of method random [0]
-  --help                 this
+  --max-members N        most members of a stack [as many as half of the free memory holds]
+  --seed N               seed of method random [0]
+  --help                 show this text
 
-The same call again skips finished cells, resumes interrupted ones and retries failed ones. Exit code: 0 when every cell
-finished, 1 when one failed or diverged, 2 for a call that is refused, 130 or 143 when stopped by a signal.
+Running the same command again skips finished cells, resumes interrupted ones and retries failed ones.
+Exit code: 0 when every cell finished, 1 when one failed or diverged, 2 for a call that is refused, 130 or 143 when
+stopped by a signal.
 """
 _SWITCHES = ("--dry-run", "--status", "--help", "-h")
 _VALUES = {"--executor": "hydra.launcher.executor", "--max-members": "hydra.launcher.max_members", "--seed": ""}
@@ -38,15 +39,15 @@ _HYDRA = ("hydra.sweep.dir=", "hydra.launcher.")
 
 @dataclass(frozen=True)
 class Call:
-    """A call.
+    """The arguments of one call.
 
     Attributes:
         file: the sweep file.
         typed: overrides of the cells.
         hydra: overrides of Hydra's own keys.
-        folder: where everything lands.
-        seed: of random draws; None where it was not typed.
-        dry_run, status: whether only to print.
+        folder: the sweep's folder.
+        seed: seed of random draws; None if it was not given.
+        dry_run, status: whether to print only.
     """
 
     file: Path
@@ -59,10 +60,10 @@ class Call:
 
 
 def parse_call(arguments: Sequence[str]) -> Call | None:
-    """The call that these arguments make; None if it asks for help.
+    """Parse the arguments of a call; None if they ask for help.
 
     Raises:
-        Refused: no file, unknown flags, keys of Hydra's that mean nothing here.
+        Refused: no file, unknown flags, or Hydra keys that have no effect here.
     """
     switches, values, rest = _sorted(arguments)
     if {"--help", "-h"} & switches:
@@ -97,16 +98,16 @@ def parse_call(arguments: Sequence[str]) -> Call | None:
 
 
 def _folder(line: str) -> Path:
-    """The folder that `hydra.sweep.dir=...` names, `${now:...}` and `${oc.env:...}` resolved."""
+    """The folder that `hydra.sweep.dir=...` names, with `${now:...}` and `${oc.env:...}` resolved."""
     key, value = "hydra.sweep.dir", config.parse([line])[0].value()
-    named = OmegaConf.create({key: value})[key]  # which a refusal names
+    named = OmegaConf.create({key: value})[key]  # a refusal shows the resolved value
     if not named:
         raise ConfigError(key, named, "must name a folder")
     return Path(named)
 
 
 def _sorted(arguments: Sequence[str]) -> tuple[set[str], dict[str, str], list[str]]:
-    """Flags without a value, flags with one, and what is no flag."""
+    """Flags without a value, flags with a value, and the remaining arguments."""
     switches, values, rest = set[str](), dict[str, str](), list[str]()
     left = list(arguments)
     while left:

@@ -57,9 +57,7 @@ def _module_class(target: str) -> type[nn.Module]:
     try:
         found = pkgutil.resolve_name(target)
     except Exception as error:  # a user's module may raise anything
-        raise ConfigError(
-            TARGET, target, f"cannot be imported ({error}); PYTHONPATH must contain its folder"
-        ) from error
+        raise ConfigError(TARGET, target, f"cannot be imported ({error}); its folder must be on PYTHONPATH") from error
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise ConfigError(TARGET, target, "is not a class of torch.nn.Module")
     return found

@@ -45,7 +45,7 @@ class NoiseOptions:
     def __post_init__(self) -> None:
         if self.noise_flow == "measured" and self.noise_in == "train":
             raise ConfigError(
-                "model.noise_in", "train", "needs model.noise_flow=propagated: nothing is measured in training"
+                "model.noise_in", "train", "needs model.noise_flow=propagated, as training measures nothing"
             )
 
     def unread(self, around: Surroundings) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Checkpoints of one run: atomic, pruned, and read back from the newest one that is whole."""
+"""Checkpoints of one run: written atomically, pruned, and read from the newest undamaged one."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from grokplane.files import TEMPORARY, atomic_file
 
 CHECKPOINTS = "checkpoints"
 _log = logging.getLogger(__name__)
-# Not OSError: what cannot be read just now is not damaged, and the pruning to come would delete it.
+# OSError is not among them: a file that cannot be read at the moment is not damaged, and pruning would delete it.
 _DAMAGE = (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
 
 
 class NoCheckpoint(FileNotFoundError):  # noqa: N818 (reads as what happened)
-    """A folder holds no checkpoint that can be read."""
+    """A folder holds no readable checkpoint."""
 
 
 class Saved(NamedTuple):
-    """A checkpoint read back: the step it was taken at (that many updates done) and the state given to `save`."""
+    """A checkpoint: its step (number of updates done) and the state that was given to `save`."""
 
     step: int
     state: dict[str, Any]
@@ -36,34 +36,34 @@ def is_power_of_two(step: int) -> bool:
 
 
 class Checkpoints:
-    """The checkpoints under `FOLDER/checkpoints`; `latest` only reads, `save` needs the folder's lock."""
+    """The checkpoints in `FOLDER/checkpoints`. `latest` only reads; `save` needs the folder's lock."""
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
         """Nothing is created before the first `save`.
 
         Args:
             folder: the run's folder.
-            keep: how many of the regular ones stay beside powers of two and the final one.
+            keep: number of regular checkpoints to keep besides those at powers of two and the final one.
         """
         self.folder = folder / CHECKPOINTS
         self.keep = keep
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint of a step lies."""
+        """The path of a step's checkpoint."""
         return self.folder / f"step_{step:08d}.pt"
 
     def steps(self) -> list[int]:
-        """Steps that have a checkpoint, whole or not, in rising order."""
+        """Steps that have a checkpoint, damaged or not, in ascending order."""
         names = (re.fullmatch(r"step_(\d{8,})\.pt", path.name) for path in self.folder.glob("step_*.pt"))
         return sorted(int(name[1]) for name in names if name is not None)
 
     def save(self, step: int, state: Mapping[str, Any], regular: bool = True) -> Path:
-        """Save a state, then prune; `regular=False` (a run's end) exempts this one from the pruning of this call.
+        """Save a state, then prune. With `regular=False` (the end of a run), this call's pruning spares the checkpoint.
 
         Args:
             step: number of updates done.
-            state: a plain dict of tensors, numbers, strings, and dicts and lists of them: nothing of wall time.
-            regular: whether it counts among the last `keep`.
+            state: a plain dict of tensors, numbers, strings, and dicts and lists of them, without wall-clock times.
+            regular: whether the checkpoint counts among the last `keep`.
         """
         import torch
 
@@ -74,11 +74,11 @@ class Checkpoints:
         return self.path(step)
 
     def latest(self) -> Saved:
-        """The newest checkpoint that is whole, on the CPU; each damaged one passed over costs a warning.
+        """The newest undamaged checkpoint, on the CPU; logs a warning for each damaged one that is skipped.
 
         Raises:
-            NoCheckpoint: if there is none.
-            OSError: one that is there cannot be read.
+            NoCheckpoint: there is none.
+            OSError: a checkpoint exists but cannot be read.
         """
         steps = self.steps()
         for step in reversed(steps):
@@ -94,7 +94,7 @@ class Checkpoints:
         for leftover in self.folder.glob(f"step_*.pt{TEMPORARY}"):
             leftover.unlink()
         steps = self.steps()
-        # Later ones were passed over as damaged when this run resumed; it will save those steps again.
+        # Later ones were skipped as damaged when this run resumed; it will save those steps again.
         doomed = [step for step in steps if step > newest]
         candidates = [step for step in steps if 0 < step <= newest and not is_power_of_two(step)]
         if not regular and newest in candidates:
@@ -107,10 +107,10 @@ class Checkpoints:
 def _load(path: Path) -> dict[str, Any]:
     import torch
 
-    data = io.BytesIO(path.read_bytes())  # from here on whatever fails is the content's fault
+    data = io.BytesIO(path.read_bytes())  # errors from here on mean that the content is damaged
     try:
         with zipfile.ZipFile(data) as archive:
-            damaged = archive.testzip()  # torch.load itself does not notice flipped bits
+            damaged = archive.testzip()  # torch.load does not detect flipped bits
         if damaged is not None:
             raise ValueError(f"wrong checksum of {damaged}")
         data.seek(0)

@@ -11,7 +11,7 @@ FORMATS = ("png", "pdf", "svg")
 @dataclass(frozen=True)
 @checked
 class Record:
-    """What is recorded beside the run's own folder."""
+    """What is recorded besides the files of the run's folder."""
 
     wandb: str = option("auto", "W&B; auto: WANDB_MODE, `wandb offline`, else online with a key", choices=MODES)
     project: str | None = option(None, "W&B project; null: WANDB_PROJECT, else grokplane")

@@ -50,7 +50,7 @@ def test_what_a_link_leads_to_is_left_alone(name: str, odd: Path, tmp_path: Path
         (victim / "step_00000099.pt.tmp").touch()
     before = digest(victim) if victim.is_dir() else victim.read_bytes()
     (odd / name).symlink_to(victim)
-    assert f"{name} there is a link" in resumed()
+    assert f"{name} in it is a link" in resumed()
     assert before == (digest(victim) if victim.is_dir() else victim.read_bytes())
 
 
@@ -59,14 +59,14 @@ def test_a_file_in_a_folders_place_is_told_of_in_the_check(name: str, odd: Path,
     if (odd / name).exists():
         shutil.rmtree(odd / name)
     (odd / name).write_text("x")
-    assert f"{name} there is no folder" in resumed()
+    assert f"{name} in it is not a folder" in resumed()
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "train.log", "summary.json", ".lock", ".hydra/config.yaml"])
 def test_a_folder_in_a_files_place_is_told_of_in_the_check(name: str, odd: Path, resumed: Callable[[], str]) -> None:
     (odd / name).unlink(missing_ok=True)
     (odd / name).mkdir()
-    assert f"{name} there is no file" in resumed()
+    assert f"{name} in it is not a file" in resumed()
 
 
 STATES: dict[str, dict[str, Any]] = {

@@ -124,7 +124,7 @@ def test_odd_configs_cost_a_warning_at_most(server, tmp_path, caplog):
         assert list(fetch("me/grok/a", cache=tmp_path, refresh=True)["step"]) == [0, 1000, 2000]
     assert set(fetch("me/grok/a", cache=tmp_path)["1"]) == {2}
     assert [record.getMessage() for record in caplog.records] == [
-        "of the run's config these keys are left out, which YAML cannot hold: deep"
+        "keys of the run's config that YAML cannot represent are left out: deep"
     ]
 
 

@@ -183,7 +183,7 @@ def test_a_link_in_the_place_of_a_file_is_not_written_through(tmp_path, inside, 
     (folder / name).symlink_to(elsewhere)
     for option in ("train.overwrite=true", "train.resume=true"):
         done = inside(*TINY, "mi=off", "train.steps=1", f"hydra.run.dir={folder}", option, cwd=tmp_path)
-        assert f"{name} there is a link" in refusal(done)
+        assert f"{name} in it is a link" in refusal(done)
     assert elsewhere.read_text() == "private"
 
 

@@ -270,7 +270,7 @@ def test_a_figure_that_is_none_is_left_out_of_a_sync(tmp_path):
         line for line in done.stderr.splitlines() if not line.startswith("sending the run to W&B (")
     ]  # it may wait
     assert (done.returncode, len(lines)) == (0, 1), done.stderr
-    assert "damaged.png is left out of W&B: it is no image" in lines[0]
+    assert "damaged.png is left out of W&B: it is not an image" in lines[0]
     (image,) = (tmp_path / "run" / "wandb").glob("offline-run-*/files/media/images/*")
     assert image.name.startswith("whole")
 

@@ -147,7 +147,7 @@ def test_a_settings_file_of_which_wandb_takes_nothing_is_told(tmp_path):
     printed, logged = record(tmp_path, "auto", "a")
     assert printed == "['offline'] True\n"
     assert len(logged) == 1
-    assert "takes nothing from its settings files: 1 validation error for Settings foo Extra inputs" in logged[0]
+    assert "ignores its settings files: 1 validation error for Settings foo Extra inputs" in logged[0]
 
 
 class BrokenRun:

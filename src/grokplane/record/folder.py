@@ -48,7 +48,7 @@ def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False)
     check_no_sweep(folder, "hydra.run.dir")
     for name in (LOCK, MARKER, METRICS, LOG, SUMMARY, CHECKPOINTS, FIGURES, ".hydra", "wandb"):
         if (folder / name).is_symlink():
-            allowed = f"{name} there is a link, and what it leads to would be written: delete it, or choose another"
+            allowed = f"{name} in it is a link, whose target would be overwritten: delete it, or choose another"
             raise ConfigError("hydra.run.dir", folder, allowed)
     _check_kinds(folder)
     if is_locked(folder):
@@ -89,8 +89,8 @@ def _check_kinds(folder: Path) -> None:
     for name, is_folder in _KINDS.items():
         path = folder / name
         if path.exists() and (not path.is_dir() if is_folder else not path.is_file()):
-            wanted, there = ("folder", "no folder") if is_folder else ("file", "no file")
-            allowed = f"{name} there is {there}, and a run has a {wanted} of that name: move it, or choose another"
+            wanted, there = ("folder", "not a folder") if is_folder else ("file", "not a file")
+            allowed = f"{name} in it is {there}, where a run has a {wanted}: move it, or choose another"
             raise ConfigError("hydra.run.dir", folder, allowed)
 
 

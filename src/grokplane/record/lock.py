@@ -31,7 +31,7 @@ class FolderBusy(ConfigError):  # noqa: N818 (reads as what happened)
     def __init__(self, folder: Path, holder: str, key: str = "hydra.run.dir") -> None:
         why = f"another process writes there ({holder}): choose another folder"
         if (folder / MARKER).exists():
-            why += f", or delete {MARKER} there if that process is dead: this file system has no flock to tell by"
+            why += f", or delete {MARKER} there if that process is dead: this file system has no flock to check that"
         super().__init__(key, folder, why)
 
 

@@ -89,13 +89,13 @@ def _whole_lines(path: Path, fractions: bool = False) -> Iterator[tuple[bytes, d
 def _parse(line: bytes, fractions: bool) -> dict[str, Any]:
     """The row. Raises ValueError for a line that is torn or damaged: without its end, or no JSON object with a step."""
     if not line.endswith(b"\n"):
-        raise ValueError("it has no end")
+        raise ValueError("its end is missing")
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     step = row.get("step")
     whole = isinstance(step, int) and not isinstance(step, bool)
     if not (whole or (isinstance(step, float) and (step.is_integer() or (fractions and math.isfinite(step))))):

@@ -73,7 +73,7 @@ def cause(error: BaseException) -> str:
     """An error in one line; for a full disk also the remedy, even if the error is only a consequence."""
     full = _full_disk(error)
     if full is not None:
-        return f"the disk is full ({full.strerror}): free some space and go on with train.resume=true"
+        return f"the disk is full ({full.strerror}): free some space and resume with train.resume=true"
     line = " ".join(str(error).split())
     if isinstance(error, ConfigError):
         return line
@@ -92,7 +92,7 @@ def _full_disk(error: BaseException | None) -> OSError | None:
 def _checked(summary: Any) -> dict[str, Any]:
     """A summary whose entries have the right types; ValueError otherwise, as the file may come from other people."""
     if not isinstance(summary, dict):
-        raise ValueError("it is no object")
+        raise ValueError("it is not an object")
     kinds = {"status": str, "steps": int, "diverged": int, "wall_seconds": int | float, "wandb_id": str}
     for name, kind in kinds.items():
         value = summary.get(name)

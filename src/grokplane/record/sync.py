@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Doing("asking W&B", BEFORE_REFUSALS):
         why = _unusable() if options.mode == "online" else None
     if why is not None:
-        note(f"{options.run}: not synced: {why}: log in with `wandb login`, or --mode offline")
+        note(f"{options.run}: not synced: {why}: log in with `wandb login`, or use --mode offline")
         return 1
     with Doing("sending the run to W&B"):
         tracker, rows = sync(options.run, options.mode, recorded)
@@ -81,7 +81,7 @@ def _recorded(folder: Path) -> _Recorded:
         ConfigError, ValueError, OSError: the folder holds no run, a run in progress, or a damaged run.
     """
     if not folder.is_dir() or not (folder / METRICS).is_file():
-        what = "must be the folder of a run" if folder.exists() else "no such folder; it must be that of a run"
+        what = "must be the folder of a run" if folder.exists() else "no such folder; must be the folder of a run"
         raise ConfigError("RUN", folder, f"{what}, with a {METRICS}")
     if is_locked(folder):
         raise ConfigError("RUN", folder, f"a process writes there ({holder(folder)}): wait until it has ended")

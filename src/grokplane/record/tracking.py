@@ -85,7 +85,7 @@ class Tracker:
                 try:
                     image = wandb.Image(str(path))
                 except (OSError, ValueError) as error:  # no file, or a damaged one
-                    _log.warning("%s is left out of W&B: it is no image (%s)", path, one_line(error))
+                    _log.warning("%s is left out of W&B: it is not an image (%s)", path, one_line(error))
                     return
                 if self._step >= self._first_step:
                     self._run.log({name: image}, step=self._step)
@@ -133,7 +133,7 @@ class Tracker:
             yield
         except Exception as error:  # the run continues whatever W&B raises
             _log.warning(
-                "W&B failed (%s): the run goes on without it; `python -m grokplane.record.sync RUN` rebuilds it",
+                "W&B failed (%s): the run continues without it; `python -m grokplane.record.sync RUN` rebuilds it",
                 one_line(error),
             )
             self.mode, self._run = "broken", None

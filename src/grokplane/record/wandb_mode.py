@@ -91,7 +91,7 @@ def _unheard() -> Iterator[None]:
         yield
     _, failed, why = told.getvalue().partition("wandb: ERROR ")
     if failed:
-        _log.warning("W&B takes nothing from its settings files: %s", one_line(why.replace("wandb: ERROR ", "")))
+        _log.warning("W&B ignores its settings files: %s", one_line(why.replace("wandb: ERROR ", "")))
 
 
 def _started_in() -> str:

@@ -97,7 +97,7 @@ def _store(run: _Run, folder: Path, cache: Path) -> None:
     path = f"{run.entity}/{run.project}/{run.id}"
     if run.host is not None and site(run.host) != server:
         remedy = f"set WANDB_BASE_URL=https://{run.host} and log in there"
-        raise ValueError(f"{run.host}/{path} is not at {server}, the server that W&B is set up for: {remedy}")
+        raise ValueError(f"{run.host}/{path} is not at {server}, the server that W&B is configured for: {remedy}")
     found = wandb.Api().run(path)
     state = found.state  # before the rows: the run may end while they arrive
     config, rows = _yaml(found.config), merged(found.scan_history())
@@ -128,7 +128,7 @@ def _yaml(config: Any) -> str:
         except (yaml.YAMLError, RecursionError, ValueError, TypeError):
             lost.append(str(name))
     if lost:
-        _log.warning("of the run's config these keys are left out, which YAML cannot hold: %s", ", ".join(lost))
+        _log.warning("keys of the run's config that YAML cannot represent are left out: %s", ", ".join(lost))
     return "".join(kept) or "{}\n"
 
 

@@ -148,8 +148,11 @@ class Alone:
 
 
 RULES = [
-    ({"a": optim.GrokfastEMA(), "b": optim.GrokfastMA()}, r"rules=\[a,b\]: one Grokfast filter, not a and b"),
-    ({"a": optim.ConstantNorm(), "x": optim.SAM(), "b": optim.UpdateNoise()}, "constant_norm must stand behind"),
+    (
+        {"a": optim.GrokfastEMA(), "b": optim.GrokfastMA()},
+        r"rules=\[a,b\]: only one Grokfast filter is allowed, not a and b",
+    ),
+    ({"a": optim.ConstantNorm(), "x": optim.SAM(), "b": optim.UpdateNoise()}, "constant_norm must come after"),
 ]
 
 

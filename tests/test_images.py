@@ -103,7 +103,7 @@ def test_a_damaged_file_is_named_with_what_is_wrong_and_the_command_that_gets_it
     root = raw.parents[1]
     assert line.startswith(f"data.root={root}: {raw}")
     assert wrong in line
-    assert line.endswith(f"`python train_mnist.py data.download=true data.root={root}` gets it anew")
+    assert line.endswith(f"download it again with `python train_mnist.py data.download=true data.root={root}`")
     assert "\n" not in line
 
 
@@ -156,7 +156,9 @@ def test_a_download_that_fails_is_told_in_one_line(
     with pytest.raises(ConfigError) as refused:
         MNIST(root=str(tmp_path), download=True).examples(0)
     told = str(error).partition("\n")[0]
-    assert str(refused.value) == f"data.download=true: MNIST could not be got ({told}); put the files into " + str(
+    assert str(
+        refused.value
+    ) == f"data.download=true: MNIST could not be downloaded ({told}); put the files into " + str(
         tmp_path / "MNIST" / "raw"
     )
 

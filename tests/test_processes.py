@@ -71,7 +71,7 @@ def test_one_that_dies_while_it_waits_does_no_harm_and_another_comes(
     wait_for(lambda: not beside._idle[0].lives())
     assert [beside.call(abs, -3), beside.call(os.getpid)] == [3, os.getpid()]
     wait_for(lambda: beside.call(os.getpid) not in (there, os.getpid()))
-    assert caplog.text.count("has died, another is started (killed, as for want of memory)") == 1
+    assert caplog.text.count("has died, another is started (killed, possibly for lack of memory)") == 1
 
 
 def test_work_that_ends_its_process_is_told_and_never_done_here(beside: Processes) -> None:
@@ -127,7 +127,7 @@ def test_where_none_can_take_the_place_of_the_dead_every_call_is_told(
     for _ in range(2):
         with pytest.raises(DiedError, match="no other can be started"):
             beside.call(abs, -3)
-    assert caplog.text.count("no process can be started") == 1
+    assert caplog.text.count("no worker process can be started") == 1
 
 
 def test_what_cannot_be_sent_is_done_here_and_costs_no_process(
@@ -240,7 +240,7 @@ def test_who_waits_for_a_start_that_fails_works_here(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     processes = begun()
     assert processes.call(os.getpid, patient=True) == os.getpid()
-    assert "no process can be started" in caplog.text
+    assert "no worker process can be started" in caplog.text
     processes.close()
 
 

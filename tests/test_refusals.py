@@ -49,7 +49,7 @@ CASES = [
     (("data=3",), "data=3: ", "modular"),
     (("rules=[sam,sam]",), "rules=[sam,sam]: ", "each only once"),
     (("rules=[sma]",), "rules=sma: ", "did you mean sam"),
-    (("rules=[grokfast_ema,grokfast_ma]",), "rules=[grokfast_ema,grokfast_ma]: ", "one Grokfast filter"),
+    (("rules=[grokfast_ema,grokfast_ma]",), "rules=[grokfast_ema,grokfast_ma]: ", "only one Grokfast filter"),
     (("rules=[sam]", "rules.sam.rho=-1"), "rules.sam.rho=-1", "at least 0"),
     (("model=transformer", "model.heads=3"), "model.heads=3: ", "divide model.width, which is 128"),
     (("model=transformer", "data=parity"), "model=transformer: ", "not tokens"),

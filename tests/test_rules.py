@@ -413,7 +413,7 @@ def test_two_grokfast_filters_are_refused() -> None:
 
 
 def test_noise_behind_a_held_norm_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"rules=\[constant_norm,update_noise\]: constant_norm must stand behind"):
+    with pytest.raises(ConfigError, match=r"rules=\[constant_norm,update_noise\]: constant_norm must come after"):
         pair("constant_norm", "update_noise")
 
 

@@ -1,4 +1,4 @@
-"""Slurm jobs: what they ask for, being cancelled, time limits, and being started again."""
+"""Slurm jobs: requested resources, cancelling, time limits, and restarts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ COMMANDS = {
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of these commands, first on the PATH."""
+    """A folder with these commands, first on the PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, text in COMMANDS.items():

@@ -1,4 +1,4 @@
-"""Folders whose files are not what a run leaves there: one line says which, and nothing elsewhere is touched."""
+"""Folders with unexpected files: one line names the file, and nothing else is changed."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def odd(trained: Path, tmp_path: Path) -> Path:
-    """A copy of a finished run, to be spoilt."""
+    """A copy of a finished run, to be damaged."""
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 @pytest.fixture
 def resumed(odd: Path, tmp_path: Path, inside: Inside) -> Callable[[], str]:
-    """The line with which going on there is refused."""
+    """The line with which resuming there is refused."""
     typed = (f"hydra.run.dir={odd}", "train.resume=true", "train.steps=6", *PRECISE)
     return lambda: refusal(inside(*typed, cwd=tmp_path))
 
@@ -93,7 +93,7 @@ def test_a_checkpoint_of_odd_content_is_refused(name: str, odd: Path, resumed: C
 
 
 def test_damage_anywhere_in_a_checkpoint_is_damage(odd: Path, inside: Inside, tmp_path: Path) -> None:
-    """Near the end of the file it is the zip's directory, of which reading fails as if the disk did."""
+    """Near the end of the file is the zip directory; damage there makes reading fail as if the disk did."""
     file = last_checkpoint(odd)
     whole = file.read_bytes()
     for back in range(1, 60, 8):

@@ -1,4 +1,4 @@
-"""`fetch` against a stand-in for `wandb.Api`: no server that answers queries is at hand here."""
+"""`fetch` with a stand-in for `wandb.Api`, because no server that answers queries is available."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ CONFIG = {"optimizer.lr": 1e-3, "seed": 3, "model.hidden": [200, 200], "_wandb":
 
 
 class Server:
-    """The runs that the stand-in knows, and what it was asked for."""
+    """The runs of the stand-in server, and the queries it received."""
 
     def __init__(self) -> None:
         self.state, self.history, self.config, self.asked = "finished", HISTORY, CONFIG, []

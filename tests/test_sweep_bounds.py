@@ -1,4 +1,4 @@
-"""Sweeps without an end and numbers that nothing can hold: one line, and at once."""
+"""Endless sweeps and numbers that no type can represent: refused in one line, without delay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweep files: grids, random draws, what is taken from the command, and a line for each thing that cannot be run."""
+"""Sweep files: grids, random draws, the command, and a line for everything that cannot be run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from grokplane.sweep.distributions import DISTRIBUTIONS, listed
 from grokplane.sweep.sweepfile import read_sweep
 
 DRAWS = 4000
-# By distribution: its keys, the same as a number that is uniform or normal, and the median that follows.
+# Per distribution: its keys, the same as a uniform or normal number, and the resulting median.
 RANDOM: dict[str, tuple[dict[str, Any], float]] = {
     "uniform": ({"min": 2, "max": 4}, 3.0),
     "q_uniform": ({"min": 0, "max": 1, "q": 0.25}, 0.5),
@@ -141,7 +141,7 @@ def test_the_program_is_the_one_that_the_agent_starts(tmp_path: Path) -> None:
     literal = ["python", "bin/train_mnist.py", "${args}"]
     assert read_sweep(sweep_file(tmp_path, program=None, command=literal)).config_name == "train_mnist"
     assert read_sweep(sweep_file(tmp_path, program="/bin/train_mnist.py")).config_name == "train_mnist"
-    for command in (None, []):  # to the agent both are: the program with the parameters, and nothing else
+    for command in (None, []):  # the agent treats both as the default command
         sweep = read_sweep(sweep_file(tmp_path, command=command))
         assert (sweep.config_name, sweep.fixed, len(sweep.cells())) == ("train", {}, 6)
 
@@ -232,7 +232,10 @@ def test_names_of_cells_are_safe_stable_and_distinct() -> None:
         ({"run_cap": 0}, "run_cap=0: how many cells"),
         ({"command": "python train.py"}, "command=python train.py: a list of strings"),
         ({"command": ["${program}", "-m", "${args}"]}, "command=-m: only key=value is allowed after the program"),
-        ({"command": ["${program}", "hydra.job.name=a", "${args}"]}, "command=hydra.job.name=a: key=value after the"),
+        (
+            {"command": ["${program}", "hydra.job.name=a", "${args}"]},
+            "command=hydra.job.name=a: only key=value is allowed",
+        ),
         (
             {"command": ["${program}", "++seed=3", "${args}"]},
             "command=++seed=3: allowed either in the command or among the parameters",

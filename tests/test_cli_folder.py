@@ -146,7 +146,7 @@ def test_rows_that_are_gone_are_told_of(base: Path, tmp_path: Path) -> None:
     folder = _copy(base, tmp_path)
     (folder / "metrics.jsonl").write_bytes(b'{"step": 0')
     done = finished(RESUME, "train.steps=61", "hydra.run.dir=run", cwd=tmp_path)
-    assert "run: metrics.jsonl in it has no row before step 60: rows are lost\n" in done.stderr
+    assert "run: metrics.jsonl there has no row before step 60: they are lost\n" in done.stderr
     assert [row["step"] for row in rows(folder)] == [60, 61]
 
 

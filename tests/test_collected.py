@@ -76,7 +76,7 @@ REFUSED = {
     "a list": (Given(lambda seen: [seen.learning_rate]), "must give a dict of values"),
     "an error": (
         Given(lambda seen: {"a": seen.train.layers["no"].preactivations}),
-        r"fails on a trial \(KeyError: 'no'\)",
+        r"fails on a look \(KeyError: 'no'\)",
     ),
 }
 

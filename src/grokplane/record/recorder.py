@@ -199,7 +199,7 @@ class Recorder:
         for row in earlier_rows:
             self._figures.add(row)
         if resume_step and not earlier_rows:  # rows are written before the checkpoint of a later step
-            _log.warning("%s: %s in it has no row before step %d: rows are lost", self.folder, METRICS, resume_step)
+            _log.warning("%s: %s there has no row before step %d: they are lost", self.folder, METRICS, resume_step)
         self.checkpoints = Checkpoints(self.folder, keep)
         self._earlier_seconds = float(earlier.get("wall_seconds") or 0.0)
         self._started = time.monotonic()

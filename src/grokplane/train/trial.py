@@ -35,7 +35,7 @@ def try_metrics(stack: Stack) -> None:
                 raise
             except Exception as error:  # a user's metric may raise anything
                 cause = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-                raise ConfigError(f"metrics.{name}", type(metric).__name__, f"fails on a trial ({cause})") from error
+                raise ConfigError(f"metrics.{name}", type(metric).__name__, f"fails on a look ({cause})") from error
         collected(metrics, seen)
 
 

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings for all tests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROGRAMS = {
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """A second thread beside another busy process can be far slower than none."""
+    """A second thread beside another busy process can be far slower than a single thread."""
     torch.set_num_threads(1)
 
 
@@ -37,7 +37,7 @@ def submit() -> Iterator[Submit]:
 
 @pytest.fixture
 def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Inside]:
-    """A call of a program in this process, which need not import torch again."""
+    """Call a program in this process, so that torch is not imported again."""
     earlier, root = signal.getsignal(signal.SIGTERM), logging.getLogger()
     before = root.level, list(root.handlers)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the programs set it for good

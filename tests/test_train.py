@@ -1,4 +1,4 @@
-"""The loop: where it pauses, when it stops, what it marks, and that it goes on where it was left."""
+"""The loop: where it pauses, when it stops, what it marks, and that it resumes where it was stopped."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_threshold_that_is_never_reached_leaves_no_mark() -> None:
 
 
 def grokker(seed: int, stop_after: int | None, steps: int = 400) -> Member:
-    """It answers a fifth of the held-out questions soon, and that shall do."""
+    """It answers a fifth of the held-out questions early, which is enough here."""
     return member(
         seed=seed,
         data=task(train_fraction=0.8),
@@ -137,7 +137,7 @@ def test_stop_after_freezes_a_member_some_steps_after_it_generalised() -> None:
 
 
 def counting(limit: int) -> Callable[[], bool]:
-    """Says stop from the limit-th time it is asked."""
+    """Asks to stop from the limit-th call on."""
     asked = iter(range(1, 10**9))
     return lambda: next(asked) >= limit
 
@@ -158,7 +158,7 @@ def test_a_stop_at_the_last_step_is_an_ordinary_end() -> None:
     assert points[-1].records
 
 
-# The last number of each: from how many columns a token on rows are gathered; 0 is always, 56 not for these.
+# The last number of each: number of columns per token from which rows are gathered; 0 is always, 56 not for these.
 SETTINGS: dict[str, tuple[dict[str, Any], int]] = {
     "full": ({}, 56),
     "full, gathered": ({}, 0),
@@ -197,7 +197,7 @@ def with_one_that_overflows(one: Member) -> list[Member]:
 
 
 def saved(state: dict[str, Any]) -> dict[str, Any]:
-    """The state as a checkpoint gives it back."""
+    """The state as it is read from a checkpoint."""
     file = io.BytesIO()
     torch.save(state, file)
     file.seek(0)
@@ -259,7 +259,7 @@ def test_a_stack_leaves_the_settings_of_the_process_to_prepare_process() -> None
 
 def test_a_checkpoint_of_a_version_with_other_streams_is_refused() -> None:
     old = {key: value for key, value in Stack([member(seed=3)]).state(0).items() if key != "streams"}
-    with pytest.raises(ConfigError, match="seed=3: stands for another split and other batches in this version"):
+    with pytest.raises(ConfigError, match="seed=3: gives another split and other batches in this version"):
         Stack([member(seed=3)]).load_states([old])
 
 

@@ -1,4 +1,4 @@
-"""What tasks have in common whose table is split by a choice of `data/split`."""
+"""Base class of tasks whose table is split by a choice of `data/split`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SplitTask:
         """One member's questions: split by its seed, with its label noise.
 
         Raises:
-            ConfigError: for keys that do not go together.
+            ConfigError: keys that do not fit together.
         """
         table = self.table(seed)
         train, test = self.split(table, self.train_fraction, seed)

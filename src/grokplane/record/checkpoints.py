@@ -1,4 +1,4 @@
-"""Checkpoints of one run: atomic, pruned, and read back from the newest one that is whole."""
+"""Checkpoints of one run: written atomically, pruned, and read from the newest undamaged one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PLAIN = (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError, 
 
 
 class NoCheckpoint(FileNotFoundError):  # noqa: N818 (reads as what happened)
-    """A folder holds no checkpoint that can be read."""
+    """A folder holds no readable checkpoint."""
 
 
 class NewerFormat(ConfigError):  # noqa: N818 (reads as what happened)
@@ -35,7 +35,7 @@ class NewerFormat(ConfigError):  # noqa: N818 (reads as what happened)
 
 
 class Saved(NamedTuple):
-    """A checkpoint read back: the step it was taken at (that many updates done) and the state given to `save`."""
+    """A checkpoint: its step (number of updates done) and the state that was given to `save`."""
 
     step: int
     state: dict[str, Any]
@@ -47,35 +47,35 @@ def is_power_of_two(step: int) -> bool:
 
 
 class Checkpoints:
-    """The checkpoints under `FOLDER/checkpoints`; `latest` only reads, `save` needs the folder's lock."""
+    """The checkpoints in `FOLDER/checkpoints`. `latest` only reads; `save` needs the folder's lock."""
 
     def __init__(self, folder: Path, keep: int | None = 2, stays: Callable[[int], bool] = lambda _: False) -> None:
         """Nothing is created before the first `save`.
 
         Args:
             folder: the run's folder.
-            keep: how many of the others stay beside those that always do; None: all.
-            stays: steps whose checkpoint always stays, beside powers of two and the final one.
+            keep: number of regular checkpoints to keep besides those that always stay; None: all.
+            stays: steps whose checkpoint always stays, besides powers of two and the final one.
         """
         self.folder = folder / CHECKPOINTS
         self._keep, self._stays = keep, stays
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint of a step lies."""
+        """The path of a step's checkpoint."""
         return self.folder / f"step_{step:08d}.pt"
 
     def steps(self) -> list[int]:
-        """Steps that have a checkpoint, whole or not, in rising order."""
+        """Steps that have a checkpoint, damaged or not, in ascending order."""
         names = (re.fullmatch(r"step_(\d{8,})\.pt", path.name) for path in self.folder.glob("step_*.pt"))
         return sorted(int(name[1]) for name in names if name is not None)
 
     def save(self, step: int, state: Mapping[str, Any], regular: bool = True) -> Path:
-        """Save a state, then prune; `regular=False` (a run's end) exempts this one from the pruning of this call.
+        """Save a state, then prune. With `regular=False` (the end of a run), this call's pruning spares the checkpoint.
 
         Args:
             step: number of updates done.
-            state: a plain dict of tensors, numbers, strings, and dicts and lists of them: nothing of wall time.
-            regular: whether it counts among the last `keep`.
+            state: a plain dict of tensors, numbers, strings, and dicts and lists of them, without wall-clock times.
+            regular: whether the checkpoint counts among the last `keep`.
         """
         import torch
 
@@ -86,12 +86,12 @@ class Checkpoints:
         return self.path(step)
 
     def latest(self) -> Saved:
-        """The newest checkpoint that is whole, on the CPU; each damaged one passed over costs a warning.
+        """The newest undamaged checkpoint, on the CPU; logs a warning for each damaged one that is skipped.
 
         Raises:
-            NoCheckpoint: if there is none.
-            NewerFormat: one was written by a later version.
-            OSError: one that is there cannot be read.
+            NoCheckpoint: there is none.
+            NewerFormat: a later version wrote the checkpoint.
+            OSError: a checkpoint exists but cannot be read.
         """
         steps = self.steps()
         for step in reversed(steps):
@@ -118,7 +118,7 @@ class Checkpoints:
         for leftover in self.folder.glob(f"step_*.pt{TEMPORARY}"):
             leftover.unlink()
         steps = self.steps()
-        # Later ones were passed over as damaged when this run resumed; it will save those steps again.
+        # Later ones were skipped as damaged when this run resumed; it will save those steps again.
         doomed = [step for step in steps if step > newest]
         others = [step for step in steps if not is_power_of_two(step) and not self._stays(step)]
         candidates = [step for step in others if 0 < step <= newest]
@@ -147,7 +147,7 @@ def _decoded(content: bytes) -> Any:
     data = io.BytesIO(content)
     try:
         with zipfile.ZipFile(data) as archive:
-            damaged = archive.testzip()  # torch.load itself does not notice flipped bits
+            damaged = archive.testzip()  # torch.load does not detect flipped bits
         if damaged is not None:
             raise ValueError(f"wrong checksum of {damaged}")
         data.seek(0)

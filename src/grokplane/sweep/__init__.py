@@ -15,14 +15,14 @@ FILE, `NAME` and `sweeps/NAME.yaml` are the sweep file of that name that comes w
 
   key=value              a key that is the same for all cells; wins over the file's command, fixes a parameter
   key=a,b                values of a parameter, in place of the file's or besides them
-  hydra.sweep.dir=DIR    where everything lands: a folder a cell, sweep.csv, a figure [outputs/sweeps/FILE]
+  hydra.sweep.dir=DIR    output folder: a folder per cell, sweep.csv, a figure [outputs/sweeps/FILE]
   hydra.launcher.KEY=V   options of the stacks and the executor, listed below
   --dry-run              print cells, stacks, memory and an estimate of the time; nothing is written
-  --status               print the table of the cells as they are
+  --status               print the present table of the cells
   --executor NAME        where stacks are trained: {executors} [local]
-  --max-members N        members of a stack [what half of the free memory holds, by a measurement]
-  --seed N               of method random [0]
-  --help                 this
+  --max-members N        most members of a stack [as many as half of the free memory holds]
+  --seed N               seed of method random [0]
+  --help                 show this text
 
 The same call again skips finished cells, resumes interrupted ones and retries failed ones. Exit code: 0 when every cell
 finished, 1 when one failed or diverged, 2 for a call that is refused, 130 or 143 when stopped by a signal.

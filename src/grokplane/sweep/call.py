@@ -1,4 +1,4 @@
-"""What was typed after `python sweep.py`."""
+"""The arguments of `python sweep.py`."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _HYDRA = ("hydra.sweep.dir=", "hydra.launcher.")
 
 @dataclass(frozen=True)
 class Call:
-    """A call.
+    """The arguments of one call.
 
     Attributes:
         file: the sweep file.
         typed: overrides of the cells.
         hydra: overrides of Hydra's own keys.
-        folder: where everything lands.
-        seed: of random draws; None where it was not typed.
-        dry_run, status: whether only to print.
+        folder: the sweep's folder.
+        seed: seed of random draws; None if it was not given.
+        dry_run, status: whether to print only.
     """
 
     file: Path
@@ -43,10 +43,10 @@ class Call:
 
 
 def parse_call(arguments: Sequence[str]) -> Call:
-    """The call that these arguments make.
+    """Parse the arguments of a call.
 
     Raises:
-        Refused: no file, unknown flags, keys of Hydra's that mean nothing here.
+        Refused: no file, unknown flags, or Hydra keys that have no effect here.
     """
     switches, values, rest = _sorted(arguments)
     if not rest or "=" in rest[0]:
@@ -86,16 +86,16 @@ def _file(text: str) -> Path:
 
 
 def _folder(line: str) -> Path:
-    """The folder that `hydra.sweep.dir=...` names, `${now:...}` and `${oc.env:...}` resolved."""
+    """The folder that `hydra.sweep.dir=...` names, with `${now:...}` and `${oc.env:...}` resolved."""
     key, value = "hydra.sweep.dir", config.parse([line])[0].value()
-    named = OmegaConf.create({key: value})[key]  # which a refusal names
+    named = OmegaConf.create({key: value})[key]  # a refusal shows the resolved value
     if not named:
         raise ConfigError(key, named, "must name a folder")
     return Path(named)
 
 
 def _sorted(arguments: Sequence[str]) -> tuple[set[str], dict[str, str], list[str]]:
-    """Flags without a value, flags with one, and what is no flag."""
+    """Flags without a value, flags with a value, and the remaining arguments."""
     switches, values, rest = set[str](), dict[str, str](), list[str]()
     left = list(arguments)
     while left:

@@ -13,10 +13,10 @@ class StackJob:
 
     Attributes:
         configs: each member's complete, resolved config as YAML text, without Hydra's node. With `train.resume=true` a
-            member goes on from its folder's last checkpoint, which must be of the same step for all.
+            member resumes from its folder's last checkpoint, which must be of the same step for all.
         folders: each member's folder, absolute.
-        notes: what goes into each folder's `.hydra/` beside `config.yaml`: file name to text.
-        label: what progress calls this stack.
+        notes: files written to each folder's `.hydra/` beside `config.yaml`: file name to text.
+        label: name of the stack in progress lines.
         plugins: modules that the process that trains the stack imports first, see `grokplane.plugins`.
     """
 
@@ -29,11 +29,11 @@ class StackJob:
 
 @dataclass(frozen=True)
 class StackResult:
-    """What became of a stack; picklable.
+    """Result of a stack; picklable.
 
     Attributes:
         exit_code: 0 when all finished, 3 when one diverged, 1 when one failed, 128 + the signal that asked to stop.
-        summaries: each member's `summary.json`; None where it could not be trained.
+        summaries: each member's `summary.json`; None if it could not be trained.
         errors: one line for each member that failed; None for the others.
     """
 

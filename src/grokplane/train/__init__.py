@@ -1,4 +1,4 @@
-"""Training: members, their stack, the loop, log points, grok marks. Knows nothing of files, W&B or plots."""
+"""Training: members, stacks, the loop, log points, grok marks. Does not depend on files, W&B or plots."""
 
 from grokplane.train.begun import prepare_process
 from grokplane.train.grok import GrokMarks, GrokOptions

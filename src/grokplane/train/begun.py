@@ -1,4 +1,4 @@
-"""What a run was begun with that its config does not say, kept in its checkpoints: it goes on with the same."""
+"""Settings of a run that its config does not contain. Checkpoints store them, so that a resumed run keeps them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from grokplane.random import STREAMS
 from grokplane.resources import cores
 from grokplane.train.member import Member
 
-MOST_THREADS = 1024  # as of `train.threads`: far more and the process ends
+MOST_THREADS = 1024  # the limit of `train.threads`: far more threads end the process
 
 
 def begun() -> dict[str, int]:
-    """How this version reads a seed, and the CPU threads in use: with another number, sums have other last bits."""
+    """The version of the seed streams and the number of CPU threads, on which the last bits of sums depend."""
     return {"streams": STREAMS, "threads": torch.get_num_threads()}
 
 
@@ -45,17 +45,17 @@ def check_begun(states: Sequence[Mapping[str, Any]], seed: int) -> None:
     """Refuse states with which this version cannot go on.
 
     Args:
-        states: one a member.
-        seed: of one of them, for the message.
+        states: one per member.
+        seed: the seed of one member, for the error message.
 
     Raises:
-        ConfigError: a state of a version in which a seed meant another split, other batches and other noise, or one
-            whose number of threads no run has.
+        ConfigError: a state of a version in which a seed gave another split, other batches and other noise, or a state
+            with an impossible number of threads.
     """
     if any(state.get("streams") != STREAMS for state in states):
-        allowed = "stands for another split and other batches in this version than in the checkpoint's; begin anew"
+        allowed = "gives another split and other batches in this version than in the checkpoint's; start a new run"
         raise ConfigError("seed", seed, allowed)
     for number in (state.get("threads") for state in states):
         if type(number) is not int or not 1 <= number <= MOST_THREADS:
-            allowed = f"the checkpoint was made with so many threads; must be 1 to {MOST_THREADS}: begin anew"
+            allowed = f"the checkpoint's number of threads; must be 1 to {MOST_THREADS}; start a new run"
             raise ConfigError("train.threads", number, allowed)

@@ -1,4 +1,4 @@
-"""A member: one run, as the objects its config stands for."""
+"""A member: one run, as the objects that its config describes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from grokplane.train.options import TrainOptions
 @dataclass(frozen=True)
 @checked
 class Member:
-    """Everything that decides how one network is trained and what is measured of it."""
+    """Everything that determines how one network is trained and what is measured."""
 
     data: Task
     model: ModelChoice
@@ -49,10 +49,10 @@ class Member:
 
 
 def check_stackable(members: Sequence[Member]) -> None:
-    """Raise unless the members differ in stackable keys alone.
+    """Raise unless the members differ only in stackable keys.
 
     Raises:
-        ConfigError: naming the first other key in which a member differs from the first one.
+        ConfigError: names the first other key in which a member differs from the first member.
     """
     if not members:
         raise ValueError("a stack needs at least one member")
@@ -63,10 +63,10 @@ def check_stackable(members: Sequence[Member]) -> None:
 
 
 def _differences(one: Any, other: Any, prefix: str) -> Iterator[tuple[str, object, bool]]:
-    """The keys in which two choices differ: (key, the other's value, whether it is stackable)."""
+    """The keys in which two choices differ: (key, the other choice's value, whether the key is stackable)."""
     for spec in fields(one):
         a, b, key = getattr(one, spec.name), getattr(other, spec.name), prefix + spec.name
-        if isinstance(a, Mapping) and list(a) != list(b):  # equal mappings may differ in order, which counts
+        if isinstance(a, Mapping) and list(a) != list(b):  # the order of a mapping matters
             yield key, list(b), False
         elif isinstance(a, Mapping):
             for name in a:

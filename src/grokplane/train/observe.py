@@ -1,4 +1,4 @@
-"""A look at a stack: both subsets once through the network, and what the metrics make of it."""
+"""Observing a stack: one forward pass over both subsets, and the metrics computed from it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Record = dict[str, Any]
 def observe(stack: Stack, seconds_per_step: float | None = None, step: int | None = None) -> Observation:
     """Activations, outputs and losses of every row's member on its whole subsets, before the update of a step.
 
-    That is the stack's step, or one before at which a member was lost. It draws nothing from the streams of training
-    (there is no dropout; noise at log points has numbers of its own, given by the step) and leaves parameters, their
-    `.grad` and the optimizer as they are.
+    The step is the stack's own, or an earlier one at which a member diverged. Observation draws nothing from the
+    streams of training: there is no dropout, and noise at log points has numbers of its own, which the step determines.
+    It leaves parameters, their `.grad` and the optimizer unchanged.
     """
     now = stack.step if step is None else step
     looks, examples = Looks(stack, now), stack.examples
@@ -43,9 +43,9 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
 
 
 def measure(stack: Stack, seen: Observation, metrics: Mapping[str, Metric] | None = None) -> list[Record]:
-    """The values of metrics, one flat record a row with its `step`, in one transfer from the device.
+    """The values of metrics, one flat record per row with its `step`, in one transfer from the device.
 
-    Losses and accuracies are always among them.
+    Losses and accuracies are always included.
 
     Args:
         stack: what was looked at.
@@ -59,6 +59,6 @@ def measure(stack: Stack, seen: Observation, metrics: Mapping[str, Metric] | Non
 
 
 def _own(stack: Stack, number: int, names: Iterable[str], row: Sequence[float]) -> Record:
-    """One member's values by name: as it would have them alone, so without `unseen` if its task has no mirrors."""
+    """One member's values by name, as in a solo run: without `unseen` if its task has no mirrors."""
     mirrored = stack.examples.mirrored[number]
     return {name: value for name, value in zip(names, row, strict=True) if mirrored or not name.endswith("/unseen")}

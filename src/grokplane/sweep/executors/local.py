@@ -1,4 +1,4 @@
-"""This process, one stack after the other."""
+"""Training in this process, one stack after the other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Local:
     """The executor `local`; it has no options."""
 
     def run(self, jobs: Sequence[StackJob]) -> Iterator[tuple[int, StackResult]]:
-        """Train the stacks in order; none is begun after one that a signal ended."""
+        """Train the stacks in order. No stack is started after one that a signal stopped."""
         from grokplane.sweep.stack_job import run_stack
 
         for position, job in enumerate(jobs):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from builders import member, training
-from command import PRECISE, assert_same_state, state
+from command import PRECISE, Inside, assert_same_state, state
 
 from grokplane import config
 from grokplane.app import execute
@@ -75,3 +75,11 @@ def test_members_leave_the_stack_at_the_same_steps_however_many_stay():
                 left.append(point.step)
                 break
     assert left == [left[0]] * 2
+
+
+def test_a_resumed_run_may_keep_more(tmp_path: Path, inside: Inside):
+    execute([config.compose([*TINY, "train.steps=14"])], [tmp_path / "run"])
+    typed = ("train.resume=true", "train.steps=40", "train.keep_checkpoints=all", "record.figures=false")
+    call = inside("hydra.run.dir=run", *typed, cwd=tmp_path)
+    assert call.returncode == 0, call.stderr
+    assert Checkpoints(tmp_path / "run").steps() == sorted(POWERS | {6, 12, 14, 18, 24, 30, 36, 40})

@@ -12,7 +12,7 @@ import grokplane
 
 SOURCE = Path(grokplane.__file__).parent
 FLOOR = ("options", "derivatives", "making", "random", "resources", "processes", "files", "say", "strict_json")
-FLOOR += ("pasting", "hydra_node", "unread", "waiting")
+FLOOR += ("pasting", "hydra_node", "unread", "waiting", "answers")
 # What each room may import beside the floor and itself.
 MAY = {
     "data": set[str](),

@@ -97,6 +97,12 @@ _HOLDS = {
 _WORDS = {"above": "above", "below": "below", "at_least": "at least", "at_most": "at most"}
 
 
+def name_of(choice: object) -> str:
+    """The name under which a config calls a choice, as the file of its class lists it in `CHOICES`."""
+    listed = getattr(sys.modules[type(choice).__module__], "CHOICES", {})
+    return next((name for name, kind in listed.items() if kind is type(choice)), type(choice).__name__)
+
+
 def checked(choice: type[_Choice]) -> type[_Choice]:
     """A class, to be made a dataclass of, whose objects refuse what the command line refuses, in the same line.
 

@@ -11,13 +11,13 @@ from grokplane.random import generator
 
 
 def with_label_noise(targets: Tensor, amount: float, seed: int) -> Tensor:
-    """Answers [n] of which some are replaced, each by another of the labels that occur among them, drawn uniformly.
+    """Answers [n, ...] of which some are replaced, each by another answer that occurs among them, drawn uniformly.
 
-    A label that was held out is thus never seen in training, not even as noise. With one seed, more noise adds wrong
+    An answer that was held out is thus never seen in training, not even as noise. With one seed, more noise adds wrong
     answers to those of less noise.
 
     Args:
-        targets: true answers [n] int64.
+        targets: true answers [n] int64, or sequences of labels [n, T].
         amount: below 1 a fraction, int(amount * n) answers; from 1 on their number.
         seed: the member's seed.
 
@@ -28,7 +28,7 @@ def with_label_noise(targets: Tensor, amount: float, seed: int) -> Tensor:
     if amount == 0:
         return targets
     count = _noisy_count(len(targets), amount)
-    labels, place = targets.unique(return_inverse=True)
+    labels, place = targets.unique(dim=0, return_inverse=True)
     if len(labels) < 2:
         raise ConfigError("data.label_noise", amount, "must be 0 where all training answers are the same")
     random = generator(seed, "label noise")

@@ -10,6 +10,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from grokplane.answers import Answers
 from grokplane.data.mirrors import unseen
 from grokplane.data.table import Examples
 
@@ -24,7 +25,7 @@ class StackedSubset:
         index: each member's rows [E, n], from `offset` on; padding repeats the member's first point, so that it
             overflows only where a real point does.
         offset: where each member's questions start in `values` [E, 1].
-        targets: labels [E, n] int64 or numbers [E, n, C], padded alike; in training with label noise.
+        targets: answers [E, n, ...], padded alike; in training with label noise.
         count: number of points of each member [E] int64.
     """
 
@@ -79,8 +80,7 @@ class StackedExamples:
         train: the training subset; `test`: the held-out one.
         shape: of a question: (L,) for tokens, (28, 28) for images.
         vocabulary: number of token kinds; None for continuous features.
-        outputs: number of classes, or of regression outputs.
-        tolerance: regression: squared error below which an answer counts as right; None: class labels.
+        answers: the kind of the targets.
         fixed: tokens by position that no question is without.
         population: see `Table`; of the first member's table.
         mirrored: whether each member's table has mirrored questions, see `Table.mirrors`.
@@ -92,8 +92,7 @@ class StackedExamples:
     test: StackedSubset
     shape: torch.Size
     vocabulary: int | None
-    outputs: int
-    tolerance: float | None
+    answers: Answers
     fixed: Mapping[int, int]
     population: Callable[[], Tensor] | None
     mirrored: Sequence[bool]
@@ -115,7 +114,7 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
         dtype: of continuous features and regression targets; tokens and labels stay int64.
 
     Raises:
-        ValueError: members whose tables differ in width, vocabulary, outputs or kind of answers.
+        ValueError: members whose tables differ in width, vocabulary or kind of answers; targets of another kind.
     """
     _check_alike(examples)
     tables = [_typed(one.table.inputs, dtype) for one in examples]
@@ -131,8 +130,7 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
         test,
         shape,
         table.vocabulary,
-        table.outputs,
-        table.tolerance,
+        table.answers,
         table.fixed,
         table.population,
         mirrored=[one.table.mirrors is not None for one in examples],
@@ -145,12 +143,15 @@ def _check_alike(examples: Sequence[Examples]) -> None:
         "inputs of one shape": [tuple(one.table.inputs.shape[1:]) for one in examples],
         "inputs of one dtype": [one.table.inputs.dtype for one in examples],
         "one vocabulary": [one.table.vocabulary for one in examples],
-        "one number of outputs": [one.table.outputs for one in examples],
-        "one tolerance": [one.table.tolerance for one in examples],
+        "answers of one kind": [one.table.answers for one in examples],
     }
     for what, values in seen.items():
         if len(set(values)) > 1:
             raise ValueError(f"members of a stack must have {what}, but have {', '.join(map(str, values))}")
+    for one in examples:
+        for targets in (one.table.targets, one.train_targets):
+            if not one.table.answers.fit(targets):
+                raise ValueError(f"targets {list(targets.shape)} of {targets.dtype} must be {one.table.answers}")
 
 
 def _equal(tensors: Sequence[Tensor]) -> bool:

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from grokplane.answers import Answers
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -15,11 +17,9 @@ class Table:
 
     Attributes:
         inputs: tokens [N, L] int64, or continuous features [N, ...] of a floating dtype.
-        targets: class labels [N] int64, or for regression numbers [N, C] of a floating dtype.
+        targets: class labels [N] int64, numbers [N, C] of a floating dtype, or sequences of labels [N, T] int64.
         vocabulary: number of token kinds; None for continuous features.
-        outputs: number of classes, or of regression outputs C.
-        tolerance: regression: squared error (mean over outputs) below which an answer counts as right; None: class
-            labels.
+        answers: the kind of the targets, which says what outputs are worth against them.
         fixed: tokens by position that no question is without, whatever its operands (`op`, `=`).
         population: gives all inputs [M, ...] of the set that a drawn table is a part of; None: the table is the set.
         mirrors: numbers [N] int64 that questions share which are the same up to the order of interchangeable operands;
@@ -29,8 +29,7 @@ class Table:
     inputs: Tensor
     targets: Tensor
     vocabulary: int | None
-    outputs: int
-    tolerance: float | None = None
+    answers: Answers
     fixed: Mapping[int, int] = field(default_factory=dict)
     population: Callable[[], Tensor] | None = None
     mirrors: Tensor | None = None
@@ -44,7 +43,7 @@ class Examples:
         table: all questions; its targets are the clean answers.
         train: rows of the training subset [n] int64.
         test: rows of the held-out subset [m] int64.
-        train_targets: answers of the training subset [n] or [n, C], label noise applied.
+        train_targets: answers of the training subset [n, ...], label noise applied.
     """
 
     table: Table

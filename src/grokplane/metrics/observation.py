@@ -74,9 +74,9 @@ class Observation:
 class Metric(Protocol):
     """A metric: a frozen dataclass whose call turns an observation into named values, one per member.
 
-    What it needs it says in class variables of value True: `needs_labels`, answers that are class labels;
-    `needs_gradients`, which are then had at less cost; `needs_layers`, so that a task is refused whose layers do not
-    fit into memory.
+    Class variables say what it needs: `reads = "labels"`, answers that are class labels; `needs_gradients = True`,
+    which are then had at less cost; `needs_layers = True`, so that a task is refused whose layers do not fit into
+    memory.
     """
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:

@@ -47,10 +47,11 @@ class Signature:
     Attributes:
         length: tokens of a question, or features of a point.
         vocabulary: number of token kinds; None for continuous features.
-        outputs: number of outputs (classes).
+        outputs: length C of an output vector (number of classes).
         fixed: tokens by position that are the same in every question, held-out ones included (`op`, `=`); a model
             may rely on it.
         shape: the shape of a point as it comes: (28, 28) for images.
+        positions: number T of output vectors for each point, which is a sequence of answers; None: a single one.
     """
 
     length: int
@@ -58,6 +59,12 @@ class Signature:
     outputs: int
     fixed: Mapping[int, int] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
+    positions: int | None = None
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the outputs of one point: (C,) or (T, C)."""
+        return (self.outputs,) if self.positions is None else (self.positions, self.outputs)
 
 
 class StackedModel(nn.Module):

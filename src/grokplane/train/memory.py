@@ -19,10 +19,17 @@ COPIES = 3
 
 
 class PointBytes(NamedTuple):
-    """What one point of every row's member takes: its outputs, and the values of all its layers."""
+    """What one point of every row's member takes, in bytes: its outputs, and the values of all its layers.
+
+    Attributes:
+        outputs: bytes of the outputs.
+        layers: bytes of the values of all layers.
+        shape: of one point's outputs, (C,) or (T, C).
+    """
 
     outputs: int
     layers: int
+    shape: tuple[int, ...]
 
     @property
     def both(self) -> int:
@@ -43,7 +50,7 @@ def point_bytes(network: StackedModel, point: Tensor) -> PointBytes:
     with torch.no_grad():
         outputs = network(network.encode(point), tap)
     network.train(training)
-    return PointBytes(outputs.nbytes, sum(value.nbytes for value in seen.values()))
+    return PointBytes(outputs.nbytes, sum(value.nbytes for value in seen.values()), tuple(outputs.shape[2:]))
 
 
 def check_memory(stack: Stack) -> None:

@@ -18,7 +18,7 @@ class Batch:
 
     Attributes:
         encoded: questions [E, B, ...].
-        targets: answers [E, B].
+        targets: answers [E, B, ...].
         real: 1 for points and 0 for padding [E, B]; None where nothing is padding.
         count: number of real points [E].
     """
@@ -81,7 +81,7 @@ def _backward(stack: Stack, batch: Batch) -> Tensor:
     def backward() -> Tensor:
         for parameter in stack.parameters.values():
             parameter.grad = None
-        losses = stack.shared.loss(stack.network(batch.encoded), batch.targets)
+        losses = stack.loss(stack.network(batch.encoded), batch.targets)
         losses.backward(batch.shares(losses))
         for parameter in stack.parameters.values():
             if parameter.grad is None:  # the loss does not reach it; its weight decay does

@@ -187,7 +187,9 @@ def test_targets_of_another_kind_are_refused() -> None:
     nothing = torch.full_like(examples.table.targets, NOT_SCORED)
     for targets in (examples.table.targets[:, 0], examples.table.targets.double(), examples.table.targets + 9, nothing):
         table = replace(examples.table, targets=targets)
-        with pytest.raises(ValueError, match=r"^targets .* must be LabelSequence\(classes=4, length=2\)$"):
+        with pytest.raises(
+            ConfigError, match=r"^data=targets .*: must be answers of the kind LabelSequence\(classes=4, length=2\)$"
+        ):
             stack([replace(examples, table=table)], "cpu", torch.float32)
     with pytest.raises(ConfigError, match=r"^data/split=label_holdout: needs answers that are single labels"):
         DigitSums(split=LabelHoldout(below=1)).examples(0)

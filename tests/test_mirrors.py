@@ -238,7 +238,7 @@ def test_a_network_that_has_only_memorised_answers_the_mirrors_alone() -> None:
     stack = Stack([leaking()])
     *_, last = finish(stack)
     (record,) = last.records
-    mirrors = 1 - float(stack.examples.unseen.double().mean())
+    mirrors = 1 - float(stack.examples.groups["unseen"].points.double().mean())
     assert record["Acc/train"] == 1
     assert record["Acc/unseen"] < 0.1
     assert mirrors > 0.3

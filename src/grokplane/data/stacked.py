@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from grokplane.answers import Answers
-from grokplane.data.mirrors import unseen
+from grokplane.data.groups import StackedGroup, groups
 from grokplane.data.table import Examples
+from grokplane.options import ConfigError
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +84,7 @@ class StackedExamples:
         answers: the kind of the targets.
         fixed: tokens by position that no question is without.
         population: see `Table`; of the first member's table.
-        mirrored: whether each member's table has mirrored questions, see `Table.mirrors`.
-        unseen: which held-out questions have no mirror in training [E, m], bool, padding included (mask it); none of a
-            member without mirrored questions.
+        groups: the groups that any member has, by the name that metrics carry.
     """
 
     train: StackedSubset
@@ -95,8 +94,12 @@ class StackedExamples:
     answers: Answers
     fixed: Mapping[int, int]
     population: Callable[[], Tensor] | None
-    mirrored: Sequence[bool]
-    unseen: Tensor
+    groups: Mapping[str, StackedGroup]
+
+    @property
+    def held_out_groups(self) -> list[str]:
+        """Names of the groups of held-out questions that all members have."""
+        return [name for name, group in self.groups.items() if group.subset == "test" and all(group.members)]
 
     @property
     def nbytes(self) -> int:
@@ -114,7 +117,8 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
         dtype: of continuous features and regression targets; tokens and labels stay int64.
 
     Raises:
-        ValueError: members whose tables differ in width, vocabulary or kind of answers; targets of another kind.
+        ValueError: members whose tables differ in width, vocabulary or kind of answers.
+        ConfigError: targets that are not of the kind of the answers, or groups that cannot be used (see `groups`).
     """
     _check_alike(examples)
     tables = [_typed(one.table.inputs, dtype) for one in examples]
@@ -133,8 +137,7 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
         table.answers,
         table.fixed,
         table.population,
-        mirrored=[one.table.mirrors is not None for one in examples],
-        unseen=_padded([unseen(one) for one in examples]).to(device),
+        _groups(examples, device),
     )
 
 
@@ -151,7 +154,18 @@ def _check_alike(examples: Sequence[Examples]) -> None:
     for one in examples:
         for targets in (one.table.targets, one.train_targets):
             if not one.table.answers.fit(targets):
-                raise ValueError(f"targets {list(targets.shape)} of {targets.dtype} must be {one.table.answers}")
+                kind = f"targets {list(targets.shape)} of {targets.dtype}"
+                raise ConfigError("data", kind, f"must be answers of the kind {one.table.answers}")
+
+
+def _groups(examples: Sequence[Examples], device: torch.device | str) -> dict[str, StackedGroup]:
+    members = [groups(one) for one in examples]
+    found = {}
+    for name, subset in {name: group.subset for own in members for name, group in own.items()}.items():
+        none = [torch.zeros(len(getattr(one, subset)), dtype=torch.bool) for one in examples]
+        points = [own[name].points if name in own else missing for own, missing in zip(members, none, strict=True)]
+        found[name] = StackedGroup(subset, _padded(points).to(device), [name in own for own in members])
+    return found
 
 
 def _equal(tensors: Sequence[Tensor]) -> bool:

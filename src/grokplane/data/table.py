@@ -24,6 +24,8 @@ class Table:
         population: gives all inputs [M, ...] of the set that a drawn table is a part of; None: the table is the set.
         mirrors: numbers [N] int64 that questions share which are the same up to the order of interchangeable operands;
             None: the order of operands matters, or there are none.
+        groups: named groups of rows [N], bool, which may overlap: losses and accuracies of each are logged for both
+            subsets, as `Acc/train/NAME` and `Acc/test/NAME`.
     """
 
     inputs: Tensor
@@ -33,6 +35,7 @@ class Table:
     fixed: Mapping[int, int] = field(default_factory=dict)
     population: Callable[[], Tensor] | None = None
     mirrors: Tensor | None = None
+    groups: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +47,15 @@ class Examples:
         train: rows of the training subset [n] int64.
         test: rows of the held-out subset [m] int64.
         train_targets: answers of the training subset [n, ...], label noise applied.
+        groups: further groups that depend on the split: by subset, "train" or "test", then by name, which points of
+            the subset [n] belong to the group, bool.
     """
 
     table: Table
     train: Tensor
     test: Tensor
     train_targets: Tensor
+    groups: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
 
 class Task(Protocol):

@@ -70,7 +70,7 @@ class Stack:
         self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
         parts.check_readable(members[0], self.examples.answers)
         self.loss = self.examples.answers.loss(members[0].loss)
-        members[0].grok.check(self.examples.mirrored)
+        members[0].grok.check(self.examples.held_out_groups)
         self.batches = parts.streams(members, self.examples)
         self.batch_buffer = parts.buffer(self.examples.train.values, len(members), options.batch_size)
         choices, seeds = [member.model for member in members], [member.seed for member in members]

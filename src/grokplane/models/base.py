@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +60,13 @@ class Signature:
     fixed: Mapping[int, int] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
     positions: int | None = None
+
+    @property
+    def given(self) -> Literal["tokens", "vectors", "images", "arrays"]:
+        """How questions are given: tokens, vectors of features, images ([channels,] height, width), other arrays."""
+        if self.vocabulary is not None:
+            return "tokens"
+        return "vectors" if len(self.shape) < 2 else "images" if len(self.shape) < 4 else "arrays"
 
     @property
     def output_shape(self) -> tuple[int, ...]:

@@ -37,7 +37,7 @@ def check_outputs(member: Member, shape: tuple[int, ...], answers: Answers) -> N
 
 def inputs(examples: StackedExamples, members: Sequence[Member], network: StackedModel) -> Inputs:
     """What a stack's networks are asked at every log point."""
-    discrete = examples.vocabulary is not None
+    discrete = signature(examples).given == "tokens"
     places = [place for place in range(examples.shape.numel()) if place not in examples.fixed]
     return Inputs(
         subsets={"train": examples.train.inputs, "eval": examples.test.inputs},

@@ -131,7 +131,7 @@ class Stack:
     def unread(self) -> dict[str, str]:
         """Config keys that mean nothing for any of these members, and why."""
         examples = self.examples
-        vectors = examples.vocabulary is None and len(examples.shape) == 1
+        vectors = parts.signature(examples).given == "vectors"
         around = Surroundings(
             features=examples.shape.numel() if vectors else None,
             numbers=not examples.answers.labelled,

@@ -1,11 +1,12 @@
-"""Squared error against the one-hot code of the label, or against the numbers that are the answer."""
+"""Squared error against vectors: the numbers that are the answer, or the one-hot code of the label."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from grokplane.derivatives import transformed
+from grokplane.answers import Reads
 from grokplane.options import checked, option
 
 
@@ -14,22 +15,17 @@ from grokplane.options import checked, option
 class MSE:
     """Mean squared error of the outputs against one-hot labels, or in regression against the targets themselves."""
 
+    reads: ClassVar[Reads] = "vectors"
+
     dtype: str = option("same", "precision of the loss: that of the network, or float64", choices=["same", "float64"])
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Mean over outputs for each point (torch.nn.MSELoss's mean, Omnigrok's loss).
 
-        Outputs [E, B, C] and labels [E, B] int64 or numbers [E, B, C] -> [E, B].
+        Outputs [E, B, C] and numbers or one-hot codes [E, B, C] -> [E, B].
         """
         outputs = outputs.double() if self.dtype == "float64" else outputs
-        wanted = targets.to(outputs) if targets.is_floating_point() else _one_hot(targets, outputs)
-        return F.mse_loss(outputs, wanted, reduction="none").mean(-1)
-
-
-def _one_hot(labels: Tensor, like: Tensor) -> Tensor:
-    """Not F.one_hot, which gives int64 and asks for the least and the largest label first."""
-    zeros, label = labels.new_zeros(like.shape, dtype=like.dtype), labels[..., None]
-    return zeros.scatter(-1, label, 1) if transformed() else zeros.scatter_(-1, label, 1)
+        return F.mse_loss(outputs, targets.to(outputs), reduction="none").mean(-1)
 
 
 GROUP = "loss"

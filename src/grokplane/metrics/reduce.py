@@ -38,10 +38,5 @@ def masked_mean_and_variance(values: Tensor, subset: Subset) -> tuple[Tensor, Te
 
 
 def masked_fraction(flags: Tensor, subset: Subset) -> Tensor:
-    """Share [E], in float64, of the real points whose flag [E, n] is set: a ratio of counts, exactly 1 if all are."""
-    return (flags & subset.mask).sum(1).double() / subset.mask.sum(1)
-
-
-def labels(subset: Subset) -> Tensor:
-    """Class labels [E, n] that may be used as indices: 0 where the point is padding, whatever stands there."""
-    return subset.targets.masked_fill(~subset.mask, 0)
+    """Mean [E], in float64, of flags or shares [E, n] of the real points; of flags exactly 1 if all are set."""
+    return flags.where(subset.mask, 0).sum(1).double() / subset.mask.sum(1)

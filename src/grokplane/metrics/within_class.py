@@ -6,8 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from grokplane.answers import Reads
 from grokplane.metrics.observation import Observation
-from grokplane.metrics.reduce import labels
 from grokplane.metrics.subset import Subset, parts
 
 
@@ -20,7 +20,7 @@ class WithinClass:
     neural collapse (Papyan, Han and Donoho 2020) in the form of Tirer, Huang and Niles-Weed 2023.
     """
 
-    needs_labels: ClassVar[bool] = True
+    reads: ClassVar[Reads] = "labels"
     needs_layers: ClassVar[bool] = True
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
@@ -34,8 +34,8 @@ class WithinClass:
 
 def _class_means(values: Tensor, subset: Subset) -> Tensor:
     """Means [E, C, F] of values [E, n, F] over the real points of each class; zero where it has none."""
-    real, wanted = subset.mask.to(values.dtype), labels(subset)
-    members, points, classes = *wanted.shape, subset.classes
+    real, (wanted, classes) = subset.mask.to(values.dtype), subset.classes
+    members, points = wanted.shape
     count = values.new_zeros(members, classes).scatter_add_(1, wanted, real).clamp_min_(1)
     means = values.new_zeros(members, classes, values.shape[-1])
     for part in parts(points, members * classes * values.element_size()):
@@ -50,7 +50,7 @@ def _ratio(values: Tensor, subset: Subset) -> Tensor:
     values = torch.where(subset.mask[..., None], values, 0)
     values = values - (values * subset.weights[..., None].to(values.dtype)).sum(1, keepdim=True)
     means = _class_means(values, subset)
-    own = means.gather(1, labels(subset)[..., None].expand(-1, -1, values.shape[-1]))
+    own = means.gather(1, subset.classes.labels[..., None].expand(-1, -1, values.shape[-1]))
     within = torch.linalg.vector_norm(values - own, dim=2).double().square()
     between = torch.linalg.vector_norm(own, dim=2).double().square()
     return subset.mean(within) / subset.mean(between)

@@ -160,6 +160,14 @@ def test_every_number_is_drawn_equally_often(total: int, count: int) -> None:
         assert abs(counts - expected).max() < 5 * math.sqrt(expected)
 
 
+def test_a_smaller_drawn_table_is_part_of_a_larger_one() -> None:
+    for few, many in ((Sums(SPLIT, p=31, equations=90), 700), (Sums(SPLIT, p=1999, operands=5, equations=500), 501)):
+        rows = [{tuple(row) for row in one.table(1).inputs.tolist()} for one in (few, replace(few, equations=many))]
+        assert rows[0] < rows[1]
+    points = [Parity(SPLIT, bits=40, points=count)._points(1)[:, :32] for count in (60, 90)]
+    assert torch.equal(points[0], points[1][:60])
+
+
 def test_a_table_beyond_memory_is_refused_with_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "available_bytes", lambda: 2**34)
     with pytest.raises(ConfigError, match=r"^data.equations=null: .*8587340257 rows would take 2\.7 TiB, .* 16\.0 GiB"):

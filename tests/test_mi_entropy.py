@@ -1,4 +1,4 @@
-"""Entropies against closed forms, slow twins and awkward samples."""
+"""Entropies against closed forms and slow references, and on degenerate samples."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def psi(number: int) -> float:
 
 
 def slow_neighbour_entropy(x: Tensor, weights: dict[int, float]) -> float:
-    """The formula of facts, by loops."""
+    """The formula of `neighbour_weights`, by loops."""
     count, dims = x.shape
     total = 0.0
     for i in range(count):

@@ -1,4 +1,4 @@
-"""The adapter to the mutinfo package, against a small module of the same interface."""
+"""The adapter to the mutinfo package, tested with a small module that has the same interface."""
 
 from __future__ import annotations
 

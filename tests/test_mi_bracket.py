@@ -66,7 +66,7 @@ def test_the_bracket_far_from_the_origin_and_beside_an_outlier() -> None:
         assert_bounds(exact, 0.01)
 
 
-def test_repeated_rows_cannot_be_told_apart() -> None:
+def test_duplicate_rows_are_indistinguishable() -> None:
     x = normal(60, 6)
     assert bracket(x.repeat(2, 1), 0.3).upper.item() == pytest.approx(bracket(x, 0.3).upper.item(), abs=1e-12)
 

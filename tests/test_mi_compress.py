@@ -149,7 +149,7 @@ def test_conv_autoencoder_is_trained_once_for_the_same_images(tmp_path: Path) ->
     assert len(list((tmp_path / "codes").iterdir())) == 4
 
 
-def test_a_damaged_cache_is_told_and_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_cache_is_reported_and_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     x, choice = digits()[:20], ConvAutoencoder(channels=2, steps=1)
     choice.fit(x, tmp_path)
     (file,) = tmp_path.iterdir()

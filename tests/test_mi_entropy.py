@@ -103,7 +103,7 @@ def test_weights_meet_their_equations_and_are_the_smallest(dims: int, k: int) ->
     torch.testing.assert_close(system.T @ coefficients, used[:, None], rtol=0, atol=1e-8)
 
 
-def test_weights_in_few_dimensions_are_on_the_first_neighbour_and_it_is_told_once(
+def test_weights_in_few_dimensions_use_the_first_neighbour_and_warn_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     _tell_that_k_has_no_effect.cache_clear()

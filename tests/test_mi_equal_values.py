@@ -178,21 +178,21 @@ def told(estimate: Callable[[], Estimate], ceiling: float, caplog: pytest.LogCap
 
 @pytest.mark.parametrize("case", sides())
 @every_pair
-def test_nothing_above_a_ceiling_goes_by_in_silence(name: str, case: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_above_a_ceiling_is_silent(name: str, case: str, caplog: pytest.LogCaptureFixture) -> None:
     x, y, _ = sides()[case]
     for pair in ((x, y), (y, x)):
         told(lambda pair=pair: PAIRS[name](*pair), most(*pair), caplog)
 
 
 @pytest.mark.parametrize("name", LABELS | BOUNDS)
-def test_nothing_above_h_of_the_labels_goes_by_in_silence(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_above_h_of_the_labels_is_silent(name: str, caplog: pytest.LogCaptureFixture) -> None:
     estimator = (LABELS | BOUNDS)[name]
     for y in (classes(N, of=2), classes(N, of=50)):
         for x in (normal(N, 4), one_hot(y).double(), torch.relu(normal(N, 2) + y[:, None])):
             told(lambda x=x, y=y: estimator(x, y), most(x, y), caplog)
 
 
-def test_what_is_too_high_is_told_by_name(caplog: pytest.LogCaptureFixture) -> None:
+def test_warnings_name_the_bound(caplog: pytest.LogCaptureFixture) -> None:
     x, y = normal(60, 2), classes(60, of=2)
     assert KDE(1e-3, "upper")(x, y).value > math.log(2)
     assert "KDE exceeds the entropy of y, which has duplicate rows: the estimate is too high" in caplog.text
@@ -208,7 +208,7 @@ def test_what_is_too_high_is_told_by_name(caplog: pytest.LogCaptureFixture) -> N
     assert "KnownNoise exceeds the entropy of x" in caplog.text
 
 
-def test_one_call_tells_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_call_warns_once(caplog: pytest.LogCaptureFixture) -> None:
     KDE(1e-3, "upper")(normal(5, 60, 2), classes(60, of=2))
     assert caplog.text.count("too high") == 1
 

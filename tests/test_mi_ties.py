@@ -104,7 +104,7 @@ def test_the_entropy_of_what_has_equal_rows() -> None:
     assert value_entropy(normal(40, 2)) is None
 
 
-def test_who_listens_hears_what_this_thread_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_heard_collects_the_warnings_of_this_thread(caplog: pytest.LogCaptureFixture) -> None:
     def too_high() -> None:
         KDE(1e-3, "upper")(normal(60, 2), classes(60, of=2))
 

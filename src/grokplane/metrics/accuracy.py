@@ -1,4 +1,4 @@
-"""Share of points that are answered correctly."""
+"""Share of correctly answered points."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from grokplane.metrics.reduce import masked_fraction
 
 @dataclass(frozen=True)
 class Accuracy:
-    """`Acc/{train,test,unseen}`: share of points whose largest output is the label's; the first of equal ones counts.
+    """`Acc/{train,test,unseen}`: share of points whose largest output is that of the label; ties use the first output.
 
-    `unseen`: of the held-out questions without a mirror in training, where the task has mirrored ones; NaN of none.
-    In regression: whose squared error, the mean over outputs, is below the task's tolerance.
+    `unseen`: held-out questions without a mirror in training, if the task has mirrored questions; NaN if there are
+    none. In regression, a point is correct if its mean squared error over outputs is below the tolerance of the task.
     """
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:

@@ -9,9 +9,9 @@ from grokplane.metrics.observation import Observation
 
 @dataclass(frozen=True)
 class Loss:
-    """`Loss/{train,test,unseen}`: the loss that is trained, averaged over the points; in that loss's unit.
+    """`Loss/{train,test,unseen}`: mean over points of the training loss, in the unit of that loss.
 
-    `unseen`: of the same questions as the accuracy's.
+    `unseen` covers the same questions as the metric `accuracy`.
     """
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ ARGS ?=
 # The folder that holds MNIST/raw/, for what trains on it.
 MNIST ?= data
 
-.PHONY: train test coverage lint bench results clean
+.PHONY: train test coverage lint configs bench results clean
 
 .venv/installed: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -30,6 +30,10 @@ lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
+
+# Writes the keys of every schema into the YAML files of configs/: for after a change to a key.
+configs: .venv/installed
+	$(BIN)/python -m grokplane.app.write_configs
 
 bench: .venv/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .[bench]

@@ -1,8 +1,6 @@
 """Run a sweep file with no server: `python sweep.py sweeps/NAME.yaml [key=value ...]`; `--help` lists the flags."""
 
-from grokplane.waiting import BEFORE_REFUSALS, Doing
+from grokplane.sweep import main
 
 if __name__ == "__main__":
-    with Doing("loading torch", BEFORE_REFUSALS):
-        from grokplane.sweep.command import main
     main()

@@ -1,8 +1,6 @@
 """Train on algorithmic data: `python train.py [key=value ...]`; `--help` lists the keys."""
 
-from grokplane.waiting import BEFORE_REFUSALS, Doing
+from grokplane.app import main
 
 if __name__ == "__main__":
-    with Doing("loading torch", BEFORE_REFUSALS):
-        from grokplane.app import main
     main("train")

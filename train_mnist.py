@@ -1,8 +1,6 @@
 """Train on images and watch the information plane: `python train_mnist.py [key=value ...]`; `--help` lists the keys."""
 
-from grokplane.waiting import BEFORE_REFUSALS, Doing
+from grokplane.app import main
 
 if __name__ == "__main__":
-    with Doing("loading torch", BEFORE_REFUSALS):
-        from grokplane.app import main
     main("train_mnist")

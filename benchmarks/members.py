@@ -17,7 +17,7 @@ import time
 import torch
 
 from grokplane import config
-from grokplane.train import Stack, run
+from grokplane.train import Stack, prepare_process, run
 
 SIZES = (1, 16, 64, 256)
 WARM = 16  # steps before the clock starts; a power of two, where the loop pauses
@@ -43,6 +43,7 @@ def measure(size: int, steps: int, overrides: list[str]) -> dict[str, float]:
     settings = [*SETTINGS, f"train.steps={WARM + steps}", *overrides]
     members = [config.member(config.compose([*settings, f"seed={seed}"])) for seed in range(size)]
     before = used(torch.device(members[0].train.device))
+    prepare_process(members)
     stack = Stack(members)
     began = 0.0
     for point in run(stack):

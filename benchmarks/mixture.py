@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 
 from grokplane.mi import mixture
-from grokplane.resources import keep_freed_memory
+from grokplane.process_settings import set_up_process
 
 LADDER, DRAWS = (0.1, 0.2, 0.3, 0.5, 0.8), 200
 # name: rows, units, classes, labellings
@@ -56,8 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    keep_freed_memory()
+    set_up_process(1)
     products, exponentials = rates(options.rounds)
     print(f"{products / 1e9:.0f} GFLOP/s in float64, {exponentials / 1e9:.2f} G exponentials/s in float32\n")
     print("| layer | rows x units | ms | floor | of it products | exponentials |\n|---|---|---:|---:|---:|---:|")

@@ -23,7 +23,7 @@ from cases import perceptron
 
 from grokplane import config
 from grokplane.record.rows import METRICS, read_rows
-from grokplane.train import Member, Stack
+from grokplane.train import Member, Stack, prepare_process
 
 ROOT = Path(__file__).resolve().parent.parent
 ALLOWED = 2.0
@@ -34,7 +34,8 @@ SECONDS_BETWEEN_LINES = 30.0
 
 def bare_seconds(member: Member) -> float:
     """Wall time of the hand-written loop over one member's steps, on as many threads as its run has."""
-    stack = Stack([member])  # sets the threads
+    prepare_process([member])
+    stack = Stack([member])
     images = stack.examples.train.inputs()[0].flatten(1)
     targets = F.one_hot(stack.examples.train.targets[0], 10).float()
     torch.manual_seed(member.seed)

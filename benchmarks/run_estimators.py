@@ -22,7 +22,7 @@ from grokplane.metrics.codes import encoder
 from grokplane.metrics.measured import measured, sample
 from grokplane.mi import KSG, PCA, Estimate, JointKL, LocalKL, Ross, WeightedKL, mixture, standardised
 from grokplane.record.frames import stored_config
-from grokplane.train import Stack
+from grokplane.train import Stack, prepare_process
 from grokplane.train.observe import observe
 
 LADDER = (0.1, 0.2)
@@ -44,7 +44,9 @@ def main() -> None:
     config.register_schemas()
     made = OmegaConf.create(stored_config(options.run))
     assert OmegaConf.is_dict(made)
-    stack = Stack([config.member(made)])
+    member = config.member(made)
+    prepare_process([member])
+    stack = Stack([member])
     code = _code_of_inputs(stack)
     columns = [*(f"exact, r = {level:g}" for level in LADDER), *ESTIMATORS]
     print(f"| step | layer | {' | '.join(columns)} |\n|---|---|{'---:|' * len(columns)}")

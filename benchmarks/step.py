@@ -19,6 +19,7 @@ import torch
 from cases import IMAGES, LR, WEIGHT_DECAY, Case, cases
 from report import Ratio, Timing, machine, report
 
+from grokplane.process_settings import set_up_process
 from grokplane.train import Stack, run
 
 STACKED, MANY = 16, 256
@@ -109,7 +110,7 @@ def contenders(case: Case) -> dict[str, tuple[Contender, int]]:
 
 def measure(case: Case, threads: int, rounds: int, seconds: float) -> list[Timing]:
     """Time all contenders of a case in turn, each for about `seconds` a round."""
-    torch.set_num_threads(threads)
+    set_up_process(threads)
     rivals = contenders(case)
     rivals = {name: (awaited(steps, case.device), members) for name, (steps, members) in rivals.items()}
     counts = {name: calibrate(steps, seconds, case.pause) for name, (steps, _) in rivals.items()}

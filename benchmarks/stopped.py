@@ -11,7 +11,7 @@ import statistics
 import time
 
 from grokplane import config
-from grokplane.train import Stack, run
+from grokplane.train import Stack, prepare_process, run
 
 MEMBERS, WARM = 8, 64  # a power of two, where the loop pauses; those that are over were taken out before
 CASES = {"default": [], "nanda": ["experiment=nanda"], "lstm": ["model=lstm"]}
@@ -21,7 +21,9 @@ QUIET = ["mi=off", "metrics=[]", "log.dense_steps=0", "log.every=1000000", "trai
 def milliseconds(settings: list[str], members: int, over: int, steps: int) -> float:
     """Of one step of a stack of so many members, of which so many are over."""
     typed = [*settings, *QUIET, f"train.steps={WARM + steps}"]
-    stack = Stack([config.member(config.compose([*typed, f"seed={seed}"])) for seed in range(members)])
+    stacked = [config.member(config.compose([*typed, f"seed={seed}"])) for seed in range(members)]
+    prepare_process(stacked)
+    stack = Stack(stacked)
     stack.alive[:over] = False
     began = 0.0
     for point in run(stack):

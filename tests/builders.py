@@ -1,4 +1,4 @@
-"""Tiny members and stacks that several tests share."""
+"""Tiny members and stacks for several test modules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OPTIMIZERS: dict[str, tuple[type[optim.TorchOptimizer], dict[str, Any]]] = {
 
 
 def task(**keys: Any) -> Modular:
-    """Addition modulo 7, half of the pairs train."""
+    """Addition modulo 7 with half of the pairs for training."""
     return Modular(**({"split": RandomSplit(), "p": 7, "train_fraction": 0.5} | keys))
 
 
@@ -40,7 +40,7 @@ def training(**keys: Any) -> TrainOptions:
 
 
 def member(**parts: Any) -> Member:
-    """A member that trains in milliseconds and logs nothing on the way."""
+    """A member that trains in milliseconds and logs nothing before the end."""
     tiny = {
         "data": task(),
         "model": MLP(hidden=[8, 8], embedding_dim=6),
@@ -62,18 +62,18 @@ def trained(*members: Member, capture: bool = True) -> Stack:
 
 
 def assert_same_stacks(one: Stack, other: Stack) -> None:
-    """All that is saved of both is the same, to the last bit."""
+    """Assert that the saved states of both are equal to the last bit."""
     for number in range(len(one.members)):
         assert_same_state(one.state(number), other.state(number))
 
 
 def diverged(stack: Stack) -> list[int]:
-    """At which step each member was lost, also one that was taken out; -1: not at all."""
+    """The step at which each member diverged, including removed members; -1: never."""
     return [stack.state(number)["diverged"] for number in range(len(stack.members))]
 
 
 def finish(stack: Stack) -> list[Point]:
-    """Train to the end; every pause on the way."""
+    """Train to the end and return every pause."""
     return list(run(stack))
 
 

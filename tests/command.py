@@ -1,10 +1,11 @@
-"""The real command line in subprocesses: calls, calls in the background, and what they leave on disk."""
+"""The real command line in subprocesses: calls, background calls, and their files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,8 +34,8 @@ Inside = Callable[..., Call]
 def _started(
     arguments: tuple[str, ...], cwd: Path, program: str = TRAIN.name, **environment: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """The running call; killed if the block ends before it does."""
-    fonts = matplotlib.get_cachedir()  # to find all fonts anew for every HOME takes seconds
+    """The running call, killed if the block ends first."""
+    fonts = matplotlib.get_cachedir()  # searching for fonts for every HOME takes seconds
     own = {"HOME": str(cwd), "MPLCONFIGDIR": fonts, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "HYDRA_"))}
     with subprocess.Popen(
@@ -53,21 +54,26 @@ def _started(
 
 
 def call(*arguments: str, cwd: Path, program: str = TRAIN.name, **environment: str) -> Call:
-    """`python PROGRAM ARGUMENTS` in a folder, to its end; its HOME is that folder."""
+    """Run `python PROGRAM ARGUMENTS` in a folder, which is also its HOME, to its end."""
     with _started(arguments, cwd, program, **environment) as process:
         out, err = process.communicate(timeout=180)
-    return Call(list(arguments), process.returncode, out, err)
+    return Call(list(arguments), process.returncode, out, without_waiting(err))
+
+
+def without_waiting(text: str) -> str:
+    """Standard error without the lines that a slow machine adds: `checking the call (20 s)`."""
+    return re.sub(r"(?m)^[^:\n]+ \(\d+ s\)\n", "", text)
 
 
 def finished(*arguments: str, cwd: Path, program: str = TRAIN.name, **environment: str) -> Call:
-    """A call that must end well."""
+    """Run a call that must succeed."""
     done = call(*arguments, cwd=cwd, program=program, **environment)
     assert done.returncode == 0, done.stderr
     return done
 
 
 def ended_well(inside: Inside, *typed: str, cwd: Path) -> Call:
-    """A call in this process that must end well."""
+    """Run a call in this process that must succeed."""
     done = inside(*typed, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done
@@ -87,7 +93,7 @@ def struck(number: signal.Signals, at: int, folder: Path, *arguments: str, cwd: 
 
 @contextmanager
 def background() -> Iterator[Submit]:
-    """The `submit` of a pool that runs PROCESSES calls at a time; what has not begun is cancelled at the end."""
+    """The `submit` of a pool with PROCESSES workers; calls that have not begun are cancelled at the end."""
     pool = ThreadPoolExecutor(PROCESSES)
     try:
         yield pool.submit
@@ -104,7 +110,7 @@ def refusal(done: Call) -> str:
 
 
 def digest(folder: Path) -> dict[str, str]:
-    """Every file under a folder with the hash of its bytes, every folder with an empty one."""
+    """The hash of every file under a folder, and an empty hash for every folder."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
         for path in folder.rglob("*")
@@ -112,7 +118,7 @@ def digest(folder: Path) -> dict[str, str]:
 
 
 def last_step(folder: Path) -> int:
-    """The step of the last whole row that is recorded so far; -1 where there is none."""
+    """The step of the last complete row recorded so far; -1 if there is none."""
     try:
         lines = (folder / "metrics.jsonl").read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
@@ -121,7 +127,7 @@ def last_step(folder: Path) -> int:
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
-    """The rows of `metrics.jsonl` without what a clock measured."""
+    """The rows of `metrics.jsonl` without wall-clock values."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [{key: value for key, value in json.loads(line).items() if not key.startswith("time/")} for line in lines]
 
@@ -137,13 +143,13 @@ def last_checkpoint(folder: Path) -> Path:
 
 
 def state(folder: Path) -> dict[str, Any]:
-    """What the newest checkpoint holds of the training: all but the config."""
+    """The training state in the newest checkpoint: everything but the config."""
     saved = torch.load(last_checkpoint(folder), weights_only=True)
     return {key: value for key, value in saved.items() if key != "config"}
 
 
 def assert_same_state(one: Any, other: Any) -> None:
-    """Two states agree to the last bit."""
+    """Assert that two states are equal to the last bit."""
     if isinstance(one, dict):
         assert one.keys() == other.keys()
         for key in one:

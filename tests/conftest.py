@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures and settings for all tests."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import Call, Inside, Submit, background
+from command import Call, Inside, Submit, background, without_waiting
+from hydra.core.hydra_config import HydraConfig
 
-from grokplane import app
-from grokplane.sweep import command as sweep
+from grokplane import app, sweep
 
 PROGRAMS = {
     "train.py": partial(app.main, "train"),
@@ -24,7 +24,7 @@ PROGRAMS = {
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """A second thread beside another busy process can be far slower than none."""
+    """A second thread beside another busy process can be far slower than a single thread."""
     torch.set_num_threads(1)
 
 
@@ -37,7 +37,7 @@ def submit() -> Iterator[Submit]:
 
 @pytest.fixture
 def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Inside]:
-    """A call of a program in this process, which need not import torch again."""
+    """Call a program in this process, so that torch is not imported again."""
     earlier, root = signal.getsignal(signal.SIGTERM), logging.getLogger()
     before = root.level, list(root.handlers)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the programs set it for good
@@ -45,11 +45,12 @@ def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     def call_inside(*arguments: str, cwd: Path, program: str = "train.py") -> Call:
         monkeypatch.chdir(cwd)
         monkeypatch.setattr("sys.argv", [program, *arguments])
+        monkeypatch.setattr(HydraConfig.instance(), "cfg", None)  # an earlier call's job may have left its own
         with pytest.raises(SystemExit) as ended:
             PROGRAMS[program]()
         assert isinstance(ended.value.code, int)
         out, err = capsys.readouterr()
-        return Call(list(arguments), ended.value.code, str(out), str(err))
+        return Call(list(arguments), ended.value.code, str(out), without_waiting(str(err)))
 
     yield call_inside
     signal.signal(signal.SIGTERM, earlier)

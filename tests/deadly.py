@@ -1,4 +1,4 @@
-"""A function that ends the process in which it is called, for a module that another process imports quickly."""
+"""A function that ends its process, in a module that another process can import quickly."""
 
 from __future__ import annotations
 

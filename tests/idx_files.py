@@ -1,4 +1,4 @@
-"""Small IDX files of random images, and where the genuine ones may be."""
+"""Small IDX files of random images, and the place of the genuine files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-# The folder of the genuine MNIST files; tests use it as well where it is there.
+# The folder of the genuine MNIST files; tests also use it if it exists.
 GENUINE = Path(os.environ.get("GROKPLANE_MNIST", Path(__file__).parents[2] / "shared" / "mnist")).absolute()
 
 

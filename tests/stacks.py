@@ -1,4 +1,4 @@
-"""Tiny stack jobs for executors, and how to reach the processes that train them."""
+"""Tiny stack jobs for executors, and access to the processes that train them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def worker(folder: Path) -> int:
 
 
 def at_step(step: int, folder: Path, act: Callable[[], object]) -> None:
-    """Act as soon as the first member of the stack there has recorded that step, on another thread."""
+    """Call a function, on another thread, as soon as the first member of the stack there has recorded that step."""
 
     def wait() -> None:
         while last_step(folder / "0") < step:
@@ -52,5 +52,5 @@ def at_step(step: int, folder: Path, act: Callable[[], object]) -> None:
 
 
 def placed(folder: Path, members: int = 1) -> StackJob:
-    """A job that nobody trains."""
+    """A job that is never trained."""
     return StackJob(("",) * members, tuple(str(folder / str(number)) for number in range(members)))

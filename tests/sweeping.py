@@ -1,4 +1,4 @@
-"""Tiny sweep files, calls of sweep.py, and what they leave."""
+"""Tiny sweep files, calls of sweep.py, and their results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from command import TINY, state
 
 SWEEP = "sweep.py"
 OFF = "record.wandb=disabled"
-# What the file says for the agent alone, and sweep.py does not listen to.
+# Keys for the agent only, which sweep.py ignores.
 ONLINE = "record.wandb=online"
 FIXED = (*TINY, "record.figures=false", "mi=off", "train.steps=60", "log.every=20", "log.dense_steps=2")
 COMMAND = ("${env}", "${interpreter}", "${program}", *FIXED, ONLINE, "${args_no_hyphens}")
@@ -41,7 +41,7 @@ def cells(folder: Path) -> list[Path]:
 
 
 def assert_close_weights(one: Path, other: Path) -> None:
-    """The last weights of two runs agree but for round-off."""
+    """Assert that the last weights of two runs are equal up to round-off."""
     ours, theirs = state(one), state(other)
     assert ours["step"] == theirs["step"]
     assert ours["model"].keys() == theirs["model"].keys()
@@ -50,7 +50,7 @@ def assert_close_weights(one: Path, other: Path) -> None:
 
 
 def assert_close_rows(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> None:
-    """Two runs recorded the same metrics but for round-off."""
+    """Assert that two runs recorded the same metrics up to round-off."""
     assert [row.keys() for row in ours] == [row.keys() for row in theirs]
     for one, other in zip(ours, theirs, strict=True):
         for key, value in one.items():

@@ -1,4 +1,4 @@
-"""Ordinary modules as stacks: against the same module trained by hand, buffers, randomness, names, refusals."""
+"""Ordinary modules as stacks, compared with the same module trained by hand: buffers, randomness, names, errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ALWAYS = LogOptions(dense_steps=0, every=1)
 
 
 class Net(nn.Module):
-    """A perceptron over embedded tokens; the base of the others."""
+    """A perceptron over embedded tokens; base class of the other modules."""
 
     def __init__(self, vocabulary: int, length: int, outputs: int, width: int = 6, between: nn.Module | None = None):
         super().__init__()
@@ -108,7 +108,7 @@ class Empty(nn.Module):
 
 
 class Tied(nn.Module):
-    """A parameter used twice, one of the module's own, and one that is not trained."""
+    """A module with a parameter that is used twice, one of its own, and one that is not trained."""
 
     def __init__(self, vocabulary: int, outputs: int):
         super().__init__()
@@ -124,7 +124,7 @@ class Tied(nn.Module):
 
 
 class Counting(Net):
-    """Buffers that are written in place, put anew, and not in the module's own state."""
+    """Buffers that are written in place, replaced, and not in the module's state dict."""
 
     calls: Tensor
     mean: Tensor
@@ -155,7 +155,7 @@ def net(kind: type[nn.Module] = Net, steps: int = 100, **parts: Any) -> Member:
 
 
 def made(one: Member, make: Callable[[], nn.Module]) -> nn.Module:
-    """The module that a member of a float64 run begins with, as its user would make it."""
+    """The module with which a member of a float64 run starts, built as a user would."""
     with torch.random.fork_rng():
         torch.set_rng_state(generator(one.seed, "weights").get_state())
         torch.set_default_dtype(torch.float64)
@@ -168,7 +168,7 @@ def made(one: Member, make: Callable[[], nn.Module]) -> nn.Module:
 
 
 def by_hand(one: Member, make: Callable[[], nn.Module]) -> nn.Module:
-    """That module after an ordinary loop over the member's batches."""
+    """The same module after an ordinary training loop over the member's batches."""
     module, examples, stack = made(one, make), one.data.examples(one.seed), Stack([one])
     inputs, targets = examples.table.inputs[examples.train], examples.train_targets
     positions = stack.positions(0, one.train.steps)
@@ -183,7 +183,7 @@ def by_hand(one: Member, make: Callable[[], nn.Module]) -> nn.Module:
 
 
 def assert_equal_to(stack: Stack, number: int, module: nn.Module) -> None:
-    """A member's parameters and buffers are the module's."""
+    """A member's parameters and buffers equal the module's."""
     ours = dict(stack.network.named_parameters()) | dict(stack.network.named_buffers())
     theirs = dict(module.named_parameters()) | dict(module.named_buffers())
     assert ours.keys() == {f"weights.{name}" for name in theirs}
@@ -230,7 +230,7 @@ def test_full_batches_of_unequal_size() -> None:
 
 
 class SummedMLP(nn.Module):
-    """What model=mlp is by default."""
+    """The default network of model=mlp."""
 
     def __init__(self, vocabulary: int, outputs: int) -> None:
         super().__init__()

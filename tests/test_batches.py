@@ -1,4 +1,4 @@
-"""How training reads its data: index streams, and the data of a stack that they index."""
+"""How training reads its data: index streams, and a stack's data."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_batches_larger_than_the_training_set_are_refused(sampler: Sampler, batc
 
 
 def unequal() -> list[Examples]:
-    """Members with p^2 and p(p-1) rows, other fractions and noise."""
+    """Members with p^2 and p(p-1) rows, different fractions and noise."""
     tasks = [
         Modular(RandomSplit(), p=7, operation="mul", train_fraction=0.4),
         Modular(RandomSplit(), p=7, operation="div", train_fraction=0.7, label_noise=3),
@@ -107,7 +107,7 @@ def stacked(members: list[Examples]) -> StackedExamples:
 
 
 def check_member(got: StackedExamples, place: int, one: Examples) -> None:
-    """A member's share of a stack against its own examples, point by point."""
+    """Compare a member's part of a stack with its own examples, point by point."""
     subsets = [
         (got.train, one.train, one.train_targets),
         (got.test, one.test, one.table.targets[one.test]),

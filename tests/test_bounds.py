@@ -1,4 +1,4 @@
-"""What the command line refuses of a key is refused from Python too, by the same line: every choice, every key."""
+"""Python refuses the values that the command line refuses, with the same message: every choice, every key."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_wrong_value_is_refused_by_its_key(group: str, name: str, choice: type
     needed = {spec.name: {} for spec in fields(choice) if spec.default is spec.default_factory is MISSING}
     with pytest.raises(ConfigError) as refused:
         choice(**(needed | {key: value}))
-    if not group.startswith("mi/"):  # estimators are tools of their own too: their keys are told bare
+    if not group.startswith("mi/"):  # estimators are also used alone, so their keys have no prefix
         listed = f"{group}.{name}." if group in LISTS else f"{group.replace('/', '.')}."
         assert str(refused.value).startswith(f"{listed}{key}={shown(value)}: ")
     assert refused.value.key.rpartition(".")[2] == key
@@ -72,7 +72,7 @@ def test_every_choice_with_keys_was_tried() -> None:
 
 
 def later(kind: Any, **keys: Any) -> Callable[[], object]:
-    """What makes an object, of types that a type checker would refuse."""
+    """Constructors with arguments of types that a type checker would refuse."""
     return lambda: kind(**keys)
 
 
@@ -142,14 +142,17 @@ class Own(optim.AdamW):
 @dataclass(frozen=True)
 @checked
 class Alone:
-    """A choice of no group."""
+    """A choice without a group."""
 
     own: float = option(1.0, "a key", above=0)
 
 
 RULES = [
-    ({"a": optim.GrokfastEMA(), "b": optim.GrokfastMA()}, r"rules=\[a,b\]: one Grokfast filter, not a and b"),
-    ({"a": optim.ConstantNorm(), "x": optim.SAM(), "b": optim.UpdateNoise()}, "constant_norm must stand behind"),
+    (
+        {"a": optim.GrokfastEMA(), "b": optim.GrokfastMA()},
+        r"rules=\[a,b\]: only one Grokfast filter is allowed, not a and b",
+    ),
+    ({"a": optim.ConstantNorm(), "x": optim.SAM(), "b": optim.UpdateNoise()}, "constant_norm must come after"),
 ]
 
 

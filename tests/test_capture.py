@@ -1,4 +1,4 @@
-"""Steps that are recorded once and repeated end in the bits of single steps; on CUDA itself: test_cuda.py."""
+"""Captured and replayed steps give the same bits as single steps; for CUDA graphs themselves see test_cuda.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EARLY = LogOptions(dense_steps=0, every=7)
 
 
 class Recorder:
-    """Stands in for a CUDA graph: it counts, and repeats a step by doing it."""
+    """A stand-in for a CUDA graph: counts the captures, and repeats a step by running it."""
 
     def __init__(self) -> None:
         self.recorded = self.repeated = 0
@@ -39,7 +39,7 @@ class Recorder:
 
 @pytest.fixture
 def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    """Makes every stack capturable."""
+    """Make every stack capturable."""
     found = Recorder()
     use(found, monkeypatch)
     return found
@@ -79,7 +79,7 @@ def test_schedules_and_random_rules_too(recorder: Recorder) -> None:
 
 
 def doomed(steps: int = 40) -> list[Member]:
-    """Three members, of which the second one's decay makes its weights a thousand times larger at every step."""
+    """Three members; the second one's weight decay multiplies its weights by a thousand at every step."""
     model = MLP(hidden=[8, 8], embedding_dim=6, activation="LeakyReLU")
     parts: dict[str, Any] = {"loss": MSE(), "train": training(steps=steps), "model": model, "log": EARLY}
     chosen = SGD(lr=0.01), SGD(lr=1e-200, weight_decay=1e203), SGD(lr=0.02)
@@ -90,12 +90,12 @@ def test_a_member_that_is_lost_on_the_way_ends_at_its_step_and_others_go_on(reco
     repeated, single = trained(*doomed()), trained(*doomed(), capture=False)
     step = diverged(single)[1]
     assert step > 4
-    assert step not in (7, 8, 14, 16, 21, 28, 32, 35)  # lost within a stretch, not at a pause
+    assert step not in (7, 8, 14, 16, 21, 28, 32, 35)  # diverged within a stretch, not at a pause
     for stack in (repeated, single):
         assert stack.rows == [0, 2]
         assert diverged(stack) == [-1, step, -1]
     assert_same_stacks(repeated, single)
-    assert recorder.recorded == 2  # anew once it was taken out
+    assert recorder.recorded == 2  # captured again after the member was removed
     # The stretch with the loss was repeated before it was done again; a new capture has its own first steps.
     assert recorder.repeated >= 31
 
@@ -103,7 +103,7 @@ def test_a_member_that_is_lost_on_the_way_ends_at_its_step_and_others_go_on(reco
 def test_a_grids_optimizer_and_what_a_rule_remembers_are_put_back_too(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With what a GPU uses in place of a param group a member."""
+    """With the optimizer that a GPU uses in place of one param group per member."""
 
     def directions(choices: list[SGD], parameters: Any, hidden: Any) -> Directions:  # noqa: ARG001 (its arguments)
         return Directions(choices, parameters)
@@ -159,7 +159,7 @@ def test_a_step_that_cannot_be_recorded_is_done_singly(
         stack = trained(*members())
     assert_same_stacks(stack, trained(*members(), capture=False))
     assert caplog.messages == [
-        "the step cannot be captured as a CUDA graph and is slower without (operation not permitted when stream is "
+        "the step cannot be captured as a CUDA graph and will be slower (operation not permitted when stream is "
         "capturing)"
     ]
 

@@ -1,4 +1,4 @@
-"""A folder that holds a run: what may be done with it, and what leaves its every byte as it was."""
+"""A folder that holds a run: which calls may use it, and which calls leave every byte unchanged."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ REFUSED = [
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which `run` is a finished run."""
+    """A folder in which `run` is a finished run."""
     cwd = tmp_path_factory.mktemp("base")
     finished(*RUN, "hydra.run.dir=run", cwd=cwd)
     return cwd

@@ -1,4 +1,4 @@
-"""Runs that are killed or asked to stop end, once resumed, as runs that never were; so do runs that are logged less."""
+"""Runs that are killed or stopped and then resumed end as uninterrupted runs; so do runs that log less."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ SETTINGS = {
 
 @pytest.fixture(scope="module", autouse=True)
 def undisturbed(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[Path]]:
-    """Each setting's run that nobody disturbed."""
+    """The uninterrupted run of each setting."""
     return {name: submit(_run, tmp_path_factory.mktemp("whole"), *typed) for name, typed in SETTINGS.items()}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def killed(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[Path]]:
-    """Each setting's run, killed three times."""
+    """The run of each setting, killed three times."""
     return {
         name: submit(_killed_three_times, tmp_path_factory.mktemp("killed"), seed, *typed)
         for seed, (name, typed) in enumerate(SETTINGS.items())
@@ -53,7 +53,7 @@ def stopped(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Future[
 
 @pytest.fixture(scope="module", autouse=True)
 def logged(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Future[Path]]:
-    """The full batch's run, logged at every step and as good as never, with and without W&B."""
+    """The full-batch run, logged at every step and almost never, with and without W&B."""
     ways = {
         "every step": ("log.every=1", "record.wandb=offline"),
         "never": ("log.dense_steps=0", "log.every=100000", "train.checkpoint_every=100000", "metrics=[]"),

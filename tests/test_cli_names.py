@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 from grokplane import config
 from grokplane.app.errors import Refused
-from grokplane.app.trained import load_trained
+from grokplane.app.runs import load_trained
 from grokplane.app.typed import as_typed
 from grokplane.pasting import folder_override
 from grokplane.sweep.call import parse_call

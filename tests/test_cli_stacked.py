@@ -1,4 +1,4 @@
-"""`-m hydra/launcher=stacked`: what the basic launcher leaves, job by job; resumed, refused, stopped, diverged."""
+"""`-m hydra/launcher=stacked`: the results of the basic launcher, job by job; resumed, refused, stopped, diverged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from sweeping import assert_close_rows, assert_close_weights
 from grokplane import config
 
 FIXED = (*TINY, "mi=off", "record.figures=false", "train.steps=40", "log.every=20", "log.dense_steps=2")
-# Four jobs in two stacks, one for each optimizer.
+# Four jobs in two stacks, one stack per optimizer.
 JOBS = ("-m", *FIXED, "optimizer=adamw,sgd", "seed=0,1", "hydra.sweep.dir=sweep")
 STACKED = "hydra/launcher=stacked"
 
@@ -69,7 +69,7 @@ def _stopped(cwd: Path) -> tuple[Path, Call]:
 
 
 def _diverged(cwd: Path) -> tuple[Path, Call]:
-    """Images, and a learning rate that no training survives."""
+    """Images, and a learning rate with which training diverges."""
     write_images(cwd / "data/MNIST/raw", train=60, test=20)
     small = ("data.train_points=40", "train.batch_size=20", "model.hidden=[8]", "train.steps=12", "train.threads=1")
     grid = ("optimizer.lr=0.001,1e30", "hydra.sweep.dir=sweep", STACKED)

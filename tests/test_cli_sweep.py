@@ -1,4 +1,4 @@
-"""sweep.py through the real command line: a grid, again, killed, stopped, with bad cells, and refused calls."""
+"""sweep.py on the real command line: a grid, repeated, killed, stopped, with failing cells, and refused calls."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from omegaconf import OmegaConf
 from sweeping import COMMAND, FIXED, OFF, SWEEP, assert_close_rows, assert_close_weights, cells, sweep_file, table
 
 SHIPPED = Path(__file__).parents[1] / "sweeps"
-# A member alone sums in another order than beside others: in float32 that can turn a ReLU on or off.
+# A single member sums in another order than a stack: in float32 that can switch a ReLU on or off.
 PRECISE = "train.dtype=float64"
 LONG = ("train.steps=600", "train.checkpoint_every=50", "log.every=10", "--max-members", "2", "seed=0,1", PRECISE, OFF)
 FORMATS = "record.figure_format=[png,svg]"
 GOOD, BAD = "data.operation=add,optimizer.lr=0.001,data.train_fraction=0.5", "data.operation=div,optimizer.lr=0.001"
-# Four cells that train, one of them to nowhere; one that cannot be built and two that cannot even be composed.
+# Four cells that train, one of which diverges; one that cannot be built and two that cannot be composed.
 CELLS = {
     "data.operation": {"values": ["add", "div"]},
     "optimizer.lr": {"values": [0.001, 1000000.0]},
@@ -53,7 +53,7 @@ def grid(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Future[Pat
 
 @pytest.fixture(scope="module", autouse=True)
 def alone(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Future[Path]:
-    """One cell of the tiny sweep as a run by itself."""
+    """One cell of the tiny sweep as a single run."""
     return submit(_alone, tmp_path_factory.mktemp("alone"))
 
 
@@ -64,13 +64,13 @@ def undisturbed(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Fut
 
 @pytest.fixture(scope="module", autouse=True)
 def killed(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Future[Path]:
-    """The long sweep, killed while its second stack trained."""
+    """The long sweep, killed while its second stack was training."""
     return submit(_struck, tmp_path_factory.mktemp("killed"), signal.SIGKILL, -signal.SIGKILL)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def stopped(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> Future[Path]:
-    """The long sweep, stopped with Ctrl-C while its second stack trained."""
+    """The long sweep, stopped with Ctrl-C while its second stack was training."""
     return submit(_struck, tmp_path_factory.mktemp("stopped"), signal.SIGINT, 130)
 
 
@@ -102,7 +102,7 @@ def _long(cwd: Path) -> Path:
 
 
 def _struck(cwd: Path, number: signal.Signals, code: int) -> Path:
-    """A signal for the long sweep as soon as a cell of its second stack has trained 100 steps."""
+    """Send a signal to the long sweep as soon as a cell of its second stack has trained 100 steps."""
     sweep_file(cwd)
     folder = cwd / "outputs/sweeps/tiny"
     with _started(("tiny.yaml", *LONG), cwd, SWEEP) as process:
@@ -226,7 +226,7 @@ def test_a_sweep_that_grows_keeps_the_rows_of_all_its_cells(grid: Future[Path], 
 
 
 def test_cells_that_went_further_are_over(grid: Future[Path], inside: Inside) -> None:
-    """They may have been taken further by themselves, which is no reason to refuse the others."""
+    """Interrupted cells may have been trained further by themselves; that does not refuse the others."""
     done = inside("tiny.yaml", "train.steps=50", "seed=0", cwd=grid.result(), program=SWEEP)
     assert done.returncode == 0, done.stderr
     assert "2 of 2 cells are over" in done.stderr
@@ -248,7 +248,7 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, inside: Inside) -> None:
 def _assert_ends_as_undisturbed(folder: Path, undisturbed: Path) -> None:
     done = {cell: digest(cell) for cell in cells(folder) if summary(cell)["status"] == "finished"}
     assert len(done) == 2
-    # A signal between the checkpoints of two members parts them: alone, each sums in another order than together.
+    # A signal between the checkpoints of two members separates them: alone, each sums in another order than in a stack.
     whole = len({last_checkpoint(cell).name for cell in cells(folder) if cell not in done}) == 1
     finished("tiny.yaml", *LONG, cwd=folder.parents[2], program=SWEEP)
     assert {cell: digest(cell) for cell in done} == done
@@ -325,7 +325,7 @@ def test_the_landscape_runs_small(landscape: Future[Path]) -> None:
             ("tiny.yaml", "--executor", "submitit", "train.device=cuda:99"),
             "hydra.launcher.max_members=null: must be a number where the memory cannot be measured (train.dev",
         ),
-        "a file": (("tiny.yaml", "hydra.sweep.dir=tiny.yaml"), "tiny.yaml cannot be a sweep's: it is no folder"),
+        "a file": (("tiny.yaml", "hydra.sweep.dir=tiny.yaml"), "tiny.yaml cannot be a sweep's: it is not a folder"),
         "hydra's": (
             ("tiny.yaml", "hydra.sweep.dir=${hydra:job.name}"),
             "hydra.sweep.dir",  # named, with or without the value as it was typed
@@ -339,8 +339,10 @@ def test_the_landscape_runs_small(landscape: Future[Path]) -> None:
             ("tiny.yaml", "optimizer.lrr=1"),
             "tiny.yaml: optimizer.lrr=1: unknown key; did you mean optimizer.lr",
         ),
+        "group": (("tiny.yaml", "mode=mlp"), "tiny.yaml: mode=mlp: unknown key; did you mean the config group model?"),
+        "swept group": (("tiny.yaml", "mode=mlp,lstm"), "tiny.yaml: mode=mlp: unknown key; did you mean the config gr"),
         "hydra": (("tiny.yaml", "hydra.run.dir=x"), "hydra.run.dir=x: of Hydra's keys hydra.sweep.dir and"),
-        "resume": (("tiny.yaml", "train.resume=true"), "train.resume=true: a sweep resumes by itself"),
+        "resume": (("tiny.yaml", "train.resume=true"), "train.resume=true: a sweep resumes automatically"),
         "nothing to build": (("tiny.yaml", "data.operation=div", "data.p=8"), "data.operation=div: needs a prime"),
     }.values(),
 )

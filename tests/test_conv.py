@@ -1,4 +1,4 @@
-"""Stacked convolutional networks against ordinary torch.nn ones: outputs, gradients, initial weights, taps, sizes."""
+"""Stacked convolutional networks compared with torch.nn: outputs, gradients, initial weights, taps, sizes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grokplane.models import Conv, Signature, StackedModel, build, conv
 from grokplane.options import ConfigError
 
 MEMBERS, POINTS, CLASSES = 3, 5, 4
-# Shapes of an image, with what is set.
+# Shapes of an image, with the options set.
 SETTINGS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
     ((28, 28), {}),
     ((8, 8), {"padding": 1, "channels": [3, 4], "hidden": []}),

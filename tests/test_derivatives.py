@@ -1,4 +1,4 @@
-"""First and second derivatives, and torch.func, of every loss and model against plain torch.nn."""
+"""First and second derivatives and torch.func, for every loss and model, compared with plain torch.nn."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from grokplane.losses import MSE, CrossEntropy, Loss, StableMax
 from grokplane.models import LSTM, MLP, Conv, ModelChoice, Signature, StackedModel, build
 from grokplane.models.layers import ACTIVATIONS
 
-# torch's own forward-mode rules are compiled by what torch calls deprecated.
+# torch's own forward-mode rules use a compiler that torch calls deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 
 Tensors = dict[str, Tensor]
 Values = Callable[[Tensors], Tensor]
-"""From all parameters of a stack, by name, to its outputs [E, B, C]."""
+"""A function from all parameters of a stack, by name, to its outputs [E, B, C]."""
 POINTS, CLASSES = 6, 5
 
 
@@ -105,7 +105,7 @@ def of_stack(network: StackedModel, encoded: Tensor) -> Values:
 
 
 def of_twins(twins: Callable[[Tensors, int], tuple[nn.Module, Tensors]], inputs: Tensor) -> Values:
-    """The outputs of ordinary modules, one a member, each under the parameters that it is given."""
+    """The outputs of ordinary modules, one per member, each with the given parameters."""
 
     def outputs(parameters: Tensors) -> Tensor:
         with sdpa_kernel(SDPBackend.MATH):  # the fused one is differentiable once
@@ -116,7 +116,7 @@ def of_twins(twins: Callable[[Tensors, int], tuple[nn.Module, Tensors]], inputs:
 
 
 def in_order(parameters: Tensors, twin: nn.Module, number: int) -> tuple[nn.Module, Tensors]:
-    """A twin whose parameters are the member's, one after the other."""
+    """A twin with the member's parameters, in order."""
     names = [name for name, _ in twin.named_parameters()]
     return twin, {name: value[number] for name, value in zip(names, parameters.values(), strict=True)}
 
@@ -193,7 +193,7 @@ def of_loss(outputs: Values, loss: Callable[[Tensor, Tensor], Tensor]) -> Values
 
 
 def leaves(network: StackedModel) -> Tensors:
-    """The parameters with something added, so that none is zero."""
+    """The parameters with an offset, so that none is zero."""
     named = network.named_parameters()
     return {name: (value + 0.1 * along(value, 3)).detach().requires_grad_() for name, value in named}
 

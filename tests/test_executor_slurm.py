@@ -1,4 +1,4 @@
-"""Slurm jobs: what they ask for, being cancelled, time limits, and being started again."""
+"""Slurm jobs: requested resources, cancelling, time limits, and restarts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ COMMANDS = {
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of these commands, first on the PATH."""
+    """A folder with these commands, first on the PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name, text in COMMANDS.items():
@@ -108,7 +108,7 @@ def test_a_job_that_is_pre_empted_for_good_is_not_waited_for(tmp_path: Path, mon
     monkeypatch.setattr(slurm_executor, "PREEMPTED_SECONDS", 0)
     assert watched.done()
     (line,) = watched.result().errors
-    assert line == f"job 7: pre-empted and not queued again; its log: {tmp_path}/7_0_log.err"
+    assert line == f"job 7: pre-empted and not requeued; its log: {tmp_path}/7_0_log.err"
 
 
 def test_a_job_that_slurm_does_not_take_is_told(slurm: Path, tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Stacks on a cluster: results as they end, workers that die, time limits, and what Ctrl-C leaves."""
+"""Stacks on a cluster: results as they end, workers that die, time limits, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from grokplane.sweep.stack_job import StackJob, StackResult
 
 
 class Scripted:
-    """A task that ends after some looks at it."""
+    """A task that ends after some polls."""
 
     def __init__(self, result: StackResult, looks: int) -> None:
         self._result, self.looks, self.cancelled = result, looks, False
@@ -39,7 +39,7 @@ class Scripted:
 
 
 def finished(members: int = 1) -> StackResult:
-    """All went well."""
+    """A successful result."""
     return StackResult(0, ({"status": "finished"},) * members, (None,) * members)
 
 

@@ -1,4 +1,4 @@
-"""A run that fails leaves its cause: `summary.json` has the error in one line, `train.log` the traceback."""
+"""A failed run records its error: `summary.json` has it in one line, `train.log` has the traceback."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from grokplane.record import Checkpoints, Record, Recorder, status
 from grokplane.record.summary import cause
 from grokplane.train import Stack
 
-FULL = "the disk is full (No space left on device): free some space and go on with train.resume=true"
+FULL = "the disk is full (No space left on device): free some space and resume with train.resume=true"
 TINY = ("data.p=7", "data.train_fraction=0.5", "model.hidden=[8]", "model.embedding_dim=8", *PRECISE)
-# A process whose files may grow to so many bytes, as on a disk that is full; it writes no .pyc.
+# A process whose files may grow only to this many bytes, as on a full disk; it writes no .pyc.
 LIMITED = """
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, resource.RLIM_INFINITY))

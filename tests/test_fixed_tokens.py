@@ -1,4 +1,4 @@
-"""Tokens that all questions share are worked out once; that changes no number."""
+"""Tokens that all questions share are computed once, which changes no number."""
 
 from __future__ import annotations
 

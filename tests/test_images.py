@@ -1,4 +1,4 @@
-"""IDX files read right or refused in one line; which images train, which are held out, and what their pixels become."""
+"""IDX files are read, or refused in one line; selection of training and held-out images; pixel values."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def mnist(raw: Path, **keys: Any) -> MNIST:
 
 
 def parsed(path: Path) -> list[int]:
-    """An IDX file's numbers, byte by byte."""
+    """The numbers of an IDX file, byte by byte."""
     content = path.read_bytes()
     content = gzip.decompress(content) if path.suffix == ".gz" else content
     axes = content[3]
@@ -76,7 +76,7 @@ def test_the_genuine_files_hold_what_is_known_of_them_where_they_are_there(raw: 
     assert len(mnist(raw).table(0).inputs) == 40 + TEST
 
 
-# What becomes of the training images' content, and what must be told.
+# Changes to the training images' content, and the expected messages.
 DAMAGE: dict[str, tuple[Callable[[bytes], bytes] | bytes, str]] = {
     "truncated": (lambda content: content[:-1], "1919"),
     "longer": (lambda content: content + b"\0", "1921"),
@@ -103,7 +103,7 @@ def test_a_damaged_file_is_named_with_what_is_wrong_and_the_command_that_gets_it
     root = raw.parents[1]
     assert line.startswith(f"data.root={root}: {raw}")
     assert wrong in line
-    assert line.endswith(f"`python train_mnist.py data.download=true data.root={root}` gets it anew")
+    assert line.endswith(f"download it again with `python train_mnist.py data.download=true data.root={root}`")
     assert "\n" not in line
 
 
@@ -156,7 +156,9 @@ def test_a_download_that_fails_is_told_in_one_line(
     with pytest.raises(ConfigError) as refused:
         MNIST(root=str(tmp_path), download=True).examples(0)
     told = str(error).partition("\n")[0]
-    assert str(refused.value) == f"data.download=true: MNIST could not be got ({told}); put the files into " + str(
+    assert str(
+        refused.value
+    ) == f"data.download=true: MNIST could not be downloaded ({told}); put the files into " + str(
         tmp_path / "MNIST" / "raw"
     )
 
@@ -174,7 +176,7 @@ def test_a_torchvision_that_cannot_be_imported_is_told_in_one_line(
 
 
 def rows_in_file(task: MNIST, seed: int, raw: Path) -> list[int]:
-    """Which images of the training file train, found by their pixels."""
+    """Indices of the training images in the training file, found by their pixels."""
     every = torch.tensor(parsed(raw / IMAGES)).view(TRAIN, -1) / 255
     examples = task.examples(seed)
     chosen = examples.table.inputs[examples.train].flatten(1)

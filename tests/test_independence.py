@@ -1,4 +1,4 @@
-"""A member of a stack follows the same run trained alone, and a diverging member leaves the others alone."""
+"""A member of a stack equals the same run trained alone, and a diverging member does not affect the others."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def members(optimizer: str = "adamw", loss: str = "cross_entropy", form: int = 0
 
 
 def assert_independent(stackable: list[Member], tolerance: float) -> None:
-    """Every member ends where its solo run ends, and that is not where it began."""
+    """Every member ends where its solo run ends, which is not where it began."""
     together, start = trained(*stackable), Stack(stackable)
     for number, one in enumerate(stackable):
         alone = trained(one)
@@ -78,7 +78,7 @@ def test_50_steps_with_gathered_embeddings(form: int, monkeypatch: pytest.Monkey
 
 
 def seen(stack: Stack, number: int) -> tuple[Tensor, Tensor]:
-    """The questions and answers of one member's training subset, padding left out."""
+    """The questions and answers of one member's training subset, without padding."""
     subset, count = stack.examples.train, int(stack.examples.train.count[number])
     return subset.inputs()[number, :count], subset.targets[number, :count]
 
@@ -114,7 +114,7 @@ def test_every_pair_of_members_differs_in_every_stackable_key() -> None:
 
 
 def with_overflow(stackable: list[Member], **model: Any) -> list[Member]:
-    """The same, but the second member will diverge."""
+    """The same members, but the second one will diverge."""
     bad = replace(stackable[1], optimizer=replace(stackable[1].optimizer, lr=1e100))  # type: ignore[call-arg]
     return [stackable[0], replace(bad, model=replace(bad.model, **model)), *stackable[2:]]  # type: ignore[type-var]
 
@@ -124,7 +124,7 @@ def with_overflow(stackable: list[Member], **model: Any) -> list[Member]:
 def test_a_diverging_member_changes_no_bit_of_the_others(optimizer: str, batch_size: int | str) -> None:
     healthy = members(optimizer, batch_size=batch_size, steps=10)
     ill, well = trained(*with_overflow(healthy)), trained(*healthy)
-    assert ill.rows == [0, 2, 3]  # it was taken out
+    assert ill.rows == [0, 2, 3]  # it was removed
     assert diverged(well) == [-1] * 4
     for number in (0, 2, 3):
         assert torch.equal(weights(ill, number), weights(well, number))
@@ -162,7 +162,7 @@ def test_padding_does_not_diverge_where_the_members_own_points_do_not() -> None:
 
 
 def test_masked_updates_give_the_bits_of_unmasked_ones() -> None:
-    """With a member that is not alive every update is masked; without one, on a CPU, none is."""
+    """With a dead member every update is masked; on a CPU without one, none is."""
     stackable = members(steps=20)
     free, masked = Stack(stackable), Stack(stackable)
     masked.alive[1] = False

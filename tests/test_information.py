@@ -356,5 +356,5 @@ def test_a_stored_config_of_another_version_is_refused_by_its_key() -> None:
     stored = OmegaConf.to_container(config.compose(["mi=default"]))
     assert isinstance(stored, dict)
     older = DictConfig(stored | {"mi": {"_target_": "grokplane.metrics.information.Information", "token_rows": 500}})
-    with pytest.raises(ConfigError, match=r"^mi\.token_rows=500: .*another version.*begin the run anew"):
+    with pytest.raises(ConfigError, match=r"^mi\.token_rows=500: .*another version.*start a new run"):
         config.member(older)

@@ -1,4 +1,4 @@
-"""Subsets that are too large to be kept: the same values in bounded memory, or a refusal with the bytes."""
+"""Subsets that are too large to keep: the same values in bounded memory, or an error with the bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stacked LSTM against torch.nn.LSTM, and a member of a stack against the same run alone."""
+"""The stacked LSTM compared with torch.nn.LSTM, and a member of a stack with the same run alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "three layers, onehot": {"input": "onehot", "layers": 3},
 }
 form = pytest.mark.parametrize("form", FORMS)
-# Member by member and all together; first inputs by product and by gather.
+# Member by member and all together; input products first by matrix product, then by gather.
 chunks = pytest.mark.parametrize("chunk", [1, 10**9], ids=["one by one", "together"])
 columns = pytest.mark.parametrize("columns", [0, 10**9], ids=["gather", "product"])
 
@@ -81,7 +81,7 @@ def test_outputs_and_gradients_are_torchs(form: str, columns: int, chunk: int, m
     encoded = network.encode(tokens())
     assert encoded.is_floating_point() == (columns > 0)
     network(encoded).square().sum().backward()
-    network.zero_grad()  # what follows is in the memory of the first pass
+    network.zero_grad()  # the next pass reuses the memory of the first pass
     outputs = network(encoded)
     factor = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     (outputs * factor).sum().backward()

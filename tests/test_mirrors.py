@@ -1,4 +1,4 @@
-"""Mirrored questions: which tables have them, the split that keeps them together, what is told of the unseen ones."""
+"""Mirrored questions: which tables have them, the split that keeps them together, and metrics of unseen questions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FRACTIONS = (0.1, 0.3, 0.5, 0.6, 0.85)
 
 
 def unordered(table: Table) -> list[tuple[int, ...]]:
-    """Every question's operands in ascending order; symbols, which all questions share, among them."""
+    """Every question's operands in ascending order, including symbols, which all questions share."""
     return [tuple(sorted(row)) for row in table.inputs.tolist()]
 
 
@@ -222,7 +222,7 @@ def test_members_with_unordered_splits_have_their_own_questions_in_a_stack() -> 
 
 
 def leaking(**grok: Any) -> Member:
-    """A small network that adds its operands' embeddings, on pairs that are split one by one."""
+    """A small network that sums its operands' embeddings, on pairs that are split one by one."""
     return member(
         data=task(p=P, train_fraction=0.4),
         model=MLP(hidden=[32], embedding_dim=32),

@@ -1,4 +1,4 @@
-"""Stacked networks against ordinary torch.nn ones: forward, gradients, initial weights, names, what a tap sees."""
+"""Stacked networks compared with torch.nn: outputs, gradients, initial weights, names, and values in a tap."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def tokens(vocabulary: int) -> Tensor:
 
 
 class Embedded(nn.Module):
-    """An ordinary embedding of tokens [B, L] -> [B, in], in the three ways."""
+    """An ordinary embedding of tokens [B, L] -> [B, in], in the three variants."""
 
     def __init__(self, form: str, vocabulary: int) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ def twin(form: str, vocabulary: int, activation: str = "ReLU", hidden: tuple[int
 
 
 def copied(network: StackedModel, member: int, ordinary: nn.Module) -> list[tuple[nn.Parameter, nn.Parameter]]:
-    """Give the twin one member's weights; the pairs of (stacked, ordinary) parameters."""
+    """Copy one member's weights to the twin; returns pairs of (stacked, ordinary) parameters."""
     pairs = list(zip(network.parameters(), ordinary.parameters(), strict=True))
     with torch.no_grad():
         for ours, theirs in pairs:
@@ -102,7 +102,7 @@ def test_features_give_what_an_ordinary_network_gives(activation: str) -> None:
 
 
 def ignore(*_: object) -> None:
-    """A tap that looks at nothing."""
+    """A tap that ignores its arguments."""
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -1,4 +1,4 @@
-"""A sweep over a module of the user's of which some cells fail as nobody could foresee: the others go on."""
+"""A sweep over a user's module, some of whose cells fail unexpectedly: the other cells continue."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from command import call
 from sweeping import COMMAND, SWEEP, sweep_file, table
 
 PATH = os.pathsep.join([".", *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-# Fails with more points than a trial has.
+# Fails with more points than the trial uses.
 MODULE = """
 import torch
 from torch import nn
@@ -33,7 +33,7 @@ def test_a_cell_that_cannot_be_measured_fails_alone(tmp_path: Path) -> None:
     model = ("model=module", "model.module._target_=my_nets.Net", "+model.module.fails=never")
     parameters = {"model.module.fails": {"values": ["large", "never"]}, "seed": {"values": [0, 1]}}
     sweep_file(tmp_path, parameters=parameters, command=[*parts[:-1], *model, parts[-1]])
-    trusted = model[:2]  # a file's word is not enough to import it
+    trusted = model[:2]  # the file alone does not allow importing it
     timed = call("tiny.yaml", *trusted, "--dry-run", cwd=tmp_path, program=SWEEP, PYTHONPATH=PATH)
     assert timed.returncode == 0, timed.stderr
     assert "cannot be timed: ValueError: more than five points" in timed.stdout

@@ -1,4 +1,4 @@
-"""What is found out of a user's module before it trains: fast paths, mixed points, what changes without being kept."""
+"""Checks of a user's module before training: fast paths, mixed points, state that changes without being saved."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def choice(kind: type[nn.Module], **keys: Any) -> Module:
 
 
 class Attending(nn.Module):
-    """Attention between embedding and read-out; the base of the others."""
+    """Attention between embedding and read-out; base class of the other modules."""
 
     def __init__(self, vocabulary: int, outputs: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def test_attention_of_torch_nn_trains_in_stacks_as_it_does_alone(kind: type[nn.M
 
 
 class Stopping(Net):
-    """A call fails outside of training; not one of a stack alone."""
+    """Fails outside of training, but not only in a stack."""
 
     def forward(self, tokens: Tensor) -> Any:
         outputs = super().forward(tokens)
@@ -92,7 +92,7 @@ class Asking(Net):
 
 
 class Forgetful(Net):
-    """Counts its calls in a number that no checkpoint holds."""
+    """Counts its calls in a number that is in no checkpoint."""
 
     calls = 0
 
@@ -121,7 +121,7 @@ def test_what_changes_from_call_to_call_and_is_no_buffer_is_refused(members: int
 
 
 class Mixing(Net):
-    """Outputs of which something of the whole batch is taken."""
+    """Outputs that depend on the whole batch."""
 
     def __init__(self, vocabulary: int, length: int, outputs: int, what: str) -> None:
         super().__init__(vocabulary, length, outputs)

@@ -1,4 +1,4 @@
-"""What holds for every sequence model, with dropout: observation does not disturb, a resumed run is the same run."""
+"""Properties of all sequence models with dropout: observation changes nothing, a resumed run equals the whole run."""
 
 from __future__ import annotations
 

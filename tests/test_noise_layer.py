@@ -1,4 +1,4 @@
-"""Noise after layers: its size and independence, where it is added and where not, and that it disturbs nothing."""
+"""Noise after layers: size, independence, where it is added, and no effect on training when only measured."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_noise_differs_between_members_layers_steps_and_between_training_and_log
 @pytest.mark.parametrize("way", ["_drawn", "_hashed"])
 @pytest.mark.parametrize("units", [1, 3, 16, 50])
 def test_a_points_noise_does_not_depend_on_how_many_points_there_are(way: str, units: int) -> None:
-    """`_drawn` is the way on a CPU, `_hashed` that on other devices."""
+    """`_drawn` is used on a CPU, `_hashed` on other devices."""
     noise = Noise(MLP(noise_sigma=1.0))
     noise.attach("x", SEEDS, SIGMAS)
     stream, x = noise._streams[True], torch.empty(0)
@@ -198,7 +198,7 @@ def test_without_noise_nothing_is_drawn_or_copied(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delattr(Noise, "_deviations")
     _, seen = tapped(network(0.0, 0.0), points(members=2))
     assert all(output.noisy is output.activations for output in seen.values())
-    network(0.3, noise_flow="measured")(points())  # nobody measures
+    network(0.3, noise_flow="measured")(points())  # no tap
 
 
 MODELS = {

@@ -1,4 +1,4 @@
-"""Folders whose files are not what a run leaves there: one line says which, and nothing elsewhere is touched."""
+"""Folders with unexpected files: one line names the file, and nothing else is changed."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def odd(trained: Path, tmp_path: Path) -> Path:
-    """A copy of a finished run, to be spoilt."""
+    """A copy of a finished run, to be damaged."""
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 @pytest.fixture
 def resumed(odd: Path, tmp_path: Path, inside: Inside) -> Callable[[], str]:
-    """The line with which going on there is refused."""
+    """The line with which resuming there is refused."""
     typed = (f"hydra.run.dir={odd}", "train.resume=true", "train.steps=6", *PRECISE)
     return lambda: refusal(inside(*typed, cwd=tmp_path))
 
@@ -50,7 +50,7 @@ def test_what_a_link_leads_to_is_left_alone(name: str, odd: Path, tmp_path: Path
         (victim / "step_00000099.pt.tmp").touch()
     before = digest(victim) if victim.is_dir() else victim.read_bytes()
     (odd / name).symlink_to(victim)
-    assert f"{name} there is a link" in resumed()
+    assert f"{name} in it is a link" in resumed()
     assert before == (digest(victim) if victim.is_dir() else victim.read_bytes())
 
 
@@ -59,14 +59,14 @@ def test_a_file_in_a_folders_place_is_told_of_in_the_check(name: str, odd: Path,
     if (odd / name).exists():
         shutil.rmtree(odd / name)
     (odd / name).write_text("x")
-    assert f"{name} there is no folder" in resumed()
+    assert f"{name} in it is not a folder" in resumed()
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "train.log", "summary.json", ".lock", ".hydra/config.yaml"])
 def test_a_folder_in_a_files_place_is_told_of_in_the_check(name: str, odd: Path, resumed: Callable[[], str]) -> None:
     (odd / name).unlink(missing_ok=True)
     (odd / name).mkdir()
-    assert f"{name} there is no file" in resumed()
+    assert f"{name} in it is not a file" in resumed()
 
 
 STATES: dict[str, dict[str, Any]] = {
@@ -93,7 +93,7 @@ def test_a_checkpoint_of_odd_content_is_refused(name: str, odd: Path, resumed: C
 
 
 def test_damage_anywhere_in_a_checkpoint_is_damage(odd: Path, inside: Inside, tmp_path: Path) -> None:
-    """Near the end of the file it is the zip's directory, of which reading fails as if the disk did."""
+    """Near the end of the file is the zip directory; damage there makes reading fail as if the disk did."""
     file = last_checkpoint(odd)
     whole = file.read_bytes()
     for back in range(1, 60, 8):

@@ -1,4 +1,4 @@
-"""Stacked optimizers against one plain torch.optim optimizer a member; schedules against closed forms."""
+"""Stacked optimizers compared with one plain torch.optim optimizer per member; schedules with closed forms."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from grokplane.optim import (
 from grokplane.options import ConfigError
 
 SHAPES = {"embedding": (9, 4), "weight": (5, 4), "bias": (5,)}
-# (lr, weight decay): neighbours that are equal share a param group.
+# (lr, weight decay): equal neighbours share a param group.
 MEMBERS = [(1e-3, 0.1), (1e-3, 0.1), (2e-3, 0.0), (1e-3, 0.1), (1e-3, 1.0)]
 PLAIN: dict[str, tuple[type[torch.optim.Optimizer], dict[str, Any]]] = {
     "adamw": (torch.optim.AdamW, {"betas": (0.9, 0.98), "eps": 1e-8}),
@@ -59,7 +59,7 @@ def stacked(name: str, form: Form = TorchGroups) -> StackedOptimizer:
 
 
 def advance(optimizer: StackedOptimizer, steps: range, alive: Tensor | None = None) -> None:
-    """Steps with random gradients, each under its own schedule factor."""
+    """Steps with random gradients, each with its own factor of the schedule."""
     for step in steps:
         for key, gradient in drawn(1 + step).items():
             optimizer.parameters[key].grad = gradient
@@ -182,7 +182,7 @@ def test_members_that_are_not_alive_stay_as_they_are(form: Form, name: str, step
         for key, value in before.parameters.items():
             assert torch.equal(optimizer.parameters[key][member], value[member])
         if steps:
-            assert_same_state(optimizer, before, member, but="step")  # which counts the stack's updates
+            assert_same_state(optimizer, before, member, but="step")  # "step" counts the stack's updates
 
 
 def test_a_mask_that_lets_all_pass_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Functions done in processes beside this one: the same results, errors, deaths, and nothing that stays behind."""
+"""Calls in worker processes: the same results, errors, deaths, and no process that is left behind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 @pytest.fixture
 def beside() -> Iterator[Processes]:
-    """One process, at work from the first call on."""
+    """One process, started at the first call."""
     processes = Processes(1, os.getpid, calls=9, patience=0)
     try:
         wait_for(lambda: processes.call(os.getpid) != os.getpid())
@@ -71,11 +71,11 @@ def test_one_that_dies_while_it_waits_does_no_harm_and_another_comes(
     wait_for(lambda: not beside._idle[0].lives())
     assert [beside.call(abs, -3), beside.call(os.getpid)] == [3, os.getpid()]
     wait_for(lambda: beside.call(os.getpid) not in (there, os.getpid()))
-    assert caplog.text.count("has died, another is started (killed, as for want of memory)") == 1
+    assert caplog.text.count("has died, another is started (killed, possibly for lack of memory)") == 1
 
 
 def test_work_that_ends_its_process_is_told_and_never_done_here(beside: Processes) -> None:
-    """What the system killed for want of memory would end the run itself."""
+    """A call that the system killed for lack of memory would end the run itself."""
     there = beside.call(os.getpid)
     with pytest.raises(DiedError, match=r"has died \(exit code 3\)"):
         beside.call(os._exit, 3)
@@ -90,12 +90,12 @@ def test_one_that_hangs_at_work_is_noticed_and_replaced(beside: Processes, monke
     with pytest.raises(DiedError, match="no longer answers"):
         beside.call(time.sleep, 600)
     assert beside.call(os.getpid) not in (first, os.getpid())
-    assert beside.call(_busy, 1.0) == 1.0  # which takes longer, and works
+    assert beside.call(_busy, 1.0) == 1.0  # takes longer, but computes
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="told by Linux alone")
 def test_one_that_was_stopped_while_it_waits_is_replaced(beside: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It reads nothing: a call larger than a pipe would be written for ever."""
+    """The process reads nothing, so that a call larger than a pipe could never be written."""
     monkeypatch.setattr(worker, "LOOK", 0.05)
     monkeypatch.setattr(worker, "HUNG", 10)
     os.kill(beside.call(os.getpid), signal.SIGSTOP)
@@ -127,7 +127,7 @@ def test_where_none_can_take_the_place_of_the_dead_every_call_is_told(
     for _ in range(2):
         with pytest.raises(DiedError, match="no other can be started"):
             beside.call(abs, -3)
-    assert caplog.text.count("no process can be started") == 1
+    assert caplog.text.count("no worker process can be started") == 1
 
 
 def test_what_cannot_be_sent_is_done_here_and_costs_no_process(
@@ -141,7 +141,7 @@ def test_what_cannot_be_sent_is_done_here_and_costs_no_process(
 
 
 class FussyError(Exception):
-    """What pickle writes and cannot read."""
+    """An object that can be pickled but not unpickled."""
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} and {two}")
@@ -240,7 +240,7 @@ def test_who_waits_for_a_start_that_fails_works_here(
     monkeypatch.setattr(sys, "executable", "/bin/false")
     processes = begun()
     assert processes.call(os.getpid, patient=True) == os.getpid()
-    assert "no process can be started" in caplog.text
+    assert "no worker process can be started" in caplog.text
     processes.close()
 
 
@@ -295,7 +295,7 @@ def test_after_closing_every_call_is_told(beside: Processes) -> None:
 
 
 def test_a_file_of_the_current_folder_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a folder that somebody else has filled."""
+    """As in a folder with files of other people."""
     (tmp_path / "torch.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
@@ -310,12 +310,12 @@ def test_work_finds_nothing_to_read(beside: Processes) -> None:
 
 
 def sys_stdin() -> str:
-    """What a function reads that asks for input."""
+    """The input of a function that reads from standard input."""
     return sys.stdin.read()
 
 
 def test_a_process_that_dies_beside_its_own_child_is_found_dead(beside: Processes) -> None:
-    """The child holds the pipe of the answers open."""
+    """The child process keeps the pipe of the answers open."""
     begin = time.monotonic()
     with pytest.raises(DiedError):
         beside.call(forks_and_dies)
@@ -323,7 +323,7 @@ def test_a_process_that_dies_beside_its_own_child_is_found_dead(beside: Processe
 
 
 def forks_and_dies() -> None:
-    """Leave a child behind that lives for long."""
+    """Start a child process that lives long."""
     if os.fork() == 0:
         time.sleep(60)
         os._exit(0)

@@ -3,8 +3,9 @@ import logging
 import pytest
 import torch
 
+from grokplane.options import ConfigError
 from grokplane.record import Checkpoints, NoCheckpoint
-from grokplane.record.checkpoints import is_power_of_two
+from grokplane.record.checkpoints import FORMAT, is_power_of_two
 
 torch.set_num_threads(1)
 
@@ -144,3 +145,35 @@ def test_steps_of_nine_digits(tmp_path):
         checkpoints.save(step, {"step": step})
     assert checkpoints.steps() == [100_000_000, 1 << 27]
     assert checkpoints.latest().step == 1 << 27
+
+
+def test_the_format_of_a_later_version_is_refused_and_not_passed_over(tmp_path, monkeypatch):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(10, {"step": 10})
+    monkeypatch.setattr("grokplane.record.checkpoints.FORMAT", FORMAT + 1)
+    checkpoints.save(20, {"step": 20})
+    assert checkpoints.latest() == (20, {"step": 20})
+    assert torch.load(checkpoints.path(20), weights_only=True)["format"] == FORMAT + 1
+    monkeypatch.undo()
+    for read in (checkpoints.latest, lambda: checkpoints.read(20)):
+        with pytest.raises(ConfigError, match=rf"step_00000020.pt there has format {FORMAT + 1} .*up to {FORMAT}: upd"):
+            read()
+    assert checkpoints.read(10) == (10, {"step": 10})
+
+
+def test_a_damaged_one_that_is_asked_for_is_an_error(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(10, state(10)).write_bytes(b"not a checkpoint")
+    with pytest.raises(ConfigError, match=r"^step=10: .*step_00000010.pt is damaged \("):
+        checkpoints.read(10)
+
+
+def test_steps_that_always_stay(tmp_path):
+    checkpoints = Checkpoints(tmp_path, 1, stays=lambda step: step in (3, 10))
+    for step in (3, 6, 10, 12, 15):
+        checkpoints.save(step, {"step": step})
+    assert checkpoints.steps() == [3, 10, 15]
+    everything = Checkpoints(tmp_path / "all", None)
+    for step in (3, 6, 10):
+        everything.save(step, {"step": step})
+    assert everything.steps() == [3, 6, 10]

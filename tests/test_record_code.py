@@ -1,4 +1,4 @@
-"""Which commit a run was made by: that of the source, not of whatever repository lies around it."""
+"""The commit of a run is that of the source, not of a surrounding repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fetch` against a stand-in for `wandb.Api`: no server that answers queries is at hand here."""
+"""`fetch` with a stand-in for `wandb.Api`, because no server that answers queries is available."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ CONFIG = {"optimizer.lr": 1e-3, "seed": 3, "model.hidden": [200, 200], "_wandb":
 
 
 class Server:
-    """The runs that the stand-in knows, and what it was asked for."""
+    """The runs of the stand-in server, and the queries it received."""
 
     def __init__(self) -> None:
         self.state, self.history, self.config, self.asked = "finished", HISTORY, CONFIG, []
@@ -124,7 +124,7 @@ def test_odd_configs_cost_a_warning_at_most(server, tmp_path, caplog):
         assert list(fetch("me/grok/a", cache=tmp_path, refresh=True)["step"]) == [0, 1000, 2000]
     assert set(fetch("me/grok/a", cache=tmp_path)["1"]) == {2}
     assert [record.getMessage() for record in caplog.records] == [
-        "of the run's config these keys are left out, which YAML cannot hold: deep"
+        "keys of the run's config that YAML cannot represent are left out: deep"
     ]
 
 

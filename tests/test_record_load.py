@@ -78,7 +78,7 @@ def test_a_damaged_row_is_refused_by_its_file_and_line(multirun):
     damaged.write_text('{"step": 0}\n{"step": 5, "Acc\n{"step": 10}\n')
     with pytest.raises(ConfigError) as refused:
         load(multirun)
-    what = "line 2 of 3 is damaged (it is no JSON object): delete that line, or the run's folder"
+    what = "line 2 of 3 is damaged (it is not a JSON object): delete that line, or the run's folder"
     assert str(refused.value) == f"hydra.run.dir={damaged.parent}: {damaged}: {what}"
     damaged.write_text('{"step": 0}\n\n{"step": 10}\n')  # somebody emptied it
     assert list(load(multirun / "1")["step"]) == [0, 10]

@@ -117,7 +117,7 @@ def test_of_two_starts_at_once_one_alone_writes(tmp_path):
         )
         for name in ("early", "late")
     ]
-    for process in both:  # neither has found anything against it
+    for process in both:  # neither check has failed
         assert process.stdout is not None
         assert process.stdout.readline() == "checked\n"
     ends = [process.communicate("\n", timeout=60) for process in both]
@@ -128,7 +128,7 @@ def test_of_two_starts_at_once_one_alone_writes(tmp_path):
 
 @pytest.fixture(params=["ENOSYS", "ENOLCK", "EOPNOTSUPP"])
 def no_flock(tmp_path_factory, request):
-    """The environment of a Python whose file systems know no flock."""
+    """The environment of a Python process whose file systems have no flock."""
     folder = tmp_path_factory.mktemp("site")
     number = getattr(errno, request.param)
     raising = f"raise OSError({number}, {os.strerror(number)!r})"
@@ -183,7 +183,7 @@ def test_a_link_in_the_place_of_a_file_is_not_written_through(tmp_path, inside, 
     (folder / name).symlink_to(elsewhere)
     for option in ("train.overwrite=true", "train.resume=true"):
         done = inside(*TINY, "mi=off", "train.steps=1", f"hydra.run.dir={folder}", option, cwd=tmp_path)
-        assert f"{name} there is a link" in refusal(done)
+        assert f"{name} in it is a link" in refusal(done)
     assert elsewhere.read_text() == "private"
 
 
@@ -211,12 +211,12 @@ def test_reading_needs_no_access_to_the_lock(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"\.lock there cannot be read \(Permission denied\)"):  # a writer needs it
         check_folder(folder, overwrite=True)
     write_summary(folder, {"status": "running"})
-    assert status(folder) == "running"  # which nobody here can tell from dead
+    assert status(folder) == "running"  # nobody here can tell whether it is dead
 
 
 @pytest.mark.parametrize("content", [b"\xff\x9c", None])
 def test_a_holder_that_cannot_be_read_is_unknown(tmp_path, content, capsys):
-    """A summary that says running is believed where the lock cannot be read."""
+    """The status in the summary is returned if the lock cannot be read."""
     folder = archive(tmp_path / "run")
     write_summary(folder, {"status": "running"})
     (folder / ".lock").unlink()

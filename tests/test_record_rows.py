@@ -97,14 +97,14 @@ def test_every_cut_of_the_file_can_be_read(rows_file):
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (b"{oops", "it is no JSON object"),
-        (b"[3]", "it is no JSON object"),
+        (b"{oops", "it is not a JSON object"),
+        (b"[3]", "it is not a JSON object"),
         (b"{}", "it has no step"),
         (b'{"step": "3"}', "step='3'"),
         (b'{"step": 2.5}', "step=2.5"),
         (b'{"step": NaN}', "step=nan"),
-        (b"\xff\xfe", "it is no JSON object"),
-        (b"[" * 100_000, "it is no JSON object"),
+        (b"\xff\xfe", "it is not a JSON object"),
+        (b"[" * 100_000, "it is not a JSON object"),
     ],
 )
 def test_a_damaged_line_in_the_middle_is_named(rows_file, line, why):

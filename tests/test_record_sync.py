@@ -1,4 +1,4 @@
-"""Online W&B and `grokplane.record.sync`, against a server of a few lines on this machine."""
+"""Online W&B and `grokplane.record.sync`, with a small server on this machine."""
 
 import json
 import os
@@ -36,7 +36,7 @@ print(tracker.mode)
 
 
 class Server(ThreadingHTTPServer):
-    """Answers what one W&B run asks, and keeps what it sends: history rows by run id and the names it was given."""
+    """Answers the requests of one W&B run, and stores what it sends: history rows by run id, and the names."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
@@ -148,7 +148,7 @@ def test_images_take_no_step_so_that_a_run_taken_further_loses_no_row(tmp_path, 
     pictures = [str(tmp_path / name) for name in ("curves.png", "plane.png", "film.gif")]
     for picture in pictures:
         Image.new("L", (8, 8)).save(picture)
-    for first, last in ((0, 5), (4, 5), (4, 9)):  # begun, gone on with where nothing is left, taken further
+    for first, last in ((0, 5), (4, 5), (4, 9)):  # new, resumed with nothing left, trained further
         done = python(tmp_path, server.url, "-c", TRACK, str(tmp_path / "run"), str(first), str(last), "30", *pictures)
         assert (done.stdout, done.stderr) == ("online abcd1234\nonline\n", "")
     rows = server.rows["abcd1234"]
@@ -270,7 +270,7 @@ def test_a_figure_that_is_none_is_left_out_of_a_sync(tmp_path):
         line for line in done.stderr.splitlines() if not line.startswith("sending the run to W&B (")
     ]  # it may wait
     assert (done.returncode, len(lines)) == (0, 1), done.stderr
-    assert "damaged.png is left out of W&B: it is no image" in lines[0]
+    assert "damaged.png is left out of W&B: it is not an image" in lines[0]
     (image,) = (tmp_path / "run" / "wandb").glob("offline-run-*/files/media/images/*")
     assert image.name.startswith("whole")
 

@@ -1,4 +1,4 @@
-"""The real W&B library, in processes of its own: it keeps state and reads the environment once a process."""
+"""The real W&B library, in processes of its own, because it keeps state and reads the environment once per process."""
 
 import json
 import logging
@@ -40,7 +40,7 @@ def environment(home: Path, **extra: str) -> dict[str, str]:
 
 
 def record(tmp_path: Path, wandb: str, *folders: str, **extra: str) -> tuple[str, list[str]]:
-    """What a process that records runs printed, and the lines that it logged."""
+    """The output of a process that records runs, and its log lines."""
     home = tmp_path / "home"
     home.mkdir(exist_ok=True)
     command = [sys.executable, "-c", RUN, wandb, *(str(tmp_path / folder) for folder in folders)]
@@ -147,7 +147,7 @@ def test_a_settings_file_of_which_wandb_takes_nothing_is_told(tmp_path):
     printed, logged = record(tmp_path, "auto", "a")
     assert printed == "['offline'] True\n"
     assert len(logged) == 1
-    assert "takes nothing from its settings files: 1 validation error for Settings foo Extra inputs" in logged[0]
+    assert "ignores its settings files: 1 validation error for Settings foo Extra inputs" in logged[0]
 
 
 class BrokenRun:

@@ -1,4 +1,4 @@
-"""What else the command line refuses, through the entry point's own function: many cases, one process."""
+"""Further refusals of the command line, through the entry point's own function: many cases in one process."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from grokplane.app import main
 from grokplane.options import ConfigError, shown
 from grokplane.record import FolderBusy, FolderTaken
 
-# What is typed, how the line begins, and the words in it that say what is allowed.
+# The arguments, the beginning of the line, and words in it that say what is allowed.
 CASES = [
     (("+data.q=5",), "data.q=5: unknown key", "data.p"),
+    (("mode=mlp",), "mode=mlp: unknown key; did you mean the config group model?", ""),
+    (("optimiser=adamw",), "optimiser=adamw: unknown key; did you mean the config group optimizer?", ""),
+    (("data/splt=random",), "data/splt=random: unknown key; did you mean the config group data/split?", ""),
+    (("metrcs=[loss]",), "metrcs=[loss]: unknown key; did you mean the config group metrics?", ""),
+    (("opt=sgd",), "opt=sgd: unknown key; did you mean optimizer=sgd?", ""),
+    (("-m", "mode=mlp,lstm"), "mode=mlp: unknown key; did you mean the config group model?", ""),
+    (("-m", "optimiser=adamw", "seed=0,1"), "optimiser=adamw: unknown key; did you mean the config group optim", ""),
+    (("+modle=mlp",), "modle=mlp: unknown key; did you mean model", ""),
     (("train.steps=null",), "train.steps=null: ", "not be null"),
     (("model.hidden=32",), "model.hidden=32: ", "[32,32]"),
     (("train.batch_size=half",), "train.batch_size=half: ", "full or a whole number"),
@@ -49,7 +57,7 @@ CASES = [
     (("data=3",), "data=3: ", "modular"),
     (("rules=[sam,sam]",), "rules=[sam,sam]: ", "each only once"),
     (("rules=[sma]",), "rules=sma: ", "did you mean sam"),
-    (("rules=[grokfast_ema,grokfast_ma]",), "rules=[grokfast_ema,grokfast_ma]: ", "one Grokfast filter"),
+    (("rules=[grokfast_ema,grokfast_ma]",), "rules=[grokfast_ema,grokfast_ma]: ", "only one Grokfast filter"),
     (("rules=[sam]", "rules.sam.rho=-1"), "rules.sam.rho=-1", "at least 0"),
     (("model=transformer", "model.heads=3"), "model.heads=3: ", "divide model.width, which is 128"),
     (("model=transformer", "data=parity"), "model=transformer: ", "not tokens"),
@@ -64,7 +72,7 @@ CASES = [
     (("hydra.run.dri=x",), "hydra.run.dri=x: ", "unknown key"),
     (("mi=off", "mi.draws=20"), "mi.draws=20: ", "no key of this choice of mi"),
     (("record.figure_format=[png,jpg]",), "record.figure_format=[png,jpg]: ", "png, pdf, svg"),
-    (("record.figure_format=[]",), "record.figure_format=[]: ", "one at least; allowed: png, pdf, svg"),
+    (("record.figure_format=[]",), "record.figure_format=[]: ", "at least one name; allowed: png, pdf, svg"),
     (("record.figure_format=pdf",), "record.figure_format=pdf: ", "must be a list"),
     (("-m", "hydra/launcher=nope"), "hydra/launcher=nope: ", "basic"),
     (("-m", "optimizer=glob(z*)"), "optimizer=glob(z*): ", "matches nothing"),
@@ -91,7 +99,7 @@ def test_a_refused_call_says_why_in_one_line_and_writes_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["train.py", *typed])
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # main sets it too; so it is taken back
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # main sets it too, so monkeypatch must restore it
     with pytest.raises(SystemExit) as ended:
         main("train")
     out, err = capfd.readouterr()

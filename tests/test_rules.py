@@ -1,4 +1,4 @@
-"""Muon and what the config group `rules` adds, against plain loops over one network; stacked, resumed, diverged."""
+"""Muon and the rules of the config group `rules`, compared with plain loops over one network; stacks and resuming."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from grokplane.random import Counters
 from grokplane.train import Member, Stack, check_stackable, run
 
 STEPS, WINDOW = 100, 7
-# Two strengths of each rule, for two members; the second entry of a rule that has none repeats the first.
+# Two strengths of each rule, for two members; a rule without a strength has the same entry twice.
 RULES: dict[str, tuple[Any, Any]] = {
     "grokfast_ema": (optim.GrokfastEMA(0.9, 1.5), optim.GrokfastEMA(0.8, 0.5)),
     "grokfast_ma": (optim.GrokfastMA(WINDOW, 2.0), optim.GrokfastMA(WINDOW, 0.5)),
@@ -39,7 +39,7 @@ Params = dict[str, Tensor]
 
 
 def pair(*names: str, **parts: Any) -> list[Member]:
-    """Two members with other seeds, rates, decays and strengths of these rules."""
+    """Two members with different seeds, rates, decays and strengths of these rules."""
     members = []
     for number, (seed, lr, decay) in enumerate([(3, 1e-3, 0.5), (5, 2e-3, 0.1)]):
         rules = {name: RULES[name][number] for name in names}
@@ -61,7 +61,7 @@ def forward(params: Params, tokens: Tensor) -> Tensor:
 
 
 class Plain:
-    """One member, one tensor after the other: gradients through torch's own cross-entropy, torch.optim's AdamW."""
+    """One member, one tensor after the other: torch's own cross-entropy and AdamW."""
 
     def __init__(self, one: Member) -> None:
         self.member, stack = one, Stack([one])
@@ -199,7 +199,7 @@ def test_both_passes_of_sam_have_the_steps_one_noise_in_either_order(names: tupl
 
 
 class Telling(optim.Rule):
-    """A rule that notes when its way around the backward pass begins and ends."""
+    """A rule that records when its wrapper of the backward pass begins and ends."""
 
     heard: list[str]
 
@@ -219,13 +219,13 @@ class Telling(optim.Rule):
 
 @dataclass(frozen=True)
 class Tells:
-    """A choice of the group."""
+    """A choice of the config group."""
 
     name: str
 
     @classmethod
     def stacked(cls, choices: Sequence[Tells], context: Context) -> optim.Rule:
-        """One that notes."""
+        """A choice that records."""
         return Telling(context, choices[0].name)
 
 
@@ -413,7 +413,7 @@ def test_two_grokfast_filters_are_refused() -> None:
 
 
 def test_noise_behind_a_held_norm_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"rules=\[constant_norm,update_noise\]: constant_norm must stand behind"):
+    with pytest.raises(ConfigError, match=r"rules=\[constant_norm,update_noise\]: constant_norm must come after"):
         pair("constant_norm", "update_noise")
 
 

@@ -1,4 +1,4 @@
-"""Somebody else's folder, sweep file or W&B run is data: nothing that it says is carried out."""
+"""Folders, sweep files and W&B runs of other people are data: no code in them is executed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Net(nn.Module):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of ours."""
+    """A finished run of this program."""
     folder = tmp_path_factory.mktemp("safety") / "run"
     execute([config.compose(TINY)], [folder])
     return folder
@@ -53,13 +53,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hostile(trained: Path, tmp_path: Path) -> Path:
-    """A copy of the run, to be spoilt."""
+    """A copy of the run, to be changed."""
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 @pytest.fixture
 def secret(monkeypatch: pytest.MonkeyPatch) -> str:
-    """What an interpolation would find out about this machine."""
+    """Text about this machine that an interpolation could read."""
     monkeypatch.setenv("GROKPLANE_SECRET", "hunter2")
     return "hunter2"
 
@@ -88,7 +88,7 @@ def spoil(folder: Path, key: str, value: Any, *, checkpoint: bool = True) -> Non
 
 
 def payloads(marker: Path) -> dict[str, Any]:
-    """Nodes that would make a file if anybody called their `_target_`."""
+    """Nodes that would create a file if their `_target_` were called."""
     call = {"_target_": "pathlib.Path.touch", "self": {"_target_": "pathlib.Path", "_args_": [str(marker)]}}
     return {
         "optimizer": call,
@@ -189,7 +189,7 @@ def test_sync_sends_no_secret_and_no_file_from_elsewhere(
 
 
 def own_module(folder: Path, name: str, marker: Path) -> str:
-    """Write a module of somebody's, which makes a file when it is imported; the name of its class."""
+    """Write a module that creates a file when it is imported; returns the name of its class."""
     (folder / f"{name}.py").write_text(OWN.format(marker=str(marker)))
     return f"{name}.Net"
 

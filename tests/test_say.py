@@ -1,4 +1,4 @@
-"""What is said: nothing is lost to an encoding or a closed stream, and nothing said steers a terminal."""
+"""Output: nothing is lost to an encoding or a closed stream, and no text controls the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps without an end and numbers that nothing can hold: one line, and at once."""
+"""Endless sweeps and numbers that no type can represent: refused in one line, without delay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_a_file_of_a_billion_parts_is_refused_in_no_time(tmp_path: Path) -> None
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     path = tmp_path / "bomb.yaml"
     path.write_text("\n".join(lines))
-    with pytest.raises(Refused, match="not YAML: it holds itself, or too much"):
+    with pytest.raises(Refused, match="not YAML: it contains itself, or is too large"):
         read_sweep(path)
 
 
@@ -50,7 +50,7 @@ MANY = {"min": 0, "max": 10**9}
         *(
             (
                 {"parameters": {"optimizer.lr": spec}, "method": "random", "run_cap": 3},
-                "parameters.optimizer.lr: draws what is no finite number; allowed: narrower limits",
+                "parameters.optimizer.lr: draws numbers that are not finite; allowed: narrower limits",
             )
             for spec in (
                 {"distribution": "log_normal", "sigma": 1e5},
@@ -79,7 +79,7 @@ def test_many_values_are_compared_in_no_time(tmp_path: Path) -> None:
     file = FileContent(tmp_path, {})
     assert len(file.parameter("seed", {"values": list(range(200_000))}, "grid").keys["values"]) == 200_000
     for values in ([1, 1.0], [[1, 2], [1, 2]], [True, 1]):
-        with pytest.raises(Refused, match="each only once"):
+        with pytest.raises(Refused, match="each value only once"):
             file.parameter("seed", {"values": values}, "grid")
 
 

@@ -1,4 +1,4 @@
-"""Sweep files: grids, random draws, what is taken from the command, and a line for each thing that cannot be run."""
+"""Sweep files: grids, random draws, the command, and a line for everything that cannot be run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from grokplane.sweep.distributions import DISTRIBUTIONS, listed
 from grokplane.sweep.sweepfile import read_sweep
 
 DRAWS = 4000
-# By distribution: its keys, the same as a number that is uniform or normal, and the median that follows.
+# Per distribution: its keys, the same as a uniform or normal number, and the resulting median.
 RANDOM: dict[str, tuple[dict[str, Any], float]] = {
     "uniform": ({"min": 2, "max": 4}, 3.0),
     "q_uniform": ({"min": 0, "max": 1, "q": 0.25}, 0.5),
@@ -125,6 +125,8 @@ def test_quantised_values_are_the_decimals_that_are_meant() -> None:
         ["/usr/bin/env", "python3", "-u", "./train.py"],
         ["python", "/some/where=else/train.py"],
         ["python", "-m", "train"],
+        ["grokplane", "train"],
+        ["python", "-m", "grokplane", "train"],
     ],
     ids=" ".join,
 )
@@ -141,7 +143,7 @@ def test_the_program_is_the_one_that_the_agent_starts(tmp_path: Path) -> None:
     literal = ["python", "bin/train_mnist.py", "${args}"]
     assert read_sweep(sweep_file(tmp_path, program=None, command=literal)).config_name == "train_mnist"
     assert read_sweep(sweep_file(tmp_path, program="/bin/train_mnist.py")).config_name == "train_mnist"
-    for command in (None, []):  # to the agent both are: the program with the parameters, and nothing else
+    for command in (None, []):  # the agent treats both as the default command
         sweep = read_sweep(sweep_file(tmp_path, command=command))
         assert (sweep.config_name, sweep.fixed, len(sweep.cells())) == ("train", {}, 6)
 
@@ -197,7 +199,7 @@ def test_a_value_makes_one_cell_however_it_is_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("typed", ["seed=1,1", "seed=1,2,1.0", "optimizer.weight_decay=1e-3,0.001"])
 def test_cells_with_the_same_values_are_refused(typed: str, tmp_path: Path) -> None:
     composer, file = Composer("train"), read_sweep(sweep_file(tmp_path))
-    with pytest.raises(Refused, match="comes twice; allowed: each value only once"):
+    with pytest.raises(Refused, match="occurs twice; allowed: each value only once"):
         make_cells(changed(file, [typed], composer), tmp_path, 0, composer)
 
 
@@ -230,16 +232,19 @@ def test_names_of_cells_are_safe_stable_and_distinct() -> None:
         ({"parameters": [1]}, "parameters=[1]: a mapping of config keys"),
         ({"method": "random"}, "run_cap=null: how many cells to draw, a whole number, at least 1"),
         ({"run_cap": 0}, "run_cap=0: how many cells"),
-        ({"command": "python train.py"}, "command=python train.py: a list of texts"),
-        ({"command": ["${program}", "-m", "${args}"]}, "command=-m: key=value after the program"),
-        ({"command": ["${program}", "hydra.job.name=a", "${args}"]}, "command=hydra.job.name=a: key=value after the"),
+        ({"command": "python train.py"}, "command=python train.py: a list of strings"),
+        ({"command": ["${program}", "-m", "${args}"]}, "command=-m: only key=value is allowed after the program"),
+        (
+            {"command": ["${program}", "hydra.job.name=a", "${args}"]},
+            "command=hydra.job.name=a: only key=value is allowed",
+        ),
         (
             {"command": ["${program}", "++seed=3", "${args}"]},
-            "command=++seed=3: a key either in the command or among the parameters",
+            "command=++seed=3: allowed either in the command or among the parameters",
         ),
         ({"command": ["${program}", "data.p=7", "++data.p=9", "${args}"]}, "command=++data.p=9: data.p is given twice"),
-        ({"parameters": {"train.overwrite": {"value": True}}}, "train.overwrite: a sweep resumes by itself"),
-        ({"command": ["${program}", "train.resume=true", "${args}"]}, "train.resume: a sweep resumes by itself"),
+        ({"parameters": {"train.overwrite": {"value": True}}}, "train.overwrite: a sweep resumes automatically"),
+        ({"command": ["${program}", "train.resume=true", "${args}"]}, "train.resume: a sweep resumes automatically"),
         (
             {"parameters": {"seed": {"value": 0}, "++seed": {"value": 1}}},
             "parameters.++seed={...}: seed is given twice",
@@ -248,7 +253,7 @@ def test_names_of_cells_are_safe_stable_and_distinct() -> None:
         ({"command": ["python", "main.py", "${args}"]}, "command=[python,main.py,${args}]: names no program; allowed"),
         ({"command": ["python", "train_mnist.py", "${args}"]}, "program=train.py: the command starts train_mnist.py;"),
         ({"program": None}, "program=null: allowed: train.py, train_mnist.py"),
-        ({"command": ["${program}", "${arg}", "${args}"]}, "command=${arg}: no macro that stands here; did you mean "),
+        ({"command": ["${program}", "${arg}", "${args}"]}, "command=${arg}: unknown macro here; did you mean "),
         ({"command": ["${program}", "${envvar:A}", "${args}"]}, "command=${envvar:A}: would be looked up on this"),
         (
             {"command": ["${env}", "WANDB_MODE=offline", "python", "train.py", "${args}"]},
@@ -265,16 +270,16 @@ def test_files_that_cannot_be_run_are_refused(keys: dict[str, Any], line: str, t
     [
         ("grid", {"values": ["1e-3"]}, ".values=1e-3: YAML reads this as text; write 0.001"),
         ("grid", {"values": ["1e-5"]}, ".values=1e-5: YAML reads this as text; write 1.0e-05"),
-        ("grid", {"values": [0.1, None]}, '.values=null: arrives as the text None; write "null" in quotes'),
-        ("grid", {"value": None}, '.value=null: arrives as the text None; write "null" in quotes'),
+        ("grid", {"values": [0.1, None]}, '.values=null: becomes the text None; write "null" in quotes'),
+        ("grid", {"value": None}, '.value=null: becomes the text None; write "null" in quotes'),
         ("grid", {"values": []}, ".values=[]: a list with at least one value"),
-        ("grid", {"values": [1, 1]}, ".values=[1,1]: each only once"),
+        ("grid", {"values": [1, 1]}, ".values=[1,1]: each value only once"),
         ("grid", {"values": [{"a": 1}]}, ".values={'a': 1}: a number, a word or a list; no mapping and no date"),
         ("grid", {"value": 1, "min": 0}, ".min=0: unknown key"),
         ("grid", {"parameters": {"lr": {"value": 1}}}, ".parameters={...}: nested parameters; write flat dotted keys"),
-        ("grid", {"min": 0.0, "max": 1.0}, ".distribution=uniform: a grid can list constant, categorical, int_uniform"),
+        ("grid", {"min": 0.0, "max": 1.0}, ".distribution=uniform: allowed in a grid: constant, categorical, int_"),
         ("random", {"distribution": "unifrom", "min": 0, "max": 1}, ".distribution=unifrom: did you mean uniform"),
-        ("random", {"min": 1}, ".max=null: needed by distribution uniform"),
+        ("random", {"min": 1}, ".max=null: required by distribution uniform"),
         ("random", {"min": 2, "max": 1}, ".max=1: must be above min, 2"),
         ("random", {"min": "1e-3", "max": 1}, ".min=1e-3: a number; write 0.001"),
         ("random", {"distribution": "log_uniform_values", "min": 0, "max": 1}, ".min=0: must be above 0"),
@@ -286,13 +291,17 @@ def test_files_that_cannot_be_run_are_refused(keys: dict[str, Any], line: str, t
         (
             "random",
             {"min": 0, "max": 10**30},
-            f".max={10**30}: must be a whole number, at most 9,223,372,036,854,775,8",
+            f".max={10**30}: must be a whole number of magnitude at most 9,223,372,036,854,775,8",
         ),
-        ("random", {"distribution": "int_uniform", "min": 0.5, "max": 3}, ".min=0.5: must be a whole number, at most"),
+        (
+            "random",
+            {"distribution": "int_uniform", "min": 0.5, "max": 3},
+            ".min=0.5: must be a whole number of magnitude at most",
+        ),
         (
             "random",
             {"distribution": "log_uniform", "min": 0, "max": 1e5},
-            ".max=100000.0: is a natural logarithm here, at most 700 either way; for limits of the values themselves "
+            ".max=100000.0: is a natural logarithm here, of magnitude at most 700; for limits of the values themselves "
             "write log_uniform_values",
         ),
         ("grid", {"values": [datetime.date(2001, 1, 1), 1]}, ".values=2001-01-01: a number, a word or a list; no map"),
@@ -322,8 +331,8 @@ def test_forms_that_cannot_be_run_are_refused(method: str, spec: dict[str, Any],
         ("method: grid\nmethod: random\n", "not YAML: method is given twice"),
         ("[1, 2", "not YAML: "),
         ("grid", "not a sweep file; allowed: a mapping with program"),
-        ("&a [*a]", "not YAML: it holds itself, or too much"),
-        ("&a {name: *a}", "not YAML: it holds itself, or too much"),
+        ("&a [*a]", "not YAML: it contains itself, or is too large"),
+        ("&a {name: *a}", "not YAML: it contains itself, or is too large"),
         (f"run_cap: {10**308}", "not YAML: 1000000000... has over 308 digits"),
         (f"run_cap: {'9' * 5000}", "not YAML: 9999999999... has over 308 digits"),
         (f"run_cap: -0x{'f' * 5000}", "not YAML: -0xfffffff... has over 308 digits"),
@@ -348,7 +357,7 @@ def test_cells_that_do_not_compose_say_why_and_a_sweep_of_only_those_is_refused(
     assert cells[0].error is None
     assert cells[1].error == "data.train_fraction=2.0: must be above 0 and below 1"
     assert cells[2].error == "data.train_fraction=half: must be a number"
-    assert cells[3].error == "data.train_fraction=1,2: one value is allowed; [a,b] is a list of them"
+    assert cells[3].error == "data.train_fraction=1,2: only one value is allowed; write a list as [a,b]"
     typo = read_sweep(sweep_file(tmp_path, parameters={"optimizer.lrr": {"values": [1, 2]}}))
     with pytest.raises(Refused, match=r"tiny.yaml: optimizer.lrr=1: unknown key; did you mean optimizer.lr"):
         make_cells(typo, tmp_path, 0, composer)

@@ -1,4 +1,4 @@
-"""Whose a sweep's folder is: the same sweep may grow there, and everything else is refused by what differs."""
+"""Ownership of a sweep's folder: the same sweep may grow, everything else is refused with the difference."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def composers() -> dict[str, Composer]:
 
 @pytest.fixture
 def find(composers: dict[str, Composer], tmp_path: Path) -> Any:
-    """The folder `there` as that of a sweep file with these keys and of what was typed."""
+    """The folder `there` as that of a sweep file with these keys and these overrides."""
 
     def found(*typed: str, **keys: Any) -> Place:
         sweep = read_sweep(sweep_file(tmp_path, **keys))
@@ -64,7 +64,7 @@ def refused(find: Any, *typed: str, **keys: Any) -> str:
         "program": (
             (),
             {"program": "train_mnist.py", "command": None},
-            "it is one of train.py, not of train_mnist.py: ",
+            "it is a sweep of train.py, not of train_mnist.py: ",
         ),
         "command": ((), {"command": None}, "data.p=53 (there: 7), data.train_fraction=0.6 (there: 0.5), "),
         "choice": (("model=transformer",), {"command": None}, "data.p=53 (there: 7), "),
@@ -116,13 +116,13 @@ def test_the_folder_of_something_else_is_refused(name: str, what: str, find: Any
 
 def test_a_file_in_the_place_of_a_cell_is_named(find: Any, tmp_path: Path) -> None:
     (tmp_path / "there/optimizer.weight_decay=1,seed=0").touch()
-    assert refused(find) == f" cannot be a sweep's: optimizer.weight_decay=1,seed=0 there is no folder: {REMEDY}"
+    assert refused(find) == f" cannot be a sweep's: optimizer.weight_decay=1,seed=0 in it is not a folder: {REMEDY}"
 
 
 @pytest.mark.parametrize("name", ["sweep.csv", ".sweep.json"])
 def test_a_folder_in_the_place_of_a_file_is_named_before_the_end(name: str, find: Any, tmp_path: Path) -> None:
     (tmp_path / "there" / name).mkdir()
-    assert refused(find) == f" cannot be a sweep's: {name} there is a folder: {REMEDY}"
+    assert refused(find) == f" cannot be a sweep's: {name} in it is a folder: {REMEDY}"
 
 
 @pytest.mark.parametrize(

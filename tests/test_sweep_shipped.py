@@ -1,4 +1,4 @@
-"""Every file in sweeps/ is read by sweep.py and by W&B alike, and every cell of it composes."""
+"""Every file in sweeps/ is read in the same way by sweep.py and by W&B, and each of its cells composes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How members become stacks, what a stack costs, and a stack as a unit of work that outlives its bad members."""
+"""Grouping members into stacks, the cost of a stack, and a stack as a job that survives failing members."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_memory_is_linear_in_the_members_and_a_stack_fits_it(
 
 
 def test_a_member_that_cannot_be_built_is_no_measure_of_the_others(composer: Composer, tmp_path: Path) -> None:
-    """However it is ordered: the first that can be built is measured, the one with most data before the others."""
+    """In any order the first member that can be built is measured, and the one with most data first."""
     sizes = ("data.train_fraction=0.2", "data.train_fraction=0.6", "data.train_fraction=0.4")
     configs = [composer.compose([*COMMON, "train.batch_size=15", size]) for size in sizes]
     tasks = [Remaining(one, tmp_path / str(number), -1) for number, one in enumerate(configs)]
@@ -187,7 +187,7 @@ def test_a_stack_outlives_a_member_that_cannot_be_built(
 def test_a_stack_that_breaks_on_the_way_goes_on_in_parts(
     composer: Composer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever stack the member of seed 3 is in breaks at step 40."""
+    """Any stack with the member of seed 3 fails at step 40."""
     made = [composer.compose([*COMMON, f"seed={seed}"]) for seed in range(5)]
     original, seen = Checkpoints.save, list[int]()
 

@@ -1,4 +1,4 @@
-"""What lies in the folders of a sweep's cells may be damaged or somebody's: the cell is named, nothing is written."""
+"""Folders of a sweep's cells may be damaged or written by other people: the cell is named, nothing is written."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def cell(tmp_path_factory: pytest.TempPathFactory) -> Cell:
 
 
 def spoilt(cell: Cell, folder: Path, spoil: Spoil) -> Cell:
-    """The cell elsewhere, with something done to the config in its checkpoint."""
+    """The cell elsewhere, with a change to the config in its checkpoint."""
     shutil.copytree(cell.folder, folder / cell.folder.name)
     path = last_checkpoint(folder / cell.folder.name)
     state = torch.load(path, weights_only=True)
@@ -68,7 +68,7 @@ def test_a_stored_config_that_is_none_of_ours_is_named(spoil: Spoil, line: str, 
     before = digest(tmp_path)
     with pytest.raises(Refused) as told:
         left_to_do([found])
-    start = f"{tmp_path} holds cells that this sweep cannot go on with: {cell.folder.name}: {line}"
+    start = f"{tmp_path} holds cells that this sweep cannot resume: {cell.folder.name}: {line}"
     assert str(told.value).startswith(start)
     assert str(told.value).endswith(": name another folder with hydra.sweep.dir=FOLDER, or delete these")
     assert digest(tmp_path) == before

@@ -1,4 +1,4 @@
-"""The table of a sweep: a parameter and what a run records under the same name are two columns."""
+"""The table of a sweep: a parameter and a recorded value of the same name are two columns."""
 
 from __future__ import annotations
 

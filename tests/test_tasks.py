@@ -1,4 +1,4 @@
-"""Permutations, sums, sparse parity and teacher-student: tables against slow twins, questions, regression."""
+"""Permutations, sums, sparse parity and teacher-student: tables compared with slow code, questions, regression."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_two_operands_are_modular_addition() -> None:
 
 @pytest.mark.parametrize(("p", "operands", "equations"), [(5, 3, 40), (5, 3, 120), (5, 3, 125), (1999, 5, 1000)])
 def test_a_subset_of_the_sums(p: int, operands: int, equations: int) -> None:
-    """1999^5 is 3.2e16: what is drawn must not take memory for all of them."""
+    """1999^5 is 3.2e16: the draw must not allocate memory for all equations."""
     task = Sums(SPLIT, p=p, operands=operands, equations=equations)
     first, again, other = (task.table(seed) for seed in (0, 0, 1))
     rows = [tuple(row) for row in first.inputs.tolist()]

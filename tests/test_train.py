@@ -1,12 +1,15 @@
-"""The loop: where it pauses, when it stops, what it marks, and that it goes on where it was left."""
+"""The loop: where it pauses, when it stops, what it marks, and that it resumes where it was stopped."""
 
 from __future__ import annotations
 
 import io
 import itertools
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +23,17 @@ from grokplane.models import lookup
 from grokplane.models.mlp import MLP
 from grokplane.optim import SGD, Adam, AdamW, Cosine, RMSprop
 from grokplane.options import ConfigError
-from grokplane.train import GrokMarks, GrokOptions, LogOptions, Member, Stack, check_stackable, run, train
+from grokplane.train import (
+    GrokMarks,
+    GrokOptions,
+    LogOptions,
+    Member,
+    Stack,
+    check_stackable,
+    prepare_process,
+    run,
+    train,
+)
 from grokplane.train.device import find_device
 
 
@@ -95,7 +108,7 @@ def test_a_threshold_that_is_never_reached_leaves_no_mark() -> None:
 
 
 def grokker(seed: int, stop_after: int | None, steps: int = 400) -> Member:
-    """It answers a fifth of the held-out questions soon, and that shall do."""
+    """It answers a fifth of the held-out questions early, which is enough here."""
     return member(
         seed=seed,
         data=task(train_fraction=0.8),
@@ -124,7 +137,7 @@ def test_stop_after_freezes_a_member_some_steps_after_it_generalised() -> None:
 
 
 def counting(limit: int) -> Callable[[], bool]:
-    """Says stop from the limit-th time it is asked."""
+    """Asks to stop from the limit-th call on."""
     asked = iter(range(1, 10**9))
     return lambda: next(asked) >= limit
 
@@ -145,7 +158,7 @@ def test_a_stop_at_the_last_step_is_an_ordinary_end() -> None:
     assert points[-1].records
 
 
-# The last number of each: from how many columns a token on rows are gathered; 0 is always, 56 not for these.
+# The last number of each: number of columns per token from which rows are gathered; 0 is always, 56 not for these.
 SETTINGS: dict[str, tuple[dict[str, Any], int]] = {
     "full": ({}, 56),
     "full, gathered": ({}, 0),
@@ -184,7 +197,7 @@ def with_one_that_overflows(one: Member) -> list[Member]:
 
 
 def saved(state: dict[str, Any]) -> dict[str, Any]:
-    """The state as a checkpoint gives it back."""
+    """The state as it is read from a checkpoint."""
     file = io.BytesIO()
     torch.save(state, file)
     file.seek(0)
@@ -199,19 +212,54 @@ def test_states_of_different_steps_are_refused() -> None:
 
 def test_a_run_goes_on_with_the_threads_it_was_begun_with_wherever_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def there(cores: int, *seeds: int) -> Stack:
-        monkeypatch.setattr("grokplane.train.stack.cores", lambda: cores)
-        return Stack([member(seed=seed, train=training(threads=None)) for seed in seeds])
+        monkeypatch.setattr("grokplane.train.begun.cores", lambda: cores)
+        members = [member(seed=seed, train=training(threads=None)) for seed in seeds]
+        prepare_process(members)
+        return Stack(members)
 
     state = saved(there(2, 0, 1).state(1))
     again = there(1, 1)
     assert torch.get_num_threads() == 1
-    again.load_states([state])
+    prepare_process(again.members, [state])
     assert torch.get_num_threads() == 2
+    again.load_states([state])
+    assert again.state(0)["threads"] == 2
+
+
+PROCESS = """
+import sys
+import torch
+from grokplane.train import Stack, prepare_process
+from builders import member, training
+
+def settings():
+    cudnn = torch.backends.cudnn
+    patched = hasattr(torch.optim.Optimizer.zero_grad.__wrapped__, "__dynamo_disable")
+    return [torch.get_num_threads(), cudnn.allow_tf32, cudnn.deterministic, patched]
+
+members = [member(train=training(threads=3))]
+torch.set_num_threads(1)
+assert settings() == [1, True, False, False], settings()
+prepare_process(members)
+assert settings() == [3, False, True, True], settings()
+torch.set_num_threads(1)
+torch.backends.cudnn.allow_tf32 = True
+stack = Stack(members)
+stack.load_states([stack.state(0) | {"threads": 2}])
+assert settings() == [1, True, True, True], settings()
+assert "torch._dynamo" not in sys.modules
+"""
+
+
+def test_a_stack_leaves_the_settings_of_the_process_to_prepare_process() -> None:
+    place = Path(__file__).parent
+    done = subprocess.run([sys.executable, "-c", PROCESS], cwd=place, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_checkpoint_of_a_version_with_other_streams_is_refused() -> None:
     old = {key: value for key, value in Stack([member(seed=3)]).state(0).items() if key != "streams"}
-    with pytest.raises(ConfigError, match="seed=3: stands for another split and other batches in this version"):
+    with pytest.raises(ConfigError, match="seed=3: gives another split and other batches in this version"):
         Stack([member(seed=3)]).load_states([old])
 
 
@@ -281,12 +329,12 @@ def test_a_diverged_member_gets_no_marks():
 
 
 def test_threads_leave_a_core_to_the_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("grokplane.train.stack.cores", lambda: 3)
+    monkeypatch.setattr("grokplane.train.begun.cores", lambda: 3)
     estimating = Information(workers=2)
     for mi, members, threads in ((Off(), 8, 3), (estimating, 8, 1), (Off(), 1, 1), (Off(), 2, 2)):
-        Stack([member(seed=seed, mi=mi, train=training(threads=None)) for seed in range(members)])
+        prepare_process([member(seed=seed, mi=mi, train=training(threads=None)) for seed in range(members)])
         assert torch.get_num_threads() == threads
-    Stack([member(mi=estimating, train=training(threads=2))])
+    prepare_process([member(mi=estimating, train=training(threads=2))])
     assert torch.get_num_threads() == 2
 
 

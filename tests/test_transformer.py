@@ -1,4 +1,4 @@
-"""The stacked Transformer against one written with torch.nn, and dropout against its definition."""
+"""The stacked Transformer compared with one written with torch.nn, and dropout with its definition."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def choice(**keys: Any) -> Transformer:
 
 
 class Twin(nn.Module):
-    """As one would write it with torch.nn: every block works on every token."""
+    """A Transformer as one would write it with torch.nn: every block computes every token."""
 
     def __init__(self, config: Transformer, length: int = LENGTH) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ def sinusoids() -> Tensor:
 
 
 def names(config: Transformer) -> dict[str, str]:
-    """Our parameter's name for each of the twin's, without the attention's."""
+    """The stacked parameter's name for each parameter of the twin, without those of attention."""
     twin = dict(Twin(config).named_parameters())
     used = {name: name for name in twin if "attention" not in name}
     if config.positions != "learned":
@@ -128,7 +128,7 @@ def questions(count: int) -> Tensor:
 def test_outputs_and_gradients_are_those_of_torch_nn(
     keys: dict[str, Any], short: int, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With fewer questions than token kinds the first block works on the tokens, else on a table of them."""
+    """With fewer questions than token kinds the first block computes the tokens, else a table of them."""
     monkeypatch.setattr(attention, "SHORT", short)
     config = choice(**keys)
     network, tokens = stacked(config), questions(count)
@@ -196,7 +196,7 @@ def test_a_stacked_member_equals_its_solo_run_with_dropout(batch_size: int | str
 def test_a_diverging_member_changes_no_bit_of_the_others() -> None:
     well = [replace(one, model=replace(one.model, positions="sinusoidal")) for one in differing(steps=10)]
     ill = trained(well[0], replace(well[1], optimizer=AdamW(lr=1e200)), well[2])
-    assert ill.rows == [0, 2]  # it was taken out
+    assert ill.rows == [0, 2]  # it was removed
     for number in (0, 2):
         assert torch.equal(weights(ill, number), weights(trained(*well), number))
 

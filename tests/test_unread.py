@@ -11,17 +11,17 @@ from sweeping import SWEEP, sweep_file
 from grokplane import config
 from grokplane.app.jobs import check_trainable
 
-SOON = ("train.steps=1", "record.wandb=disabled", "record.figures=false")  # over soon, if it is not refused
+SOON = ("train.steps=1", "record.wandb=disabled", "record.figures=false")  # a short run, if it is not refused
 DIGITS = ("data=digits", "model.embedding=none", "loss=mse")
 CONV = ("data=digits", "model=conv", "loss=mse", "model.channels=[]")
 STUDENT = ("experiment=teacher_student",)
-# What is typed, why the last word of it is not read, and what beside the others would be.
+# The arguments, why the last one is not read, and another argument with which it would be.
 CASES = [
-    (("log.points_per_decade=4", "log.every=5"), "log.points_per_decade=4 takes its place", "log.dense_steps=5"),
-    (("train.sampling=shuffled",), "takes every point", "train.batch_size=20"),
+    (("log.points_per_decade=4", "log.every=5"), "log.points_per_decade=4 replaces it", "log.dense_steps=5"),
+    (("train.sampling=shuffled",), "uses every point", "train.batch_size=20"),
     (("model.noise_scale=relative",), "model.noise_sigma=0 is no noise", "model.noise_sigma=0.1"),
     (("model.noise_in=train",), "model.noise_sigma=0 is no noise", "model.noise_sigma=0.1"),
-    (("model.noise_sigma=0.1", "model.noise_flow=measured"), "seen by mi=compressed", "model.noise_in=eval"),
+    (("model.noise_sigma=0.1", "model.noise_flow=measured"), "only for mi=compressed", "model.noise_in=eval"),
     (("model=transformer", "model.layers=1", "model.causal=false"), "sees all others", "model.bias=false"),
     (("model.hidden=[]", "model.activation=Tanh"), "no hidden layer", "model.init=normal"),
     ((*CONV, "model.kernel=5"), "no convolution", "model.activation=Tanh"),
@@ -100,10 +100,10 @@ def test_fewer_steps_than_an_interrupted_sweep_has_are_refused(tmp_path: Path, i
     typed = (*TINY, *QUIET, "mi=off", "train.steps=60", "log.every=20", "log.dense_steps=2", "seed=0")
     assert inside(*typed, f"hydra.run.dir='{cell}'", cwd=tmp_path).returncode == 0
     told = (cell / "summary.json").read_text()
-    (cell / "summary.json").write_text(told.replace('"finished"', '"interrupted"'))  # as a signal leaves it
+    (cell / "summary.json").write_text(told.replace('"finished"', '"interrupted"'))  # as after a signal
     sweep_file(tmp_path, command=None, parameters={"seed": {"values": [0, 1]}})
     kept = ("record.wandb=disabled", *(one for one in typed if not one.startswith(("seed", "train.steps"))))
     before = digest(tmp_path)
     line = refusal(inside("tiny.yaml", *kept, "train.steps=20", cwd=tmp_path, program=SWEEP))
-    assert line.startswith("train.steps=20: only upward where cells have begun, and seed=0 has 60; ")
+    assert line.startswith("train.steps=20: cells that have begun can only be trained further, and seed=0 has 60; ")
     assert digest(tmp_path) == before

@@ -1,7 +1,7 @@
-"""A W&B server on loopback: as much of the protocol as sweeps, their agents, runs and `wandb sync` need.
+"""A W&B server on loopback, with the part of the protocol that sweeps, agents, runs and `wandb sync` need.
 
-It hands the cells of a grid to each agent one at a time, as W&B's does, and keeps what it is told. No run is ever
-resumed. What it does not know is answered with an error, which W&B's own programs cope with.
+It gives the cells of a grid to each agent one at a time, as W&B's server does, and stores what it receives. No run is
+ever resumed. Unknown requests get an error, which W&B's programs can handle.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ Answer = dict[str, Any]
 
 @dataclass
 class Run:
-    """What the server knows of a run.
+    """The server's record of a run.
 
     Attributes:
-        cell: the values that an agent was given for it; empty for a run of no sweep.
-        config: what the run reported, without W&B's own entry.
+        cell: the values that an agent was given for it; empty for a run outside of a sweep.
+        config: the config that the run reported, without W&B's own entry.
         rows: its history.
         summary: its latest summary.
-        exit_code: what it reported at its end.
-        listed: whether an agent runs it now; None before that, and for a run of no sweep.
+        exit_code: the exit code that the run reported.
+        listed: whether an agent runs it now; None before that, and for a run outside of a sweep.
     """
 
     cell: dict[str, Any] = field(default_factory=dict)
@@ -46,14 +46,14 @@ class Run:
 
     @property
     def state(self) -> str:
-        """`pending`, `running`, `finished` or `failed`, which is also what ends without a word."""
+        """`pending`, `running`, `finished` or `failed`; a run that ends without a report counts as failed."""
         if self.exit_code is None:
             return "failed" if self.listed is False else "running" if self.listed or self.config else "pending"
         return "failed" if self.exit_code else "finished"
 
 
 class Wandb:
-    """What the server holds, and its answers to GraphQL operations."""
+    """The server's data, and its answers to GraphQL operations."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -83,7 +83,7 @@ class Wandb:
             return {"data": self._operations[name](asked)}
 
     def stream(self, run_id: str, sent: Mapping[str, Any]) -> None:
-        """Take what a run streams: history rows from an offset on, its summary, its end."""
+        """Store what a run streams: history rows from an offset on, its summary, its end."""
         with self._lock:
             run, files = self.runs[run_id], sent.get("files") or {}
             if history := files.get("wandb-history.jsonl"):
@@ -113,7 +113,7 @@ class Wandb:
         return {"createAgent": {"agent": {"id": str(len(self._agents) - 1)}}}
 
     def _heartbeat(self, asked: Mapping[str, Any]) -> Answer:
-        """The agent lists what it runs; once that is nothing it gets the next cell, and after the last one `exit`."""
+        """The agent lists its runs; when the list is empty it gets the next cell, and after the last cell `exit`."""
         sweep, running = self._agents[int(asked["id"])]
         for run_id in running - json.loads(asked["runState"]).keys():
             running.remove(run_id)
@@ -164,7 +164,7 @@ class Server(Wandb):
 
 class _Http(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A run that ends closes its connections without ado."""
+        """Ignore connection errors of runs that end."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -192,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(answer)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class's names)
-        """Say nothing."""
+        """Suppress log lines."""
 
     def _body(self) -> bytes:
         return self.rfile.read(int(self.headers["Content-Length"]))
@@ -207,6 +207,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _grid(parameters: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The cells of a grid, the last parameter fastest."""
+    """The cells of a grid, with the last parameter varying fastest."""
     axes = {key: spec["values"] if "values" in spec else [spec["value"]] for key, spec in parameters.items()}
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]

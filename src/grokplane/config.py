@@ -4,42 +4,52 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-import re
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from hydra import initialize_config_dir
 from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from grokplane import data, losses, metrics, mi, models, optim, record, train
-from grokplane.hydra_node import composed, hydra_is, without_hydra
-from grokplane.making import make, makes_its_parts
-from grokplane.options import DIGITS, LISTS, ConfigError, check_options, one_of, option
+from grokplane import callbacks, data, losses, metrics, mi, models, optim, plugins, record, train
+from grokplane.config_files import CONFIGS, HYDRA_FOLDERS, check_groups, group_names, register_plugins, register_task
+from grokplane.config_files import parse as parse
+from grokplane.hydra_node import composed, hydra_is, nodes, without_hydra
+from grokplane.making import make
+from grokplane.options import LISTS, ConfigError, check_options, listed, one_of, option
+from grokplane.schemas import defaults_last, path, same_field, schema
 from grokplane.strict_json import flatten
 from grokplane.train import Member
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-_LONG = re.compile(rf"\d(?:_?\d){{{DIGITS}}}")
-ROOMS = (data, losses, metrics, mi, models, optim, record, train)
-HYDRA_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.job_logging.handlers.file.filename")
+ROOMS = (callbacks, data, losses, metrics, mi, models, optim, record, train)
 # The parts of a config that make a member; the others say how it is recorded.
 MEMBER_KEYS = tuple(spec.name for spec in fields(Member))
 
 
 def choices() -> Iterator[tuple[str, str, type]]:
-    """Every choice of every room as (config group, name, dataclass): what its modules list in GROUP and CHOICES."""
+    """Every choice of every room and plug-in as (config group, name, dataclass); see `grokplane.options.listed`.
+
+    Raises:
+        ConfigError: a plug-in whose choices cannot be added.
+    """
     for room in ROOMS:
         for module in _modules(room):
-            for name, choice in getattr(module, "CHOICES", {}).items():
-                yield module.GROUP, name, choice
+            yield from listed(module)
+    yield from plugins.choices()
+
+
+def use_plugins(names: Sequence[str]) -> None:
+    """Import these modules, and add their choices to the config groups for the rest of the process.
+
+    Raises:
+        ConfigError: see `grokplane.plugins.use`.
+    """
+    plugins.use(names)
+    for cached in (register_schemas, folder_keys, choice_names, targets):
+        cached.cache_clear()
 
 
 def _modules(room: types.ModuleType) -> Iterator[types.ModuleType]:
@@ -55,24 +65,7 @@ def register_schemas() -> None:
     store.store(name="schema", node=root())
     for group, name, choice in choices():
         store.store(group=f"{group}/schema", name=name, node=schema(choice))
-
-
-def schema(choice: type) -> type:
-    """The typed config node of a choice: its fields, and the `_target_` that makes the choice from them."""
-    hints = get_type_hints(choice)
-    target = ("_target_", str, field(default=_path(choice)))
-    keys = [(spec.name, hints[spec.name], _same_field(spec)) for spec in fields(choice)]
-    if makes_its_parts(choice):  # a `_target_` among its keys is its own business, not Hydra's
-        keys.append(("_recursive_", bool, field(default=False)))
-    # Fields without a default come first, as a dataclass wants them.
-    keys.sort(key=lambda key: key[2].default is not MISSING or key[2].default_factory is not MISSING)
-    return make_dataclass(choice.__name__, [*keys, target])
-
-
-def _same_field(spec: Any) -> Any:
-    if spec.default_factory is not MISSING:
-        return field(default_factory=spec.default_factory, metadata=spec.metadata)
-    return field(default=spec.default, metadata=spec.metadata)
+    register_plugins()
 
 
 def root() -> type:
@@ -81,12 +74,12 @@ def root() -> type:
     seed = next(spec for spec in fields(Member) if spec.name == "seed")
     keys: list[tuple[str, Any, Any]] = [
         ("name", str, option("default", "names the folder under outputs/; experiments set it", folder=True)),
-        ("seed", int, _same_field(seed)),
+        ("seed", int, same_field(seed)),
         *((group, Any, option(MISSING)) for group in groups),
         *((group, dict[str, Any], field(default_factory=dict)) for group in LISTS),
+        ("grokplane", plugins.Plugins, field(default_factory=plugins.Plugins)),
     ]
-    keys.sort(key=lambda key: key[2].default is not MISSING or key[2].default_factory is not MISSING)
-    return make_dataclass("Root", keys)
+    return make_dataclass("Root", defaults_last(keys))
 
 
 def compose(overrides: Sequence[str] = (), config_name: str = "train", with_hydra: bool = False) -> DictConfig:
@@ -118,55 +111,18 @@ def compose_multirun(overrides: Sequence[str], config_name: str) -> DictConfig:
 
 def _composed(overrides: Sequence[str], config_name: str, mode: RunMode) -> DictConfig:
     register_schemas()
-    _check_groups(overrides)
+    check_groups(overrides)
     return composed(CONFIGS, config_name, overrides, mode)
-
-
-def _check_groups(overrides: Sequence[str]) -> None:
-    """Refuse a config group that is given a number or the like, on which Hydra itself breaks down."""
-    for override in parse(overrides):
-        group, value = override.key_or_group.replace(".", "/"), override.value()
-        names = group_names(group)
-        if group == "":
-            raise ConfigError("", value, "a key must stand before the equals sign")
-        if not names or override.is_delete() or override.is_sweep_override():
-            continue
-        if "." in override.key_or_group:
-            raise ConfigError(override.key_or_group, value, f"written {group}=NAME; {one_of(str(value), names)}")
-        if not isinstance(value, str | list):
-            raise ConfigError(group, value, one_of(str(value), names))
-        if isinstance(value, list) and not all(isinstance(one, str) for one in value):
-            raise ConfigError(group, value, f"a list of names; allowed: {', '.join(names)}")
-        if isinstance(value, list) and len(set(value)) < len(value):
-            raise ConfigError(group, f"[{','.join(value)}]", "each only once")
-
-
-def group_names(group: str) -> list[str]:
-    """The choices of a config group, empty for what is none."""
-    return sorted(file.stem for file in (CONFIGS / group).glob("*.yaml")) if group else []
-
-
-def parse(overrides: Sequence[str]) -> list[Any]:
-    """The overrides as Hydra's own objects, which `glob(*)` needs the config groups for.
-
-    Raises:
-        ConfigError: a number with more digits than any number of a config has.
-        hydra.errors.HydraException: what cannot be read.
-    """
-    for line in overrides:
-        if found := _LONG.search(line):
-            raise ConfigError(line.partition("=")[0], f"{found[0][:10]}...", f"a number has at most {DIGITS} digits")
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return OverridesParser.create(GlobalHydra.instance().config_loader()).parse_overrides(list(overrides))
 
 
 def validate(config: DictConfig, prefix: str = "") -> None:
     """Check every key of a config, or of the node with that prefix, against the bounds its schema declares.
 
     Raises:
-        ConfigError: naming the first that is wrong.
+        ConfigError: naming the first that is wrong, or a plug-in that this call has not named.
     """
+    if not prefix:
+        plugins.check_named(OmegaConf.select(config, plugins.KEY) or ())
     for at, node in nodes(config, prefix):
         schema = OmegaConf.get_type(node)
         if is_dataclass(schema):
@@ -180,14 +136,6 @@ def _check_known(node: DictConfig, schema: Any, prefix: str) -> None:
     for key in node:
         if key not in ["_target_", "hydra", *(spec.name for spec in fields(schema))]:
             raise ConfigError(f"{prefix}{key}", node[key], f"unknown key; {one_of(f'{prefix}{key}', known)}")
-
-
-def nodes(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, DictConfig]]:
-    """Every mapping of a config with the prefix of its keys, outermost first; Hydra's own left out."""
-    yield prefix, config
-    for key in config:
-        if key != "hydra" and not OmegaConf.is_missing(config, str(key)) and isinstance(config[key], DictConfig):
-            yield from nodes(config[key], f"{prefix}{key}.")
 
 
 class _Values:
@@ -215,19 +163,8 @@ def member(config: DictConfig) -> Member:
     return Member(seed=config.seed, **values)
 
 
-def _task(own: str = "", name: str = "", *, _root_: DictConfig) -> str:
-    """What `${task:}` stands for in a config: the choice of `data`; in `${task:own,name}` the name for that choice."""
-    target = OmegaConf.select(_root_, "data._target_")
-    choice = choice_names().get(target, "")
-    return name if own and choice == own else choice
-
-
 # Here, as processes that Hydra's launchers start import this and register nothing.
-OmegaConf.register_new_resolver("task", _task, replace=True)
-
-
-def _path(choice: type) -> str:
-    return f"{choice.__module__}.{choice.__qualname__}"
+register_task(lambda target: choice_names().get(target, target))
 
 
 def made(key: str, node: DictConfig) -> Any:
@@ -246,26 +183,33 @@ def made(key: str, node: DictConfig) -> Any:
 @cache
 def folder_keys() -> frozenset[str]:
     """The keys that name a folder or a part of one, Hydra's own among them."""
-    roots = [spec.name for spec in fields(root()) if spec.metadata.get("folder")]
-    ours = (
-        f"{group.replace('/', '.')}.{name}.{spec.name}" if group in LISTS else f"{group.replace('/', '.')}.{spec.name}"
-        for group, name, choice in choices()
-        for spec in fields(choice)
-        if spec.metadata.get("folder")
-    )
-    return frozenset([*HYDRA_FOLDERS, *roots, *ours])
+    return frozenset([*HYDRA_FOLDERS, *_keys_of("folder")])
+
+
+@cache
+def text_keys() -> frozenset[str]:
+    """The keys whose value is taken as the shell passes it."""
+    return folder_keys() | frozenset(_keys_of("text"))
+
+
+def _keys_of(kind: str) -> Iterator[str]:
+    """The keys whose option is of a kind that its metadata names."""
+    yield from (spec.name for spec in fields(root()) if spec.metadata.get(kind))
+    for group, name, choice in choices():
+        prefix = f"{group.replace('/', '.')}.{name}." if group in LISTS else f"{group.replace('/', '.')}."
+        yield from (f"{prefix}{spec.name}" for spec in fields(choice) if spec.metadata.get(kind))
 
 
 @cache
 def choice_names() -> dict[str, str]:
     """The name of every choice by its `_target_`."""
-    return {_path(choice): name for _, name, choice in choices()}
+    return {path(choice): name for _, name, choice in choices()}
 
 
 @cache
 def targets() -> dict[tuple[str, str], type]:
     """Every choice by its group and its `_target_`."""
-    return {(group, _path(choice)): choice for group, _, choice in choices()}
+    return {(group, path(choice)): choice for group, _, choice in choices()}
 
 
 def flat(config: Any) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Where a backward pass written by hand does not do: second derivatives, torch.func and forward-mode differentiation.
+"""Support for hand-written backward passes: second derivatives, torch.func and forward-mode differentiation.
 
-Such a backward pass works in place, on tensors that the forward pass left: it gives the right first derivatives, and
-nothing that could be differentiated once more. So every node of that kind has a twin of plain operations beside it.
-The twin is gone through wherever `transformed` says so; and where derivatives of derivatives are wanted, the node's
-backward pass is that of the twin (`of_twin`).
+A hand-written backward pass works in place on tensors that the forward pass saved. Its first derivatives are right, but
+they cannot be differentiated again. So every such autograd function has a twin made of plain operations. The twin
+replaces the function when `transformed` returns True. When higher derivatives are required, the function's backward
+pass is that of the twin (`of_twin`).
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from torch.autograd import forward_ad
 
 
 def transformed() -> bool:
-    """Whether torch.func (grad, vmap, jvp, ...) or forward-mode differentiation is at work.
+    """Whether torch.func (grad, vmap, jvp, ...) or forward-mode differentiation is active.
 
-    torch asks the same two questions before it calls a function with a backward pass of its own. It has a public form
-    of such functions that these can go through, which costs every call more than some of our nodes take.
+    torch makes the same two checks before it calls a function with a custom backward pass. torch's public form of such
+    functions supports these transforms, but its overhead per call exceeds the cost of some functions here.
     """
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def beyond_the_first(gradient: Tensor) -> bool:
-    """Whether more than plain first derivatives are wanted of a backward pass that is handed this gradient.
+    """Whether a backward pass that receives this gradient must give more than plain first derivatives.
 
-    So it is where they are to be differentiated (`create_graph`), or many are made at once (`is_grads_batched`).
+    That is so with `create_graph`, where the result is differentiated again, and with `is_grads_batched`.
     """
     return torch.is_grad_enabled() or is_legacy_batchedtensor(gradient) or transformed()
 
 
 def of_twin(twin: Callable[..., Tensor], inputs: Sequence[Tensor], gradient: Tensor) -> tuple[Tensor | None, ...]:
-    """The derivatives of `twin(*inputs)` times `gradient`, as a backward pass hands them on; differentiable if asked.
+    """The derivatives of `twin(*inputs)` times `gradient`, as a backward pass returns them; differentiable if needed.
 
     Args:
-        twin: made of plain operations.
-        inputs: what it was called with, as saved.
-        gradient: of its result.
+        twin: a function made of plain operations.
+        inputs: its arguments, as saved.
+        gradient: the gradient of its result.
 
     Returns:
-        One an input; None for those that need none.
+        One derivative per input; None for inputs that need none.
     """
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
-        # Views: of a tensor that is there twice, each place has its own derivative.
+        # Views, so that a tensor that occurs twice gets a derivative for each place.
         own = [value.view_as(value) if value.requires_grad else value for value in inputs]
         wanted = [value for value in own if value.requires_grad]
         found = iter(torch.autograd.grad(twin(*own), wanted, gradient, create_graph=create_graph))

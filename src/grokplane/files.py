@@ -1,6 +1,6 @@
-"""Files that are whole at every moment: written beside their place, flushed to disk, then renamed into it.
+"""Atomic files: written to a temporary file, flushed to disk, then renamed.
 
-On the floor below all rooms.
+This module is below all packages.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ TEMPORARY = ".tmp"
 
 @contextmanager
 def atomic_file(path: Path, shared: bool = False) -> Iterator[BinaryIO]:
-    """A binary file that appears at `path` only when the block ends well; an exception leaves `path` as it was.
+    """A binary file that replaces `path` only if the block ends without an exception.
 
     Args:
-        path: where it is to be; the folder is there.
-        shared: other processes may write the same path; else the folder's lock sees to it that none does.
+        path: the file's path; its folder must exist.
+        shared: whether other processes may write the same path. If not, the folder's lock prevents that.
     """
     temporary = path.with_name(f"{path.name}{f'.{os.getpid()}' if shared else ''}{TEMPORARY}")
-    temporary.unlink(missing_ok=True)  # left by a crash, or a link to somewhere else
+    temporary.unlink(missing_ok=True)  # a leftover of a crash, or a link to another place
     try:
         with open(temporary, "xb") as file:
             yield file
@@ -37,7 +37,7 @@ def atomic_file(path: Path, shared: bool = False) -> Iterator[BinaryIO]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a folder's names (created, renamed, deleted files) survive a loss of power."""
+    """Make changes of a folder's entries (created, renamed, deleted files) survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

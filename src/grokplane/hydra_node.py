@@ -1,6 +1,6 @@
-"""A config as Hydra composes it, and the node `hydra` in it, which the config of a job does not have.
+"""Configs as Hydra composes them, and their node `hydra`, which the config of a job does not contain.
 
-The floor below all rooms: of grokplane it imports the floor alone.
+Of grokplane this module imports only the modules below all packages.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from grokplane.options import ConfigError
 
 
 def composed(configs: Path, config_name: str, overrides: Sequence[str], mode: RunMode) -> DictConfig:
-    """What Hydra composes for a job, or for a multirun as a whole, where what is swept is left at its default.
+    """The config that Hydra composes for a job, or for a whole multirun, in which swept keys have their defaults.
 
     Args:
         configs: the folder of the config groups.
-        config_name: the primary config's file in it; the job's name too, as it is for `python CONFIG_NAME.py`.
+        config_name: file of the primary config, also the job's name, as for `python CONFIG_NAME.py`.
         overrides: as on the command line.
-        mode: of a job, or of a multirun.
+        mode: job or multirun.
 
     Raises:
-        ConfigError: what Hydra itself breaks down on.
-        hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: what it refuses.
+        ConfigError: an input on which Hydra itself fails with another error.
+        hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: an input that they refuse.
     """
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configs), job_name=config_name, version_base="1.3"):
@@ -46,20 +46,28 @@ def composed(configs: Path, config_name: str, overrides: Sequence[str], mode: Ru
 
 
 def without_hydra(made: DictConfig) -> DictConfig:
-    """A copy of a config without Hydra's own node, as Hydra hands it to a job."""
+    """A copy of a config without Hydra's node, as Hydra passes it to a job."""
     ours = copy.deepcopy(made)
     with read_write(ours), open_dict(ours):
         del ours["hydra"]
     return ours
 
 
+def nodes(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, DictConfig]]:
+    """Every mapping of a config, outermost first, with the prefix of its keys; the node `hydra` is left out."""
+    yield prefix, config
+    for key in config:
+        if key != "hydra" and not OmegaConf.is_missing(config, str(key)) and isinstance(config[key], DictConfig):
+            yield from nodes(config[key], f"{prefix}{key}.")
+
+
 @contextmanager
 def hydra_is(made: DictConfig) -> Iterator[None]:
-    """A block in which `${hydra:...}` reads the node `hydra` of this config, as in a job of Hydra's."""
+    """A block in which `${hydra:...}` refers to the node `hydra` of this config, as in a Hydra job."""
     earlier = HydraConfig.instance().cfg
     HydraConfig.instance().set_config(made)
     try:
         yield
     finally:
         HydraConfig.instance().cfg = earlier
-        OmegaConf.set_readonly(made.hydra, False)  # as Hydra composed it
+        OmegaConf.set_readonly(made.hydra, False)  # the state in which Hydra composed it

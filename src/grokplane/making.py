@@ -1,6 +1,6 @@
-"""Objects from configs: a `_target_` names one of the known choices of its place, and nothing else is ever called.
+"""Objects from configs. A `_target_` names one of the known choices of its group; nothing else is ever called.
 
-A config may have come from somebody else, in a checkpoint or a file. On the floor below all rooms.
+A config may come from other people, in a checkpoint or a file. This module is below all packages.
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from typing import Any
 from grokplane.options import ConfigError, one_of
 
 TARGET = "_target_"
-MISSING = "???"  # as OmegaConf writes a value that is yet to be given
-# What Hydra reads, and what is settled by the choice itself.
+MISSING = "???"  # OmegaConf's mark of a missing value
+# Keys that Hydra reads, and keys that the choice itself determines.
 SETTLED = (TARGET, "_recursive_")
 Targets = Mapping[tuple[str, str], type]
 
 
 def make(group: str, node: Any, targets: Targets, at: str) -> Any:
-    """The choice that a config node describes, its parts first; what has no `_target_` is a value, and stays.
+    """Build the choice that a config node describes, inner choices first. A node without `_target_` is a plain value.
 
     Args:
-        group: the config group in which the node stands.
+        group: the config group of the node.
         node: plain dicts, lists and values.
         targets: every choice by its group and its `_target_`.
-        at: the node's key, for errors.
+        at: the node's key, for error messages.
 
     Raises:
-        ConfigError: a `_target_` that is none of the group's, or values that it does not take.
+        ConfigError: a `_target_` that is not in the group, or values that the choice does not accept.
     """
     if not isinstance(node, Mapping) or TARGET not in node:
         return node
@@ -42,29 +42,29 @@ def make(group: str, node: Any, targets: Targets, at: str) -> Any:
         values = {key: make(f"{group}/{key}", value, targets, f"{at}.{key}") for key, value in values.items()}
     try:
         return choice(**values)
-    except TypeError as error:  # a value that is missing
-        raise ConfigError(at, node[TARGET], f"cannot be made of what is given ({error})") from error
+    except TypeError as error:  # a missing value
+        raise ConfigError(at, node[TARGET], f"cannot be built from these values ({error})") from error
 
 
 def named(group: str, target: object, targets: Targets, at: str) -> type:
-    """The choice of a group that a `_target_` names; ConfigError for what is none of the group's."""
+    """The choice of a group that a `_target_` names; ConfigError if the group has no such choice."""
     choice = targets.get((group, str(target)))
     if choice is None:
         names = [known for of, known in targets if of == group]
-        allowed = one_of(str(target), names) if names else "nothing is made of this key"
+        allowed = one_of(str(target), names) if names else "this key builds no object"
         raise ConfigError(f"{at}.{TARGET}", target, allowed)
     return choice
 
 
 def check_keys(values: Mapping[str, Any], choice: Any, at: str) -> None:
-    """Raise ConfigError for a key that a choice does not have: typed ones have been refused by its schema."""
+    """Raise ConfigError for a key that a choice does not have. Typed keys have been checked by its schema."""
     known = [spec.name for spec in fields(choice)]
     for key in values:
         if key not in known:
-            allowed = f"written by another version, with other keys ({one_of(key, known)}); begin the run anew"
+            allowed = f"written by another version with other keys ({one_of(key, known)}); start a new run"
             raise ConfigError(f"{at}.{key}", values[key], allowed)
 
 
 def makes_its_parts(choice: type) -> bool:
-    """Whether a `_target_` among a choice's values is its own business."""
+    """Whether a choice builds the `_target_` nodes among its values itself."""
     return bool(getattr(choice, "makes_its_parts", False))

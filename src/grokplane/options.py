@@ -1,6 +1,6 @@
-"""How a configurable choice declares its keys: one dataclass field per key, with a help line and its bounds.
+"""Declaring the keys of a configurable choice: one dataclass field per key, with a help line and bounds.
 
-The floor below all rooms: it imports nothing of grokplane, so every room may use it.
+This module imports nothing of grokplane, so every package may use it.
 """
 
 from __future__ import annotations
@@ -12,26 +12,27 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, field, fields
 from functools import cache
 from numbers import Integral, Real
-from types import NoneType
+from types import ModuleType, NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-# Config groups of which any number of choices are taken: `metrics=[loss,accuracy]`.
-LISTS = ("rules", "metrics")
-# Of a whole number, at most: as many as a float can stand for. From 4,300 on Python reads none.
+# Config groups that take any number of choices: `metrics=[loss,accuracy]`.
+LISTS = ("rules", "metrics", "callbacks")
+# Most digits of a whole number: a float can represent any such number. Python itself refuses more than 4,300
+# digits.
 DIGITS = 308
 
 _Choice = TypeVar("_Choice")
 
 
 class ConfigError(ValueError):
-    """A value that cannot be used, told in one line: the key, the value and what is allowed."""
+    """A value that cannot be used. The message is one line with the key, the value and the allowed values."""
 
     def __init__(self, key: str, value: object, allowed: str) -> None:
         self.key, self.value, self.allowed = key, value, allowed
         super().__init__(f"{key}={shown(value)}: {allowed}")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled by these three, also where a subclass is made from others: refusals come back from processes."""
+        """Pickle the three arguments, also for subclasses with other arguments: errors return from worker processes."""
         return _restored, (type(self), self.key, self.value, self.allowed)
 
 
@@ -42,7 +43,7 @@ def _restored(kind: type[ConfigError], key: str, value: object, allowed: str) ->
 
 
 def shown(value: object) -> str:
-    """A config value as a user would type it on the command line."""
+    """A config value as it is typed on the command line."""
     if value is None:
         return "null"
     if isinstance(value, list | tuple):
@@ -62,6 +63,7 @@ def option(
     choices: Iterable[str] | None = None,
     stackable: bool = False,
     folder: bool = False,
+    text: bool = False,
 ) -> Any:
     """A dataclass field that is a config key.
 
@@ -69,10 +71,11 @@ def option(
         default: the key's default; a list is copied for every instance.
         help: one line for `--help`.
         above, below, at_least, at_most: bounds of a number, or of each number of a list.
-        length: how many numbers a list must have.
-        choices: the names allowed, for a key that names something, or one thing at least in a list.
+        length: required length of a list.
+        choices: allowed names, for a key that takes one name or a list of at least one name.
         stackable: whether members of one stack may differ in this key.
-        folder: whether the value names a folder, or a part of one: any name as the shell passes it is taken.
+        folder: whether the value is a folder or part of a path; any name that the shell passes is accepted.
+        text: whether the value is taken as the shell passes it, without Hydra's quotes.
     """
     bounds = {"above": above, "below": below, "at_least": at_least, "at_most": at_most}
     metadata = {
@@ -82,6 +85,7 @@ def option(
         "choices": tuple(choices) if choices is not None else None,
         "stackable": stackable,
         "folder": folder,
+        "text": text,
     }
     if isinstance(default, list):
         return field(default_factory=lambda: list(default), metadata=metadata)
@@ -98,9 +102,9 @@ _WORDS = {"above": "above", "below": "below", "at_least": "at least", "at_most":
 
 
 def checked(choice: type[_Choice]) -> type[_Choice]:
-    """A class, to be made a dataclass of, whose objects refuse what the command line refuses, in the same line.
+    """Class decorator: objects made in Python refuse the values that the command line refuses, with the same message.
 
-    Stands below `@dataclass(frozen=True)`; a `__post_init__` of its own comes after the check.
+    Place it below `@dataclass(frozen=True)`. The class's own `__post_init__` runs after the check.
     """
     after = getattr(choice, "__post_init__", None)
 
@@ -115,22 +119,38 @@ def checked(choice: type[_Choice]) -> type[_Choice]:
 
 @cache
 def _prefix(kind: type) -> str:
-    """What the command line writes ahead of a choice's keys: `optimizer.`, `rules.sam.`; "" for what is no choice."""
+    """Prefix of a choice's keys on the command line: `optimizer.`, `rules.sam.`; "" for other classes."""
     for base in kind.__mro__:
         module = sys.modules[base.__module__]
-        for name, choice in getattr(module, "CHOICES", {}).items():
+        for group, name, choice in listed(module):
             if choice is base:
-                group = module.GROUP.replace("/", ".")
-                return f"{group}.{name}." if group in LISTS else f"{group}."
+                return f"{group}.{name}." if group in LISTS else f"{group.replace('/', '.')}."
     return ""
+
+
+def listed(module: ModuleType) -> Iterator[tuple[str, str, Any]]:
+    """The choices that a module lists as (config group, name, dataclass).
+
+    A module has `GROUP` and `CHOICES` by name or, for several groups, `CHOICES` by group and name.
+    """
+    for group, choices in by_group(module).items():
+        for name, choice in choices.items() if isinstance(choices, Mapping) else ():
+            yield group, name, choice
+
+
+def by_group(module: ModuleType) -> Mapping[str, Any]:
+    """What a module lists for each config group; see `listed`."""
+    found = getattr(module, "CHOICES", None)
+    found = {module.GROUP: found} if hasattr(module, "GROUP") else found
+    return found if isinstance(found, Mapping) else {}
 
 
 def check_options(choice: Any, prefix: str = "") -> None:
     """Check every key of a dataclass (instance or typed config node) against its type and the bounds it declares.
 
     Raises:
-        ConfigError: for the first key whose value is of another type, not finite, out of bounds or not among the
-            choices.
+        ConfigError: for the first key whose value has another type, is not finite, is out of bounds or is not among
+            the choices.
     """
     types = _types(type(choice))
     for spec in fields(choice):
@@ -153,7 +173,7 @@ def check_options(choice: Any, prefix: str = "") -> None:
 
 @cache
 def _types(kind: type) -> dict[str, Any]:
-    """The fields' types; a config node has none here, as OmegaConf has seen to them."""
+    """The fields' types; none for a config node, whose types OmegaConf has checked."""
     return get_type_hints(kind)
 
 
@@ -168,8 +188,8 @@ _KINDS: dict[Any, tuple[type, str]] = {
 
 
 def _check_type(key: str, value: object, hint: Any) -> None:
-    """Refuse what OmegaConf would: a bool is no number, a text no list; a whole number is a number, a tuple a list."""
-    allowed = list(_alternatives(hint))
+    """Check a type as OmegaConf does: a bool is no number, text is no list; integers are floats, tuples are lists."""
+    allowed = list(alternatives(hint))
     if value is None and NoneType not in allowed and Any not in allowed:
         raise ConfigError(key, value, "must not be null")
     known = [kind for kind in allowed if (get_origin(kind) or kind) in _KINDS]
@@ -186,7 +206,8 @@ def _check_type(key: str, value: object, hint: Any) -> None:
                 raise ConfigError(key, value, f"must be {_KINDS[list][1]}, and each must be {_KINDS[inner[0]][1]}")
 
 
-def _alternatives(hint: Any) -> Iterator[Any]:
+def alternatives(hint: Any) -> Iterator[Any]:
+    """The types that a type hint allows: those of a union, or the hint itself."""
     if get_origin(hint) in (None, list, dict):
         yield hint
     else:
@@ -201,29 +222,34 @@ def _is_a(value: object, kind: Any) -> bool:
 
 def _check_names(key: str, value: Any, names: Sequence[str]) -> None:
     if _is_list(value) and not value:
-        raise ConfigError(key, value, f"must name one at least; allowed: {', '.join(names)}")
+        raise ConfigError(key, value, f"must contain at least one name; allowed: {', '.join(names)}")
     for name in value if _is_list(value) else [value]:
         if name not in names:
             raise ConfigError(key, value, one_of(str(name), names))
 
 
 def _is_list(value: object) -> bool:
-    """Lists of a config node are sequences of their own class."""
+    """Whether a value is a list; lists of a config node have a class of their own."""
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
 def _check_number(key: str, value: object, number: object, bounds: dict[str, float]) -> None:
     if isinstance(number, bool) or not isinstance(number, int | float):
         return
-    allowed = " and ".join(f"{_WORDS[name]} {bound:g}" for name, bound in bounds.items())
+    allowed = bounds_in_words(bounds)
     if not math.isfinite(number):
         raise ConfigError(key, value, f"must be a finite number{' ' + allowed if allowed else ''}")
     if not all(_HOLDS[name](number, bound) for name, bound in bounds.items()):
         raise ConfigError(key, value, f"must be {allowed}")
 
 
+def bounds_in_words(bounds: Mapping[str, float]) -> str:
+    """The bounds of a number as text: `at least 0 and below 1`."""
+    return " and ".join(f"{_WORDS[name]} {bound:g}" for name, bound in bounds.items())
+
+
 def one_of(value: str, names: Iterable[str]) -> str:
-    """What is allowed where a name is asked for, the nearest names first."""
+    """The allowed names as a message, with the most similar names first."""
     names = list(names)
     near = difflib.get_close_matches(value, names, n=3, cutoff=0.5)
     meant = f"did you mean {' or '.join(near)}? " if near else ""

@@ -10,8 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokplane.app.commands import Parser, at_least, format_table, run_command
 from grokplane.app.errors import Refused
-from grokplane.app.trained import Parser, Trained, at_least, format_table, load_trained, run_command
+from grokplane.app.runs import load_trained
+from grokplane.app.trained import Trained
 from grokplane.data import Examples
 from grokplane.say import note, say
 from grokplane.strict_json import to_json
@@ -19,8 +21,8 @@ from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 TOP = 3
 DESCRIPTION = """\
-What the network of a finished run answers to questions, by its last checkpoint. If a question is in the run's own
-table, the right answer is told too, and whether the run was trained on the question or it was held out."""
+What the network of a run answers to questions, by its last checkpoint or that of --step. If a question is in the run's
+own table, the right answer is told too, and whether the run was trained on the question or it was held out."""
 EPILOG = """\
 Probabilities are those of the run's own loss: softmax for cross_entropy, StableMax for stablemax. The mse loss has
 none: the outputs themselves are printed, as scores. Where the answers are numbers, all outputs are printed.
@@ -46,11 +48,12 @@ def _main(argv: Sequence[str]) -> None:
     # A question such as "-1,1" is no flag: what begins with a space is none to argparse.
     options = parser.parse_args([f" {word}" if re.match(r"-[\d.]", word) else word for word in argv])
     with Doing("reading the run and answering", BEFORE_REFUSALS):
-        run = load_trained(options.run, options.module)
+        run = load_trained(options.run, options.module, options.step)
+        run.prepare_process()
         found = predict(run, [question.strip() for question in options.questions], options.top)
     if run.note:
         note(run.note)
-    text = f"{run.folder}: finished at step {run.step:,}{_about(found, run)}\n\n{_table(found)}"
+    text = f"{run.title}{_about(found, run)}\n\n{_table(found)}"
     if not say("\n".join(map(to_json, found)) if options.json else text):
         raise Refused("the answers are lost")
 
@@ -64,7 +67,7 @@ def predict(run: Trained, questions: Sequence[str], top: int | None = None) -> l
     ("train" or "held-out"), all None for a question that is not in the run's table.
 
     Args:
-        run: the finished run.
+        run: the run at a step.
         questions: operands with commas between them.
         top: how many answers `next` holds; None: 3.
 
@@ -74,7 +77,7 @@ def predict(run: Trained, questions: Sequence[str], top: int | None = None) -> l
     """
     member = run.member
     inputs = torch.stack([member.data.ask(question.split(",")) for question in questions])
-    examples, stack = member.data.examples(member.seed), run.stack()
+    examples, stack = run.examples, run.stack()
     if examples.table.tolerance is not None and top is not None:
         raise Refused(f"--top={top}: this run's answers are numbers, not one of several; leave it out")
     asked = inputs.to(stack.device, stack.dtype if inputs.is_floating_point() else torch.int64)

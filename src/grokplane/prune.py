@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from grokplane.app.commands import Parser, at_least, format_table, run_command
 from grokplane.app.errors import Refused
 from grokplane.app.pruning import TOLERANCE, Pruned, prune, sparsities
-from grokplane.app.trained import Parser, Trained, at_least, format_table, load_trained, run_command
+from grokplane.app.runs import load_trained
+from grokplane.app.trained import Trained
 from grokplane.files import write_text
 from grokplane.record import overrides
 from grokplane.record.folder import PRUNED
@@ -20,15 +22,16 @@ from grokplane.say import note, say
 from grokplane.strict_json import to_json
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
-TABLE, FIGURES, FIGURE = PRUNED, "figures", "prune"
+FIGURES = "figures"
 STEPS = 41
 DESCRIPTION = """\
-Accuracy of a finished run's network against sparsity, by its last checkpoint: the weights that are smallest in size,
-over all layers together (global magnitude pruning), are set to zero, with no training afterwards. Pruned are weight
-matrices, embeddings included; biases and layer norms are kept. Accuracy is told apart for the run's own training
+Accuracy of a run's network against sparsity, by its last checkpoint or that of --step: the weights that are smallest
+in size, over all layers together (global magnitude pruning), are set to zero, with no training afterwards. Pruned are
+weight matrices, embeddings included; biases and layer norms are kept. Accuracy is told apart for the run's own training
 subset (with its label noise, if it has any) and for its own held-out subset, which training has never seen."""
 EPILOG = f"""\
-Writes {TABLE} and {FIGURES}/{FIGURE}.png into the run's folder, or the formats of the run's record.figure_format.
+Writes {PRUNED}.csv and {FIGURES}/{PRUNED}.png into the run's folder, or the formats of the run's record.figure_format;
+with --step N the files are called {PRUNED}_step_N.
 
 example:
   python -m grokplane.prune outputs/default/2025-01-31_12-00-00-000000 --layers "layer 1" "layer 2"
@@ -50,20 +53,22 @@ def _main(argv: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true", help="print one strict JSON object in place of the table")
     options = parser.parse_args(argv)
     with Doing("reading the run and pruning it", BEFORE_REFUSALS):
-        run = load_trained(options.run, options.module)
+        run = load_trained(options.run, options.module, options.step)
+        run.prepare_process()
         found = prune(run, sparsities(options.steps), options.layers)
     if run.note:
         note(run.note)
     is_said = say(to_json(_object(run, found)) if options.json else _text(run, found))
+    name = PRUNED if options.step is None else f"{PRUNED}_step_{options.step}"
     try:
         with Doing("drawing the figure"):
-            figures = _write(run, found)
+            figures = _write(run, found, name)
     except OSError as error:
-        raise Refused(f"RUN={run.folder}: {TABLE} and {FIGURES}/ cannot be written there ({error})") from error
+        raise Refused(f"RUN={run.folder}: {name}.csv and {FIGURES}/ cannot be written there ({error})") from error
     if not is_said:
-        raise Refused(f"the report is lost; the table is in {run.folder / TABLE}")
+        raise Refused(f"the report is lost; the table is in {run.folder / name}.csv")
     if not options.json:
-        say(f"table: {run.folder / TABLE}, figure: {', '.join(map(str, figures))}")
+        say(f"table: {run.folder / name}.csv, figure: {', '.join(map(str, figures))}")
 
 
 def _text(run: Trained, found: Pruned) -> str:
@@ -75,8 +80,7 @@ def _text(run: Trained, found: Pruned) -> str:
     ]
     return "\n".join(
         [
-            f"{run.folder}: finished at step {run.step:,}; {found.weights:,} weights can be pruned, "
-            f"{found.others:,} other parameters are kept",
+            f"{run.title}; {found.weights:,} weights can be pruned, {found.others:,} other parameters are kept",
             "",
             format_table([head, *rows], [True] * len(head)),
             "",
@@ -104,8 +108,8 @@ def _object(run: Trained, found: Pruned) -> dict[str, Any]:
     }
 
 
-def _write(run: Trained, found: Pruned) -> list[Path]:
-    """Write the table and the figure; the figure's files."""
+def _write(run: Trained, found: Pruned, name: str) -> list[Path]:
+    """Write the table and the figure under this name; the figure's files."""
     import pandas
 
     from grokplane import plot
@@ -114,7 +118,7 @@ def _write(run: Trained, found: Pruned) -> list[Path]:
     writer = csv.DictWriter(text, found.levels[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows(found.levels)
-    write_text(run.folder / TABLE, text.getvalue())
+    write_text(run.folder / f"{name}.csv", text.getvalue())
     config = run.state["config"]
     title = f"{plot.about(config, None, overrides(run.folder)).title}\n"
     title += f"{found.weights:,} weights of step {run.step:,}, pruned by size"
@@ -122,7 +126,7 @@ def _write(run: Trained, found: Pruned) -> list[Path]:
     figure = plot.prune(rows, kept=kept, tolerance=TOLERANCE, title=title)
     # A checkpoint of an earlier version has no such key.
     formats = config["record"].get("figure_format", FORMATS[:1])
-    return plot.save_all(figure, run.folder / FIGURES, FIGURE, formats)
+    return plot.save_all(figure, run.folder / FIGURES, name, formats)
 
 
 if __name__ == "__main__":

@@ -1,31 +1,29 @@
-"""What fits in memory, and keeping it; on the floor below all rooms, with `options` and `random`."""
+"""Memory and cores that are available. This module is below all packages."""
 
 from __future__ import annotations
 
-import ctypes
+import gc
 import os
 import re
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from grokplane.options import ConfigError
 
-# Numbers of glibc's mallopt.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
-
 
 def check_fits(key: str, value: object, units: int, unit_bytes: int, what: str = "a table of {} rows") -> None:
-    """Refuse what would take more than half of the memory that is available.
+    """Refuse an object that would take more than half of the available memory.
 
     Args:
-        key: whose value decides how much it is.
-        value: that value.
-        units: how many rows (or the like).
-        unit_bytes: what one takes, with all that is made on the way.
-        what: what is made, with a place for the number of units.
+        key: the config key that determines the size.
+        value: the key's value.
+        units: number of rows (or other units).
+        unit_bytes: bytes of one unit, including temporary memory.
+        what: description of the object, with a placeholder for the number of units.
 
     Raises:
-        ConfigError: with the bytes that it would take and how many units may be asked for.
+        ConfigError: gives the required bytes and the largest possible number of units.
     """
     size, available = units * unit_bytes, available_bytes()
     if size > available // 2:
@@ -38,7 +36,7 @@ def check_fits(key: str, value: object, units: int, unit_bytes: int, what: str =
 
 
 def available_bytes() -> int:
-    """Memory that a process can still get here: what Linux estimates and a container leaves; elsewhere all."""
+    """Memory that this process can still allocate: Linux's estimate and the container's limit; elsewhere all memory."""
     meminfo = Path("/proc/meminfo")
     found = re.search(r"^MemAvailable:\s*(\d+) kB", meminfo.read_text(), re.M) if meminfo.exists() else None
     if found is None:
@@ -47,11 +45,11 @@ def available_bytes() -> int:
 
 
 def control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[Path]:
-    """The control groups (version 2) of this process, from its own, such as a Slurm step's, up to the root's.
+    """The control groups (version 2) of this process, from its own (for example a Slurm step's) to the root.
 
     Args:
-        root: where they are mounted.
-        own: where the kernel says which one is the process's own.
+        root: mount point of the control groups.
+        own: file in which the kernel names the process's own group.
     """
     found = re.search(r"^0::/(.*)$", own.read_text(), re.M) if own.exists() else None
     inner = root / found[1] if found is not None else root
@@ -59,7 +57,7 @@ def control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/
 
 
 def container_bytes(cgroup: Path) -> int:
-    """Memory that a control group (version 2) still allows; without limit, more than any machine has."""
+    """Memory that a control group (version 2) still allows; without a limit, more than any machine has."""
     limit, used = cgroup / "memory.max", cgroup / "memory.current"
     if not (limit.exists() and used.exists()) or not limit.read_text().strip().isdigit():
         return 1 << 62
@@ -67,27 +65,25 @@ def container_bytes(cgroup: Path) -> int:
 
 
 def human(size: float) -> str:
-    """Bytes in the largest unit of which there is at least one: "384.0 GiB"."""
+    """Bytes in the largest unit with a value of at least one: "384.0 GiB"."""
     units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"]
     power = min(max(int(size).bit_length() - 1, 0) // 10, len(units) - 1)
     return f"{size / 1024**power:.{min(power, 1)}f} {units[power]}"
 
 
 def cores() -> int:
-    """Cores that this process may use; macOS does not tell, so there all of them. OMP_NUM_THREADS may allot fewer."""
+    """Cores that this process may use, or OMP_NUM_THREADS if that is fewer; on macOS all cores of the machine."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     allotted = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, min(there, int(allotted))) if allotted.isdigit() else there
 
 
-def keep_freed_memory() -> None:
-    """Let this process keep the memory that it frees, where the C library can be told to (glibc).
-
-    Otherwise every large tensor of a training step is fetched from the kernel, zeroed page by page and given back: a
-    fifth of the step of 16 stacked Transformers.
-    """
-    change = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if change is not None:
-        change(_M_ARENA_MAX, 1)  # what one thread frees another may use
-        change(_M_MMAP_MAX, 0)
-        change(_M_TRIM_THRESHOLD, -1)
+@contextmanager
+def rare_collection() -> Iterator[None]:
+    """A block with few garbage collections: imports and compositions make many objects and little garbage."""
+    earlier = gc.get_threshold()
+    gc.set_threshold(50_000, *earlier[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*earlier)

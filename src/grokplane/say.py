@@ -1,6 +1,6 @@
-"""Lines for whoever started a call, all said here: nothing is lost, and nothing said can steer a terminal.
+"""Output of a command: all lines for the user are written here, with control characters escaped.
 
-A reader that went away (`| head`, a log pipe that died) must not cost a run. On the floor below all rooms.
+A reader that has gone away (`| head`, a broken log pipe) must not end a run. This module is below all packages.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import TextIO
 
 from grokplane.waiting import spoken
 
-# What a terminal takes as a command (escape sequences, a carriage return) or shows in another order than it stands.
+# Characters that a terminal interprets (escape sequences, carriage return) or displays in another order.
 _COMMANDS = [*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _ESCAPED = {code: ascii(chr(code))[1:-1] for code in _COMMANDS if chr(code) not in "\n\t"}
 
 
 def say(line: object) -> bool:
-    """A line on standard output; False where it could not be written, as on a full disk, which is noted."""
+    """Write a line to standard output; return False if that fails, as on a full disk, and say so on standard error."""
     why = _write(sys.stdout, line)
     if why is not None:
         note(f"standard output cannot be written ({why})")
@@ -28,28 +28,28 @@ def say(line: object) -> bool:
 
 
 def note(line: object) -> None:
-    """A line on standard error."""
+    """Write a line to standard error."""
     _write(sys.stderr, line)
 
 
 def printable(text: str) -> str:
-    r"""The text with characters that steer a terminal as their escapes, \x1b; a file or a config may hold any."""
+    r"""The text with control characters as escapes, \x1b; the text may come from a file or a config."""
     return text.translate(_ESCAPED)
 
 
 class Lines(logging.Formatter):
-    """Log lines as `printable` text: they name files and tell of configs."""
+    """Log lines as `printable` text, because they contain file names and config values."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record's line, and its traceback if it has one."""
+        """The record's line, and its traceback if there is one."""
         return printable(super().format(record))
 
 
 def open_streams() -> None:
-    """Make standard output and error fit to be written to, at a program's start.
+    """Make standard output and error writable at a program's start.
 
-    Where the process was started without one, what is written there goes nowhere, and the next file that is opened
-    does not take its place. What their encoding cannot hold is written as an escape.
+    If the process was started without a stream, its output is discarded, and the next file that is opened does not get
+    its descriptor. Characters that the encoding cannot represent are written as escapes.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
@@ -63,12 +63,12 @@ def open_streams() -> None:
 
 
 def _write(stream: TextIO, line: object) -> str | None:
-    """Write a line; why that failed, None where it did not or where the reader went away."""
+    """Write a line; return the reason of a failure. None on success, and if the reader has gone away."""
     spoken()
     try:
         print(printable(str(line)), file=stream, flush=True)
     except (OSError, ValueError) as error:
-        with contextlib.suppress(OSError, ValueError):  # so that Python's own flush at the end does not fail either
+        with contextlib.suppress(OSError, ValueError):  # so that Python's own flush at exit does not fail either
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return error.strerror if isinstance(error, OSError) and not isinstance(error, BrokenPipeError) else None
     return None

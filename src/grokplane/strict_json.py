@@ -1,4 +1,4 @@
-"""Values as strict JSON can hold them, and nested mappings as flat ones; on the floor below all rooms."""
+"""Conversion to strict JSON, and flattening of nested mappings. This module is below all packages."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """Strict JSON: numbers that are not finite become null; numpy and 0-d torch scalars become numbers.
+    """Strict JSON: non-finite numbers become null; numpy and 0-d torch scalars become numbers.
 
     Raises:
-        TypeError: for what JSON cannot hold.
+        TypeError: a value that JSON cannot represent.
     """
     return json.dumps(strict(value), indent=indent, allow_nan=False)
 
 
 def strict(value: Any) -> Any:
-    """The value as strict JSON can hold it, see `to_json`."""
+    """The value in a form that strict JSON can represent, see `to_json`."""
     if isinstance(value, Mapping):
         return {str(key): strict(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Keys that are not read: every choice can say which of its keys mean nothing beside the others."""
+"""Keys that have no effect: every choice can declare which of its keys the rest of the config disables."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a choice may have to know of the rest of a run to say which of its keys are read.
+    """Properties of a run that determine which keys of a choice have an effect.
 
     Attributes:
-        features: length of the inputs, if they are vectors; None: images or tokens.
+        features: length of the inputs if they are vectors; None for images and tokens.
         numbers: whether the answers are numbers.
         own_noise: whether layers have noise of the model's own at log points.
-        noise_looked_at: whether anything looks at a layer with that noise.
-        on_cpu: whether it is trained on a CPU.
+        noise_looked_at: whether a metric or an estimator uses layers with that noise.
+        on_cpu: whether the run is trained on a CPU.
     """
 
     features: int | None
@@ -27,15 +27,15 @@ class Surroundings:
 
 
 def unread(choice: Any, around: Surroundings, prefix: str = "") -> dict[str, str]:
-    """The keys of a choice, and of the choices within it, that mean nothing, and why.
+    """The keys of a choice and of its inner choices that have no effect, with reasons.
 
-    A choice says so in a method `unread(around)`, which returns {key: why}, keys without prefix. A key whose value is
-    another choice stands for all of that one's keys.
+    A choice declares them in a method `unread(around)`, which returns {key: reason} with keys without prefix. A key
+    whose value is another choice stands for all keys of that choice.
 
     Args:
-        choice: a dataclass, or a dict of them by name.
-        around: what else there is in the run.
-        prefix: of its keys, `model.`.
+        choice: a dataclass, or a dict of dataclasses by name.
+        around: the rest of the run.
+        prefix: the prefix of the keys, such as `model.`.
     """
     found = {f"{prefix}{key}": why for key, why in getattr(choice, "unread", _none)(around).items()}
     for name, part in _parts(choice):

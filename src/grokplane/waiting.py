@@ -1,7 +1,7 @@
-"""What is being done, for whoever waits: silence never lasts. On the floor below all rooms, and light to import.
+"""Progress lines for operations that take long. This module is below all packages and cheap to import.
 
-On a terminal a line that stands below all others is renewed every second. Elsewhere a line is written wherever none has
-been for two seconds, in the long run for a tenth of the time gone, at most a minute: an hour leaves a hundred lines.
+On a terminal a line below all others is updated every second. Elsewhere a line is written after two seconds without
+output. Later the interval grows to a tenth of the elapsed time, at most a minute: about a hundred lines in an hour.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import time
 from typing import Any
 
 PATIENCE, LONGEST = 2.0, 60.0  # seconds without a line
-BEAT = 0.5  # seconds between looks at whether somebody waits
-# Seconds for what is done before a call may be refused: that is one line, which scripts read from a pipe.
+BEAT = 0.5  # seconds between checks
+# Patience for operations before a call may be refused. A refusal is a single line, which scripts read from a pipe.
 BEFORE_REFUSALS = 20.0
 _SHARE = 0.1
 
 _stack: list[Doing] = []
 _lock = threading.RLock()
 _thread: threading.Thread | None = None
-_last = _started = time.monotonic()  # when something was last said, and when the first thing began
+_last = _started = time.monotonic()  # time of the last output, and start of the first operation
 
 
 class Doing:
-    """Within its block this is what is being done; blocks may lie in each other.
+    """A block during which an operation is reported as in progress; blocks may be nested.
 
     Args:
-        what: in words that any terminal can show.
-        patience: seconds of silence before the first line where standard error is no terminal.
+        what: description of the operation, in ASCII.
+        patience: seconds of silence before the first line if standard error is not a terminal.
     """
 
     def __init__(self, what: str, patience: float = PATIENCE) -> None:
@@ -51,7 +51,7 @@ class Doing:
             self.clear()
 
     def beat(self) -> None:
-        """Say what is being done if it is time to; called from a thread of its own."""
+        """Report the operation if it is time; called from a separate thread."""
         if self._shown is None and not due():
             return
         gone = time.monotonic() - self._began
@@ -66,34 +66,34 @@ class Doing:
         self._shown.refresh()
 
     def clear(self) -> None:
-        """Take the line from the terminal."""
+        """Remove the line from the terminal."""
         if self._shown is not None:
             self._shown.close()
             self._shown = None
 
 
 def on_terminal() -> bool:
-    """Whether standard error is one."""
+    """Whether standard error is a terminal."""
     with contextlib.suppress(AttributeError, ValueError):
         return sys.stderr.isatty()
     return False
 
 
 def tell(line: str) -> None:
-    """A line on standard error; nobody may be there to read it."""
+    """Write a line to standard error; a missing reader is no error."""
     spoken()
     with contextlib.suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
 
 
 def spoken() -> None:
-    """Note that somebody has said something."""
+    """Record that a line has been written."""
     global _last
     _last = time.monotonic()
 
 
 def due() -> bool:
-    """Whether nothing has been said for too long."""
+    """Whether the last output is too long ago."""
     now = time.monotonic()
     return now - _last >= min(LONGEST, max(PATIENCE - BEAT, _SHARE * (now - _started)))
 
@@ -104,7 +104,7 @@ def _begin() -> None:
 
 
 def _beat_on() -> None:
-    """Have a thread; a process that was forked has none."""
+    """Start the thread if there is none; a forked process has none."""
     global _thread
     if _thread is None or not _thread.is_alive():
         _thread = threading.Thread(target=_beats, name="waiting", daemon=True)
@@ -117,5 +117,5 @@ def _beats() -> None:
         with _lock:
             if not _stack:
                 return
-            with contextlib.suppress(OSError, ValueError):  # of a stream that has been closed
+            with contextlib.suppress(OSError, ValueError):  # standard error has been closed
                 _stack[-1].beat()

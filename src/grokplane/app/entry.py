@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,59 +15,40 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from grokplane import config
-from grokplane.app.errors import REFUSALS, Failed, Refused, one_line
-from grokplane.app.exit_codes import DIVERGED, FAILED, REFUSED, SIGNALLED
-from grokplane.app.flags import Flags, read_flags
-from grokplane.app.jobs import known_keys, refuse_nothing_begun, refused_for
-from grokplane.app.nulls import as_nulls
+from grokplane import config, plugins
+from grokplane.app.errors import REFUSALS, Failed, Refused
+from grokplane.app.exit_codes import DIVERGED, SIGNALLED
+from grokplane.app.flags import Flags
+from grokplane.app.jobs import refuse_nothing_begun, refused_for
 from grokplane.app.plan import Plan, plan
+from grokplane.app.plugged import named_plugins
 from grokplane.app.report import report
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config, tell_start
 from grokplane.app.session import execute
 from grokplane.app.typed import as_typed
 from grokplane.app.unread import of_hydra, of_launcher, refuse_unread, said
-from grokplane.app.usage import usage
 from grokplane.options import ConfigError
 from grokplane.record import FolderLock, read_summary
 from grokplane.record.folder import LOG, note_failure
 from grokplane.record.summary import cause
-from grokplane.say import note, open_streams, say
+from grokplane.resources import rare_collection
+from grokplane.say import say
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 log = logging.getLogger(__name__)
 
 
-def main(config_name: str) -> None:
-    """Run the entry point whose config is configs/CONFIG_NAME.yaml; ends the process with its exit code."""
-    open_streams()
-    arguments = as_nulls(sys.argv[1:])
-    overrides = [argument for argument in arguments if not argument.startswith("-")]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises in place of printing several lines
-    try:
-        code = _main(arguments, config_name)
-    except REFUSALS as error:
-        note(one_line(error, overrides, known_keys(config_name)))
-        code = REFUSED
-    except Failed as error:
-        note(error)
-        code = FAILED
-    except KeyboardInterrupt:  # a second Ctrl-C, which does not wait for the step
-        code = SIGNALLED + signal.SIGINT
-    sys.exit(code)
-
-
-def _main(arguments: Sequence[str], config_name: str) -> int:
-    flags = read_flags(arguments, config_name)
+def work(flags: Flags) -> int:
+    """Do what a call asks for, but for `--help`; the exit code."""
+    config.use_plugins(named_plugins(flags.overrides, flags.config_name))
     config.register_schemas()
     overrides = as_typed(flags.overrides, sweeps=flags.multirun)
-    if flags.help:
-        say(usage(Path(sys.argv[0]).name, overrides, flags.config_name))
-        return 0
     if flags.prints:
         return _print(flags, overrides)
     return _train(overrides, flags.config_name, flags.multirun)
@@ -85,17 +65,22 @@ def _print(flags: Flags, overrides: Sequence[str]) -> int:
 
 
 def _train(overrides: Sequence[str], config_name: str, multirun: bool) -> int:
-    with Doing("checking the call", BEFORE_REFUSALS):
+    with Doing("checking the call", BEFORE_REFUSALS), rare_collection():
         todo, over = _checked(overrides, config_name, multirun)
     jobs = todo.jobs
     if len(over) == len(jobs):
         for one in over:
             say(one.line)
         return max(one.code for one in over)
-    flags = ["--multirun"] if todo.multirun else []
     with _made(todo.folder, "hydra.sweep.dir" if todo.multirun else "hydra.run.dir"), _held(todo):
-        # Hydra would write `.hydra/` before anybody holds the folder's lock, also over that of another run.
-        code = _hydra(config_name, [*flags, *todo.overrides, "hydra.output_subdir=null"])
+        # Hydra would write `.hydra/` before this process holds the folder's lock, and over the config of another run.
+        arguments = [*todo.overrides, "hydra.output_subdir=null"]
+        if todo.multirun:
+            code = _hydra(config_name, ["--multirun", *arguments])
+        elif jobs[0].made.hydra.verbose:  # which describes the composition
+            code = _hydra(config_name, arguments)
+        else:
+            code = _run_composed(config_name, jobs[0].made, arguments)
     # Launchers that send jobs to processes of their own (joblib) bring no codes back.
     return max([code, *(DIVERGED for job in jobs if read_summary(job.folder).get("status") == "diverged")])
 
@@ -166,6 +151,7 @@ class Jobs:
 
     def __init__(self, config_name: str) -> None:
         self._config_name, self._process = config_name, os.getpid()
+        self._plugins = plugins.names()  # which a launcher's process must import
         self.__module__ = config_name  # after which Hydra names the job
         self.codes: list[int] = []
         self.refusals: list[Exception] = []
@@ -173,11 +159,18 @@ class Jobs:
     def __call__(self, asked: DictConfig) -> None:
         """Train one job."""
         try:
+            config.use_plugins(self._plugins)
             self.codes.append(_job(asked, self._config_name))
         except REFUSALS as error:
             if os.getpid() != self._process:
                 raise
             self.refusals.append(error)
+
+    def code(self) -> int:
+        """The highest exit code; raises the first refusal."""
+        for error in self.refusals:
+            raise error
+        return max(self.codes, default=0)
 
 
 def _hydra(config_name: str, arguments: Sequence[str]) -> int:
@@ -185,16 +178,36 @@ def _hydra(config_name: str, arguments: Sequence[str]) -> int:
     jobs = Jobs(config_name)
     sys.argv[1:] = arguments
     hydra.main(version_base="1.3", config_path=str(config.CONFIGS), config_name=config_name)(jobs)()
-    for error in jobs.refusals:
-        raise error
-    return max(jobs.codes, default=0)
+    return jobs.code()
+
+
+def _run_composed(config_name: str, made: DictConfig, arguments: Sequence[str]) -> int:
+    """Have Hydra run the one job whose config the check composed. `hydra.main` would compose the config twice more.
+
+    Args:
+        config_name: the primary config.
+        made: the job's config with Hydra's node.
+        arguments: the overrides of the config; the last one turns `.hydra/` off and is not applied yet.
+    """
+    sys.argv[1:] = arguments
+    made.hydra.output_subdir, made.hydra.mode = None, RunMode.RUN
+    made.hydra.overrides.hydra.extend([arguments[-1], "hydra.mode=RUN"])  # as `hydra.main` has it
+    jobs = Jobs(config_name)
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(config.CONFIGS), job_name=config_name, version_base="1.3"):
+        machinery = GlobalHydra.instance().hydra
+        assert machinery is not None
+        machinery.config_loader.load_configuration = lambda **_: made  # type: ignore[method-assign]
+        machinery.run(config_name, jobs, list(arguments))
+    return jobs.code()
 
 
 def _job(asked: DictConfig, config_name: str) -> int:
     config.validate(asked)
     folder = Path(HydraConfig.get().runtime.output_dir)
     if asked.train.resume:
-        asked = resumed_config(folder, asked, HydraConfig.get().overrides.task, config_name)
+        typed = HydraConfig.get().overrides
+        asked = resumed_config(folder, asked, [*typed.hydra, *typed.task], config_name)
         over = nothing_left(folder, asked)
         if over is not None:
             say(over.line)

@@ -1,4 +1,4 @@
-"""Exit codes of every entry point; a call of several runs ends with one for all of them."""
+"""Exit codes of every entry point. A call with several runs returns a single code."""
 
 FINISHED = 0
 FAILED = 1

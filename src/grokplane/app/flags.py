@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
-from grokplane import config
 from grokplane.app.errors import Refused
+from grokplane.config_files import CONFIGS, group_names
 from grokplane.options import one_of
 from grokplane.pasting import quoted
 
@@ -69,18 +71,24 @@ def read_flags(arguments: Sequence[str], config_name: str) -> Flags:
     elif found.run and found.multirun:
         raise Refused("--run, --multirun: exclude each other")
     overrides = [*found.overrides, *_search(found.config_dir, found.overrides)]
-    return Flags(overrides, _primary(found.config_name, config_name), found.help, found.multirun, prints)
+    return Flags(
+        overrides, _primary(found.config_name, config_name, found.config_dir), found.help, found.multirun, prints
+    )
 
 
 def _refuse(message: str) -> NoReturn:
     raise Refused(message)
 
 
-def _primary(asked: str | None, own: str) -> str:
-    """The primary config: the program's own, or another file of configs/."""
+def _primary(asked: str | None, own: str, folder: str | None) -> str:
+    """The primary config: the program's own, another file of configs/, or a file of the folder of `--config-dir`."""
     name = own if asked is None else asked.removesuffix(".yaml")
-    if name not in config.group_names("."):
-        raise Refused(f"--config-name={name}: {one_of(name, config.group_names('.'))}")
+    files = {file.stem: file for file in Path(folder or CONFIGS).glob("*.yaml")}
+    names = sorted({*group_names("."), *files})
+    if name not in names:
+        raise Refused(f"--config-name={name}: {one_of(name, names)}")
+    if name not in group_names("."):  # Hydra looks for primary configs in configs/ and in the store
+        ConfigStore.instance().store(name=name, node=OmegaConf.load(files[name]))
     return name
 
 

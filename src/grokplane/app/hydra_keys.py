@@ -1,4 +1,4 @@
-"""What Hydra's own keys may say here, checked before anything is written; docs/hydra.md has the whole list."""
+"""Checks of Hydra's own keys before anything is written; docs/hydra.md has the whole list."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _STACKED = "the stacked launcher trains many jobs in one process"
 
 
 def check_hydra(made: Sequence[DictConfig]) -> None:
-    """Refuse what Hydra would take and nobody would read, or what would fail once Hydra has made folders.
+    """Refuse Hydra keys that would have no effect, or would fail only after Hydra has created folders.
 
     Args:
-        made: the configs of a call's jobs, Hydra's node included.
+        made: the configs of all jobs of a call, with Hydra's node.
 
     Raises:
         ConfigError: naming the key.
@@ -47,7 +47,7 @@ def _check_job(one: DictConfig) -> None:
 
 
 def _refuse_relative(one: DictConfig) -> None:
-    """Refuse relative folders that the job would look for in its own folder, and the check did not."""
+    """Refuse relative folders: the job would resolve them against its own folder, the check did not."""
     for key in config.folder_keys():
         folder = OmegaConf.select(one, key) if not key.startswith("hydra.") and key != "name" else None
         if folder is not None and not os.path.isabs(folder):

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +14,12 @@ from omegaconf import DictConfig
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config
+from grokplane.app.untyped import known_keys
 from grokplane.hydra_node import hydra_is
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
 from grokplane.record.folder import begun, nearest
-from grokplane.train import Stack, try_metrics
+from grokplane.train import Stack, prepare_process, try_metrics
 
 MULTIRUN = "multirun.yaml"  # Hydra's, in the folder of a multirun that was begun
 LONGEST_NAME = 255  # bytes, on every usual file system
@@ -118,15 +118,6 @@ class refused_for:  # noqa: N801 (used like contextlib's)
             raise Refused(one_line(error, self._overrides, known_keys(self._config_name))) from error
 
 
-@cache
-def known_keys(config_name: str) -> list[str]:
-    """Every key of the config as it is without overrides."""
-    try:
-        return [key for key in config.flat(config.compose([], config_name)) if not key.endswith("_target_")]
-    except REFUSALS:  # a configs/local/default.yaml may be what is wrong
-        return []
-
-
 def _named(overrides: Sequence[str]) -> bool:
     """Whether the folder was named, and not made from the time."""
     named = {override.key_or_group for override in config.parse(overrides)}
@@ -151,6 +142,7 @@ def check_trainable(one: DictConfig, elsewhere: bool = False) -> dict[str, str]:
     """
     member = config.member(one)
     try:
+        prepare_process([member])
         stack = Stack([replace(member, train=replace(member.train, device="cpu")) if elsewhere else member])
         try_metrics(stack)
         return stack.unread

@@ -1,4 +1,4 @@
-"""`key=None`, as W&B's agents write a cell's null, is `key=null`."""
+"""Reads `key=None`, the form in which W&B's agents write null, as `key=null`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 
 def as_nulls(arguments: Iterable[str]) -> list[str]:
-    """The arguments of a call with Python's None as YAML's null; the text is had in quotes, `record.name='None'`.
+    """Replace the value `None` by YAML's `null`. Quotes keep the text: `record.name='None'`.
 
-    Hydra's keys are no cell's: `hydra.run.dir=None` is a folder of that name.
+    Hydra's own keys are left alone: `hydra.run.dir=None` names a folder.
     """
     parts = [(one, *one.partition("=")) for one in arguments]
     return [f"{key}=null" if value == "None" and not key.startswith("hydra.") else one for one, key, _, value in parts]

@@ -67,12 +67,16 @@ def plan(overrides: Sequence[str], config_name: str, multirun: bool) -> Plan:
         if made.hydra.mode != RunMode.MULTIRUN:
             if len(fixed) < len(overrides):
                 config.compose(overrides, config_name)  # refuses them
-            return _single(overrides, made, clock)
+            return _single(overrides, made, clock, config_name)
     return _swept(overrides, config_name, clock)
 
 
-def _single(overrides: Sequence[str], made: DictConfig, clock: _Clock) -> Plan:
+def _single(overrides: Sequence[str], made: DictConfig, clock: _Clock, config_name: str) -> Plan:
     timed = clock.stopped(made, ("name", "hydra.run.dir"))
+    if any(not line.startswith("hydra.") for line in timed):  # part of `override_dirname`, too
+        made = config.compose([*overrides, *timed], config_name, with_hydra=True)
+    else:
+        made.hydra.overrides.hydra.extend(timed)
     job = _job(overrides, made, None)
     check_hydra([made])
     return Plan([job], [*overrides, *timed], False, job.folder)

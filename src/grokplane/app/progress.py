@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a plain line every so often elsewhere."""
+"""Progress of a run: a bar on a terminal, a plain line at intervals elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN = (("loss", "Loss/train", "Loss/test"), ("accuracy", "Acc/train", "Acc/te
 
 
 def bar(label: str, start: int, total: int, unit: str) -> tqdm:
-    """A bar below those that stand already; none where standard error is not a terminal."""
+    """Return a progress bar below the existing ones; it is disabled unless standard error is a terminal."""
     return tqdm(
         desc=printable(label) or None,
         initial=start,
@@ -27,14 +27,14 @@ def bar(label: str, start: int, total: int, unit: str) -> tqdm:
 
 
 class Counted(Doing):
-    """What is done in countable parts: a bar on a terminal, a line of `_plain` every so often elsewhere."""
+    """Work in countable parts: a bar on a terminal, a line from `_plain` at intervals elsewhere."""
 
     def __init__(self, what: str, bar: tqdm) -> None:
         super().__init__(what)
         self._bar = bar
 
     def beat(self) -> None:
-        """Renew the bar; or say how far it is, if nothing has been said for too long."""
+        """Refresh the bar, or print a line if the last one is too old."""
         if not self._bar.disable:
             self._bar.refresh()
         elif due():
@@ -49,9 +49,9 @@ class Counted(Doing):
 
 
 class Progress(Counted):
-    """Steps done, steps a second, time left, and losses and accuracies (means over a stack) with the step they are of.
+    """Steps done, steps per second, time left, and the last losses and accuracies (means over a stack) with their step.
 
-    What is measured beside training comes later than the steps; a line names the step of its values.
+    Values that are estimated beside training arrive some steps later, so each line names the step of its values.
     """
 
     def __init__(self, start: int, steps: int, label: str = "") -> None:
@@ -62,7 +62,7 @@ class Progress(Counted):
         self._stepped, self._ended = self._began, False
 
     def show(self, step: int, records: Sequence[Mapping[str, float]]) -> None:
-        """Note that `step` updates are done; `records` are those of a log point, this one or one before."""
+        """Report that `step` updates are done. `records` belong to this log point or to an earlier one."""
         self._stepped = self._stepped if step == self._step else time.monotonic()
         self._step, first = step, not self._text
         records = [record for record in records if record]
@@ -76,12 +76,12 @@ class Progress(Counted):
             self._plain()
 
     def _plain(self) -> None:
-        if not self._ended:  # there may be several points of the last step
+        if not self._ended:  # the last step can have several points
             note(f"{self._label}{self._values(self._pace())}")
         self._ended = self._seen == self._steps
 
     def _values(self, pace: str = "") -> str:
-        """The last values with their step, and where training is if that is another."""
+        """Return the last values with their step, and the present step if it differs."""
         if not self._text:
             return f"step {self._step:,}/{self._steps:,}{pace}"
         values = f"step {self._seen:,}/{self._steps:,}: {self._text}" if self._bar.disable else self._text
@@ -103,7 +103,7 @@ class Progress(Counted):
 
 
 class Preparation(Doing):
-    """A bar, or a line every so often, for what is done once before the first step; nothing if nothing is done."""
+    """A bar, or lines at intervals, for one-time work before the first step; nothing is shown without such work."""
 
     def __init__(self, label: str) -> None:
         super().__init__(label)
@@ -111,7 +111,7 @@ class Preparation(Doing):
         self._done = ""
 
     def show(self, done: int, total: int) -> None:
-        """Note that so many of all steps are done."""
+        """Report that `done` of `total` steps are done."""
         if self._bar is None:
             super().clear()
             self._bar = bar(self._what, 0, total, " steps")
@@ -119,7 +119,7 @@ class Preparation(Doing):
         self._done = f": step {done:,}/{total:,}"
 
     def beat(self) -> None:
-        """Renew the bar, or say how far it is."""
+        """Refresh the bar, or print a line."""
         if self._bar is None:
             super().beat()
         elif not self._bar.disable:
@@ -140,7 +140,7 @@ def _pair(name: str, records: Sequence[Mapping[str, float]], keys: Sequence[str]
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds, hours where there are any."""
+    """Format seconds as `m:ss`, or as `h:mm:ss` from one hour on."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

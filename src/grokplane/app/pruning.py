@@ -9,18 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokplane.app.at_once import copies_at_once
 from grokplane.app.errors import Refused
 from grokplane.app.trained import Trained
-from grokplane.metrics import Accuracy, Observation
-from grokplane.options import ConfigError, one_of
+from grokplane.metrics import Accuracy
+from grokplane.options import one_of
 from grokplane.train import Stack
 from grokplane.train.observe import observe
 
 DENSE = 0.9  # half of the levels lie above it
 TOLERANCE = 0.01
-MEMORY = 1 << 30  # bytes that the levels evaluated together may take
-# What a layer holds beside what it shows, such as the products inside attention, takes about as much again.
-HIDDEN_SHARE = 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def prune(run: Trained, shares: Sequence[float], layers: Sequence[str] | None = 
     """Global magnitude pruning (Han et al. 2015, without retraining), every level a member of a stack.
 
     Args:
-        run: the finished run.
+        run: the run at a step.
         shares: rising shares of the weights to set to zero; of n weights, round(share * n) are.
         layers: names of the layers whose weights are pruned; None: all.
 
@@ -68,7 +66,7 @@ def prune(run: Trained, shares: Sequence[float], layers: Sequence[str] | None = 
         raise Refused(f"RUN={run.folder}: its network has no weight matrix, and nothing else is pruned")
     places = _places(weights)
     total = sum(place.numel() for place in places.values())
-    counts, together = [round(share * total) for share in shares], _together(run, solo)
+    counts, together = [round(share * total) for share in shares], copies_at_once(run)
     levels = []
     for start in range(0, len(counts), together):
         part = counts[start : start + together]
@@ -110,28 +108,3 @@ def _levels(stack: Stack, places: Mapping[str, Tensor], counts: Sequence[int], t
     for member, count in enumerate(counts):
         row = {name: values[member] for name, values in accuracies.items()}
         yield {"sparsity": count / total, "zeroed": count} | row
-
-
-def _together(run: Trained, solo: Stack) -> int:
-    """How many levels are evaluated as one stack: as many as fit into MEMORY, at least one."""
-    try:
-        run.stack(2)
-    except ConfigError:  # a module of the user's own that works alone only
-        return 1
-    with torch.no_grad():
-        seen = observe(solo, None)
-    encoded = [_size(solo.network.encode(part.inputs())) for part in (solo.examples.train, solo.examples.test)]
-    state = 4 * sum(map(_size, solo.parameters.values()))  # weights, their copy and two moments
-    return max(1, MEMORY // (state + solo.examples.nbytes + HIDDEN_SHARE * (sum(encoded) + _seen(seen))))
-
-
-def _seen(seen: Observation) -> int:
-    """Bytes of all activations."""
-    parts = [seen.train, seen.eval]
-    layers = [layer for part in parts for layer in part.layers.values()]
-    values = [value for layer in layers for value in (layer.preactivations, layer.activations)]
-    return sum(map(_size, {id(value): value for value in [*values, *(part.outputs for part in parts)]}.values()))
-
-
-def _size(values: Tensor) -> int:
-    return values.numel() * values.element_size()

@@ -1,4 +1,4 @@
-"""What a run came to, in the few lines that end it."""
+"""The lines that a run prints at its end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def report(folder: Path, summary: Mapping[str, Any]) -> str:
-    """Where the run lies, when it fitted the training set, when it generalised."""
+    """Return the folder, the step at which the run fitted, the step at which it generalised, and the last values."""
     folder = shortened(folder)
     held_out = {"test": "held-out set", "unseen": "held-out questions without a mirror in training"}
     lines = [
@@ -29,7 +29,7 @@ def report(folder: Path, summary: Mapping[str, Any]) -> str:
 
 
 def shortened(folder: Path) -> Path:
-    """A folder as seen from the current one, where it lies below it."""
+    """Return a folder relative to the current one if it lies below it, else unchanged."""
     here = Path.cwd()
     return folder.relative_to(here) if folder.is_relative_to(here) and folder != here else folder
 

@@ -22,7 +22,8 @@ CHOICE = "._target_"  # the key that says which choice of its group a node is
 SHOWN = 3
 # What a resumed run may change: how long it is, what it is called and how it is recorded. train.resume and
 # train.overwrite are the call's.
-CHANGEABLE = ("name", "train.steps", "train.checkpoint_every", "train.resume", "train.overwrite", "record.")
+CHANGEABLE = ("name", "train.steps", "train.checkpoint_every", "train.keep_checkpoints", "train.resume")
+CHANGEABLE += ("train.overwrite", "record.", "grokplane.")
 
 
 class NothingLeft(NamedTuple):
@@ -176,8 +177,10 @@ def check_length(merged: DictConfig, stored: Mapping[str, Any]) -> None:
 
 def _explicit(ours: Mapping[str, Any], overrides: Sequence[str], config_name: str) -> Iterator[str]:
     """The keys that the overrides set, directly or through a config group."""
-    default = config.flat(config.compose([], config_name))
-    typed = [override.key_or_group.replace("/", ".") for override in config.parse(overrides)]
+    parsed = config.parse(overrides)
+    search = [str(one.input_line) for one in parsed if one.key_or_group == "hydra.searchpath"]
+    default = config.flat(config.compose(search, config_name))
+    typed = [override.key_or_group.replace("/", ".") for override in parsed]
     for key in default | dict(ours):
         named = any(key == name or key.startswith(f"{name}.") for name in typed)
         # An experiment sets keys all over the config: those are the ones that differ from the defaults.

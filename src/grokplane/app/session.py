@@ -23,7 +23,7 @@ from grokplane.files import write_text
 from grokplane.options import ConfigError
 from grokplane.record import FolderLock, Recorder, claim
 from grokplane.say import note
-from grokplane.train import Stack, TrainOptions, run
+from grokplane.train import Stack, TrainOptions, prepare_process, run
 from grokplane.waiting import Doing
 
 log = logging.getLogger(__name__)
@@ -79,8 +79,10 @@ def execute(
             exits.callback(lock.release)
         exits.callback(forget_saved)
         stop = exits.enter_context(StopRequest())
+        members = [config.member(one) for one in configs]
+        prepare_process(members)
         with Doing("building data and networks"):
-            stack = Stack([config.member(one) for one in configs])
+            stack = Stack(members)
         options = stack.shared.train
         locks = locks or _claimed(folders, options, exits)
         if options.resume:
@@ -138,8 +140,10 @@ def _go_on(stack: Stack, folders: Sequence[Path]) -> None:
     if len({None if last is None else last.step for last in checkpoints}) > 1:
         found = ", ".join(f"{folder}: {last and last.step}" for folder, last in zip(folders, checkpoints, strict=True))
         raise ConfigError("train.resume", True, f"the members of a stack must resume from one step, not {found}")
-    if None not in checkpoints:
-        stack.load_states([last.state for last in checkpoints if last is not None])
+    states = [last.state for last in checkpoints if last is not None]
+    if len(states) == len(folders):
+        prepare_process(stack.members, states)
+        stack.load_states(states)
 
 
 def _claimed(folders: Sequence[Path], options: TrainOptions, exits: ExitStack) -> list[FolderLock]:
@@ -159,7 +163,8 @@ def _recorder(one: DictConfig, folder: Path, stack: Stack, number: int, lock: Fo
         config.made("record", one.record),
         overwrite=options.overwrite,
         resume_step=stack.step if options.resume else None,
-        keep_checkpoints=options.keep_checkpoints,
+        keep_checkpoints=stack.shared.checkpoints.last,
+        stays=stack.shared.checkpoints.stays,
         extra={
             "device": str(stack.device),
             "threads": torch.get_num_threads(),
@@ -189,9 +194,14 @@ def write_config(folder: Path, one: DictConfig, notes: Mapping[str, str]) -> Non
 
 
 def plain(one: DictConfig) -> dict[str, Any]:
-    """A config as plain nested dicts, as it is stored: how this very call started is not part of the run."""
+    """A config as plain nested dicts, as it is stored: without the keys that say how this call started the run.
+
+    The node `grokplane` is stored if it names plug-ins.
+    """
     container = OmegaConf.to_container(one, resolve=True)
     assert isinstance(container, dict)
     container.pop("hydra", None)
+    if not container.get("grokplane", {}).get("plugins"):
+        container.pop("grokplane", None)
     container["train"] |= {"resume": False, "overwrite": False}
     return {str(key): value for key, value in container.items()}

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C ask the loop to stop after the step; a second Ctrl-C does not ask."""
+"""SIGTERM and Ctrl-C stop the loop after the current step; a second Ctrl-C stops it at once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from types import FrameType, TracebackType
 
 
 class StopRequest:
-    """While entered, notes the first SIGTERM or SIGINT in place of dying of it.
+    """Context manager that records the first SIGTERM or SIGINT instead of ending the process.
 
     Attributes:
-        signal: its number; None while nobody asked.
+        signal: number of the recorded signal; None before the first one.
     """
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class StopRequest:
         self._earlier: dict[int, object] = {}
 
     def __call__(self) -> bool:
-        """Whether somebody asked to stop."""
+        """Return whether a signal was received."""
         return self.signal is not None
 
     def __enter__(self) -> StopRequest:

@@ -19,6 +19,7 @@ from grokplane import config
 from grokplane.making import SETTLED, TARGET, check_keys, makes_its_parts, named
 from grokplane.models.module_factory import TARGET as MODULE
 from grokplane.options import ConfigError
+from grokplane.plugins import check_named
 
 # An installed package that lists its modules or classes here is trusted with being imported.
 PLUGINS = "grokplane.modules"
@@ -45,7 +46,11 @@ def composed(nested: object, modules: Collection[str] = ()) -> DictConfig:
             raise ConfigError(key, text, "a stored config refers to nothing; allowed: plain values")
     schema = config.root()
     made, known = OmegaConf.structured(schema), [spec.name for spec in fields(schema)]
+    made.merge_with({key: value for key, value in nested.items() if key == "grokplane"})
+    check_named(made.grokplane.plugins)  # first, as the choices of a plug-in that is not imported are unknown
     for key, value in nested.items():
+        if key == "grokplane":
+            continue
         if key not in known:
             raise ConfigError(key, value, "written by another version, with other keys; begin the run anew")
         made[key] = _group(key, value)
@@ -104,6 +109,9 @@ def is_state(state: object, step: int) -> bool:
     """Whether what a checkpoint of a step holds is of the kind that a run saves: it may be somebody's."""
     kinds = {"config": dict, "model": dict, "optimizer": dict, "rules": dict, "grok": dict, "alive": bool}
     kinds |= {"step": int, "diverged": int}
+    remembered = state.get("callbacks", {}) if isinstance(state, dict) else None
+    if not isinstance(remembered, dict) or not all(isinstance(one, dict) for one in remembered.values()):
+        return False
     if not isinstance(state, dict) or any(type(state.get(name)) is not kind for name, kind in kinds.items()):
         return False
     marks = [state["grok"].get(name) for name in ("train_step", "test_step")]

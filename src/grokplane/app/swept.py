@@ -1,4 +1,4 @@
-"""The values that an override is swept over, and how many runs one call may make."""
+"""The values of a swept override, and the largest number of runs of one call."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from hydra.core.override_parser.types import RangeSweep
 
 from grokplane.app.errors import Refused
 
-MOST_JOBS = 100_000  # a multirun, like a sweep, composes and checks all of them before the first one starts
+MOST_JOBS = 100_000  # multiruns and sweeps compose and check all runs before the first one starts
 
 
 def values_of(override: Any) -> list[str]:
-    """Each value of an override that is swept, as text.
+    """Return each value of a swept override as text.
 
     Args:
-        override: Hydra's own object, see `grokplane.config.parse`.
+        override: Hydra's parsed override, see `grokplane.config.parse`.
 
     Raises:
-        Refused: it has no list of values, none, or more than one call may have runs.
+        Refused: the sweep has no list of values, no value at all, or more values than `MOST_JOBS`.
     """
     line = str(override.input_line)
     if not override.is_discrete_sweep():
@@ -28,7 +28,7 @@ def values_of(override: Any) -> list[str]:
     value = override.value()
     try:
         if isinstance(value, RangeSweep):
-            refuse_many(value.range(), line)  # ahead of Hydra, which lists a shuffled one as a whole
+            refuse_many(value.range(), line)  # before Hydra lists all values of a shuffled range
         values = [str(text) for text in override.sweep_string_iterator()]
     except ValueError as error:
         raise Refused(f"{line}: cannot be swept ({error})") from error
@@ -39,6 +39,6 @@ def values_of(override: Any) -> list[str]:
 
 
 def refuse_many(runs: Iterable[Any], line: str) -> None:
-    """Raise Refused, with the line that makes them, for more than `MOST_JOBS` runs; looks at no more than these."""
+    """Raise Refused for more than `MOST_JOBS` runs; counts no further than that."""
     if sum(1 for _ in itertools.islice(runs, MOST_JOBS + 1)) > MOST_JOBS:
         raise Refused(f"{line}: makes more than {MOST_JOBS:,} runs; allowed: fewer values")

@@ -1,55 +1,61 @@
-"""Folder names on the command line: any name as a shell passes it, and lines to paste that name one.
+"""Folder names on the command line, and commands that name a folder.
 
-Hydra's grammar reads commas, brackets, braces, equals signs, numbers and `null` in a value as something of its own.
-What is typed for a key that names a folder is a name first: where Hydra would read another text, it is put into
-Hydra's quotes before Hydra sees it. Interpolations (`${now:%H}`) are resolved in quotes too.
+Hydra's grammar gives commas, brackets, braces, equals signs, numbers and `null` a meaning. The value of a key that
+names a folder is a plain name. Where Hydra would read something else, the value is quoted before Hydra parses it.
+Hydra resolves interpolations such as `${now:%H}` inside quotes too.
 """
 
 from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from grokplane import config
-from grokplane.models.module_factory import TARGET as MODULE
-from grokplane.pasting import HOME, folder_override, quoted
+from grokplane.pasting import HOME, folder_override, program, quoted
 
 _OVERRIDE = re.compile(r"(?P<key>\+{0,2}(?P<name>[\w.]+))=(?P<value>.*)", re.DOTALL)
 
 
-def as_typed(overrides: Sequence[str], sweeps: bool = False) -> list[str]:
-    """The overrides, with Hydra's quotes around folder names that it would read as something else.
+def as_typed(overrides: Sequence[str], sweeps: bool = False, text_keys: Collection[str] | None = None) -> list[str]:
+    """Quote the folder names that Hydra would read as something else.
 
-    What stands in Hydra's quotes already, or uses its backslashes and can be read, is left as it is. `~` and `~/...`
-    are the user's home, which no shell puts in behind an equals sign.
+    Values in Hydra's quotes, and readable values with its backslashes, stay as they are. `~` and `~/...` become the
+    user's home folder, because shells do not expand them after an equals sign.
 
     Args:
         overrides: as the shell passed them.
-        sweeps: commas, `choice()` and the like in a key that is not Hydra's own are values to sweep over.
+        sweeps: whether commas, `choice()` and the like sweep over values, except in Hydra's own keys.
+        text_keys: the keys whose value is plain text, such as folder names; None: those of
+            `grokplane.config.text_keys`, which imports torch.
     """
-    return [_quoted_where_needed(line, sweeps) for line in overrides]
+    if text_keys is None:
+        from grokplane import config
+
+        text_keys = config.text_keys()
+    return [_quoted_where_needed(line, sweeps, text_keys) for line in overrides]
 
 
 def go_on(folder: Path, module: str | None = None) -> str:
-    """The command that goes on with the run in a folder, to be pasted into a shell.
+    """Return the shell command that resumes the run in a folder.
 
     Args:
-        folder: the run's.
-        module: the class of the run's own module, which every call must name; None where it has none.
+        folder: the run's folder.
+        module: the class of the user's own module, which every call must name; None if the run has none.
     """
-    words = ["python", "train.py", folder_override("hydra.run.dir", folder), "train.resume=true"]
+    from grokplane.models.module_factory import TARGET as MODULE
+
+    words = [program("train"), folder_override("hydra.run.dir", folder), "train.resume=true"]
     return " ".join(words if module is None else [*words, shlex.quote(f"{MODULE}={module}")])
 
 
-def _quoted_where_needed(line: str, sweeps: bool) -> str:
+def _quoted_where_needed(line: str, sweeps: bool, text_keys: Collection[str]) -> str:
     found = _OVERRIDE.fullmatch(line)
-    if found is None or found["name"] not in config.folder_keys() or not found["value"]:
+    if found is None or found["name"] not in text_keys or not found["value"]:
         return line
     text = found["value"]
     if HOME.match(text):
@@ -64,7 +70,7 @@ def _quoted_where_needed(line: str, sweeps: bool) -> str:
 
 
 def _read(text: str) -> Any:
-    """The value as Hydra's own object; None where its grammar has no place for it."""
+    """Parse the value with Hydra's grammar; None if the grammar refuses it."""
     try:
         return OverridesParser.create().parse_override(f"name={text}")
     except HydraException:

@@ -1,4 +1,4 @@
-"""What was typed and would not be read: refused, since whoever typed it expects something of it."""
+"""Refuses overrides that would have no effect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane.app.errors import Refused
 
-# Keys of Hydra's own that mean nothing, and why.
+# Hydra's own keys that have no effect, and the reason.
 ALONE: dict[str, str] = dict.fromkeys(
     ("hydra.sweep", "hydra.launcher", "hydra.sweeper"), "this call is one run (-m, a multirun, reads it)"
 )
@@ -17,15 +17,15 @@ MULTIRUN = {"hydra.run": "jobs of a multirun land under hydra.sweep.dir"}
 
 
 def refuse_unread(typed: Mapping[str, str], found: Iterable[Mapping[str, str]], where: str = "") -> None:
-    """Refuse the first key that no run of a call would read.
+    """Refuse the first override that no run of a call reads.
 
     Args:
-        typed: by key (`mi.draws`) or group (`mi/labels`) what was typed of it, see `said`.
-        found: of each run the keys that mean nothing for it, and why; asked only as long as a key may be read by none.
-        where: what the line begins with, such as a file's name and a colon.
+        typed: the override by key (`mi.draws`) or group (`mi/labels`), see `said`.
+        found: for each run, the keys without effect and the reason. Iteration stops once every key is read by a run.
+        where: prefix of the error line, such as a file name and a colon.
 
     Raises:
-        Refused: naming what was typed, why it is not read, and the remedy.
+        Refused: the line names the override, the reason and the remedy.
     """
     left: Mapping[str, str] | None = None
     for unread in found:
@@ -38,17 +38,17 @@ def refuse_unread(typed: Mapping[str, str], found: Iterable[Mapping[str, str]], 
 
 
 def said(overrides: Sequence[Any]) -> dict[str, str]:
-    """By key what was typed of it, of overrides as Hydra's own objects; see `refuse_unread`."""
+    """Return the typed overrides by key, from Hydra's parsed overrides; see `refuse_unread`."""
     return {one.key_or_group: str(one.input_line) for one in overrides if not one.is_delete()}
 
 
 def of_hydra(multirun: bool) -> dict[str, str]:
-    """Hydra's own keys that mean nothing in a call, and why; see `refuse_unread`."""
+    """Return Hydra's own keys that have no effect in a call, with the reason; see `refuse_unread`."""
     return MULTIRUN if multirun else ALONE
 
 
 def of_launcher(launcher: DictConfig) -> dict[str, str]:
-    """Keys of a launcher of ours that belong to another executor than the chosen one, and why."""
+    """Return the launcher keys that belong to another executor than the chosen one, with the reason."""
     chosen = launcher.get("executor")
     others = [name for name in launcher if OmegaConf.is_dict(launcher[name]) and name != chosen]
     why = f"hydra.launcher.executor={chosen} trains the stacks"
@@ -56,5 +56,5 @@ def of_launcher(launcher: DictConfig) -> dict[str, str]:
 
 
 def _why(key: str, unread: Mapping[str, str]) -> str | None:
-    """A group stands for its keys: what is said of `mi.labels` holds for `mi.labels.k`."""
+    """A group includes its keys: the reason for `mi.labels` applies to `mi.labels.k`."""
     return next((why for name, why in unread.items() if key == name or key.startswith(f"{name}.")), None)

@@ -1,22 +1,22 @@
-"""`--help`: every key with its value and one line, by group."""
+"""`--help`: every key of a call's config with its value, its help and its allowed values, by group."""
 
 from __future__ import annotations
 
-import re
 import shutil
 import textwrap
-from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from grokplane import config
-from grokplane.hydra_node import hydra_is
+from grokplane import plugins
+from grokplane.app.untyped import TARGET, compose_untyped, helps
+from grokplane.config_files import ACROSS, CONFIGS, group_names
+from grokplane.hydra_node import hydra_is, nodes
 from grokplane.options import LISTS, shown
 
 _COLUMN, _WIDTH = 44, 120
-_HEAD = """python {program} [key=value ...] [group=choice ...]
+_HEAD = """{program} [key=value ...] [group=choice ...]
 
 Trains the run that the config describes and leaves it under outputs/{name}/.
 -m sweeps over comma-separated values; --cfg job prints the composed config; --hydra-help explains Hydra's own flags.
@@ -24,65 +24,71 @@ Trains the run that the config describes and leaves it under outputs/{name}/.
 
 
 def usage(program: str, overrides: Sequence[str], config_name: str) -> str:
-    """The help text for a call with these overrides."""
-    composed = config.compose(overrides, config_name, with_hydra=True)
+    """The help text for a call with these overrides; imports no torch. Values are not checked.
+
+    Raises:
+        ConfigError, hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: see `compose_untyped`.
+    """
+    composed = compose_untyped(overrides, config_name)
+    chosen = composed.hydra.runtime.choices
     with hydra_is(composed):
         head = _HEAD.format(program=program, name=composed.name)
         lines = [wrapped(line, indent=0) for line in head.split("\n")]
-        for prefix, node in config.nodes(composed):
-            lines += _group(prefix.rstrip("."), node)
-    lines += ["experiment, debug", *_choices("experiment"), *_choices("debug")]
-    return "\n".join(lines)
+        for prefix, node in nodes(composed):
+            lines += _group(prefix.rstrip("."), node, chosen)
+    for group in ACROSS:
+        title = f"{group} (chosen: {chosen[group]})" if chosen[group] else group
+        lines += [title, *(row(f"{group}={name}", _description(group, name)) for name in group_names(group)), ""]
+    return "\n".join(lines[:-1])
 
 
-def _group(group: str, node: DictConfig) -> list[str]:
-    schema: Any = OmegaConf.get_type(node)
-    specs = [spec for spec in fields(schema) if _is_key(spec, node)] if is_dataclass(schema) else []
-    title = [group, *_choices(group)] if group and (specs or _choices(group)) else []
+def _group(group: str, node: DictConfig, chosen: Mapping[str, Any]) -> list[str]:
+    schema = group if group.startswith((*LISTS, "grokplane")) or not group else f"{group}/{node.get(TARGET)}"
+    texts = helps().get(schema.replace(".", "/"), {})
+    keys = [key for key in texts if key in node and not isinstance(node[key], DictConfig)]
+    title = [group, *_choices(group.replace(".", "/"), node, chosen)] if group else []
     prefix = f"{group}." if group else ""
-    keys = [row(f"{prefix}{spec.name}={_value(node[spec.name])}", spec.metadata["help"]) for spec in specs]
-    return [*title, *keys, ""] if title or keys else []
-
-
-def _is_key(spec: Any, node: DictConfig) -> bool:
-    return bool(spec.metadata.get("help")) and not isinstance(node[spec.name], DictConfig)
+    rows = [row(f"{prefix}{key}={_value(node[key])}", texts[key]) for key in keys]
+    return [*title, *rows, ""] if rows or len(title) > 1 else []
 
 
 def _value(value: object) -> str:
     return "[" + ",".join(map(shown, value)) + "]" if OmegaConf.is_list(value) else shown(value)  # type: ignore[call-overload]
 
 
-def _choices(group: str) -> list[str]:
-    """The files of a config group, with the first comment line of each."""
-    folder = config.CONFIGS / group.replace(".", "/")
-    files = sorted(folder.glob("*.yaml")) if group else []
-    names = [file.stem for file in files]
-    if names in ([], ["default"]) and group != "debug":
+def _choices(group: str, node: DictConfig, chosen: Mapping[str, Any]) -> list[str]:
+    """The choice of a config group that is in force, what it is, and the others."""
+    names = group_names(group)
+    if names in ([], ["default"]):
         return []
-    if group in ("experiment", "debug"):
-        return [row(f"{group}={file.stem}", first_sentence(file.read_text(encoding="utf-8"))) for file in files]
     if group in LISTS:
-        return [wrapped(f"  {group}=[NAME,...] of {', '.join(names)}", indent=4)]
-    return [wrapped(f"  {group.replace('.', '/')}={' | '.join(names)}", indent=4)]
+        taken, others = ", ".join(map(str, node)) or "none", ", ".join(name for name in names if name not in node)
+        return [row(f"{group}=[NAME,...]", f"chosen: {taken}; others: {others}.")]
+    others = ", ".join(name for name in names if name != chosen[group])
+    return [row(f"{group}={chosen[group]}", f"{_description(group, chosen[group])} Others: {others}.".strip())]
+
+
+def _description(group: str, name: str) -> str:
+    """The comment at the head of a choice's YAML file; without such a file, the first line of a plug-in's docstring."""
+    file = CONFIGS / group / f"{name}.yaml"
+    if not file.is_file():
+        docs = [choice.__doc__ for *at, choice in plugins.choices() if at == [group, name]]
+        return (docs[0] or "").strip().partition("\n")[0] if docs else ""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    head = lines[: next((number for number, line in enumerate(lines) if not line.startswith("# ")), len(lines))]
+    return " ".join(line.removeprefix("# ") for line in head if not line.startswith("# @package"))
 
 
 def row(key: str, text: str) -> str:
-    """A key and what it is, side by side, in lines as wide as the terminal (COLUMNS)."""
+    """A key and its description side by side, in lines as wide as the terminal (COLUMNS)."""
     return wrapped(f"  {key:<{_COLUMN}} {text}", indent=_COLUMN + 3)
 
 
 def wrapped(text: str, indent: int) -> str:
-    """A text in lines as wide as the terminal, all but the first indented; no word is cut."""
+    """A text in lines as wide as the terminal; all lines but the first are indented; no word is cut."""
     width = shutil.get_terminal_size((_WIDTH, 0)).columns
     indent = indent if width >= 2 * indent else 6
-    # What stands in columns keeps its spaces.
+    # The first `indent` characters are columns, whose spaces are kept.
     head, rest = text[:indent], text[indent:]
     lines = textwrap.wrap(rest, max(20, width - indent), break_long_words=False, break_on_hyphens=False)
     return f"\n{' ' * indent}".join([head + "".join(lines[:1]), *lines[1:]])
-
-
-def first_sentence(text: str) -> str:
-    """The first sentence of a YAML file's comments, over as many lines as it has."""
-    lines = (line.removeprefix("# ") for line in text.splitlines() if line.startswith("# "))
-    comment = " ".join(line for line in lines if not line.startswith("@package"))
-    return re.split(r"(?<=\.) (?=[A-Z(])", comment, maxsplit=1)[0]

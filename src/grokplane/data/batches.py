@@ -1,7 +1,7 @@
-"""Index streams: which training points each step sees.
+"""Index streams: the training points of each step.
 
-Stateless: the batch of a step is a function of (seed, n, batch size, step) alone, so a resumed run needs no stored
-state and a member sees the same batches whatever stack it is in. Full batches need no stream.
+Streams have no state: the batch of a step is a function of (seed, n, batch size, step) only. So a resumed run needs no
+stored state, and a member sees the same batches in any stack. Full batches need no stream.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ class Batches(Protocol):
     """One member's index stream."""
 
     def indices(self, start: int, stop: int) -> Tensor:
-        """Positions in the member's training subset, [stop - start, B] int64, for the steps start..stop-1."""
+        """Positions in the member's training subset, [stop - start, B] int64, for steps start..stop-1."""
         ...
 
 
 class Shuffled:
-    """Epoch after epoch, each a permutation of the n points, cut into batches of B.
+    """Epochs, each a permutation of the n points, cut into batches of B.
 
-    Every batch is full: an epoch's end may fall inside one.
+    Every batch is full, so an epoch may end within a batch.
     """
 
     def __init__(self, seed: int, n: int, batch_size: int) -> None:
-        """Stream of batches of `batch_size` from n points; ConfigError if there are fewer than that."""
+        """Batches of `batch_size` out of n points; ConfigError if there are fewer points than that."""
         check_batch_size(n, batch_size)
         self._seed, self._n, self._batch_size = seed, n, batch_size
         self._current: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def indices(self, start: int, stop: int) -> Tensor:
-        """Positions [stop - start, B] int64 for the steps start..stop-1."""
+        """Positions [stop - start, B] int64 for steps start..stop-1."""
         if start == stop:
             return torch.empty(0, self._batch_size, dtype=torch.int64)
         begin, end = start * self._batch_size, stop * self._batch_size
@@ -52,18 +52,18 @@ class Shuffled:
 
 
 class WithReplacement:
-    """Every point of every batch drawn uniformly and independently from the n points."""
+    """Batches of points drawn uniformly and independently from the n points."""
 
-    BLOCK = 64  # steps that are drawn together from one generator; another number gives other batches
+    BLOCK = 64  # number of steps drawn from one generator; another number gives other batches
 
     def __init__(self, seed: int, n: int, batch_size: int) -> None:
-        """Stream of batches of `batch_size` from n points; ConfigError if there are fewer than that."""
+        """Batches of `batch_size` out of n points; ConfigError if there are fewer points than that."""
         check_batch_size(n, batch_size)
         self._seed, self._n, self._batch_size = seed, n, batch_size
         self._current: tuple[int, Tensor] = (-1, torch.empty(0))
 
     def indices(self, start: int, stop: int) -> Tensor:
-        """Positions [stop - start, B] int64 for the steps start..stop-1."""
+        """Positions [stop - start, B] int64 for steps start..stop-1."""
         if start == stop:
             return torch.empty(0, self._batch_size, dtype=torch.int64)
         first, last = start // self.BLOCK, (stop - 1) // self.BLOCK
@@ -78,7 +78,7 @@ class WithReplacement:
 
 
 def check_batch_size(n: int, batch_size: int) -> None:
-    """Raise ConfigError for a batch that is empty or larger than the n training points."""
+    """Raise ConfigError for a batch that is empty or larger than the number n of training points."""
     if not 1 <= batch_size <= n:
         raise ConfigError("train.batch_size", batch_size, f"must be full or 1 to {n}, the number of training points")
 

@@ -17,23 +17,23 @@ GZIPPED = b"\x1f\x8b"
 
 
 class IdxError(ValueError):
-    """A file that cannot be used: its path and what is wrong with it, in one line."""
+    """A file that cannot be used; the message is one line with its path and the reason."""
 
 
 def find(plain: Path) -> Path | None:
-    """The file itself, or the gzipped one beside it whose name ends in .gz; None where there is neither."""
+    """The file itself, or the gzipped file beside it with .gz appended to its name; None if neither exists."""
     return next((path for path in (plain, plain.with_name(f"{plain.name}.gz")) if path.is_file()), None)
 
 
 def read(path: Path, axes: int) -> np.ndarray:
-    """The array of an IDX file, uint8, read-only; a file that has not changed is read once in a process.
+    """Read the array of an IDX file, uint8, read-only; an unchanged file is read once per process.
 
     Args:
-        path: a plain or a gzipped file, told apart by its content.
-        axes: how many axes the array must have: 3 for images, 1 for labels.
+        path: a plain or a gzipped file; the content decides.
+        axes: required number of axes: 3 for images, 1 for labels.
 
     Raises:
-        IdxError: a file that cannot be read, is damaged or holds something else.
+        IdxError: the file cannot be read, is damaged or contains something else.
     """
     try:
         told = os.stat(path)

@@ -1,4 +1,4 @@
-"""Images as points, and the set of them that needs no file: scikit-learn's digits."""
+"""Tasks on images, and scikit-learn's digits, which need no file."""
 
 from __future__ import annotations
 
@@ -22,49 +22,49 @@ SELECTIONS = ("random", "first")
 
 
 class Images(NamedTuple):
-    """Images [N, height, width] with whole numbers as pixels, and their labels [N]."""
+    """Images [N, height, width] with integer pixels, and their labels [N]."""
 
     pixels: np.ndarray
     labels: np.ndarray
 
     def take(self, rows: np.ndarray) -> Images:
-        """Some of them."""
+        """The images of these rows."""
         return Images(self.pixels[rows], self.labels[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
 @checked
 class ImageTask:
-    """What the sets of images have in common: which images train, which are held out, what becomes of pixels."""
+    """Base class of image tasks: selection of training and held-out images, normalisation of pixels."""
 
     train_points: int = option(1_000, "number of training images", at_least=1, stackable=True)
-    selection: str = option("random", "which of them: random by the seed, or the first", choices=SELECTIONS)
+    selection: str = option("random", "training images: random by the seed, or the first ones", choices=SELECTIONS)
     balanced: bool = option(False, "equal numbers of each label among the training images")
-    normalize: bool = option(True, "pixels to mean 0 and variance 1 over the set; false: from 0 to 1")
+    normalize: bool = option(True, "scale pixels to mean 0 and variance 1 over the data set; false: to 0 to 1")
     test_points: int | None = option(
         None, "number of held-out images, the first ones; null: all", at_least=1, stackable=True
     )
     label_noise: float = option(
-        0.0, "training labels replaced: a fraction below 1, a number from 1 on", at_least=0, stackable=True
+        0.0, "replaced training labels: a fraction if below 1, else a number", at_least=0, stackable=True
     )
 
     largest: ClassVar[float]
     statistics: ClassVar[tuple[float, float]]
 
     def _sets(self) -> tuple[Images, Images | None]:
-        """The images that may train, and those that are held out; None: of the first, those that do not train."""
+        """The images to train on, and the held-out ones; None: all images that are not in the training set."""
         raise NotImplementedError(f"{type(self).__name__} has no images")
 
     def table(self, seed: int) -> Table:
-        """The images used: training ones, then held-out ones; inputs [N, height, width] float32.
+        """The images used, training images first; inputs [N, height, width] float32.
 
         Raises:
-            ConfigError: more images than there are, or files that are missing or damaged.
+            ConfigError: more images than exist, or files that are missing or damaged.
         """
         return self._table(*self._split(seed))
 
     def examples(self, seed: int) -> Examples:
-        """The table with its two parts, label noise in the training labels; ConfigError as of `table`."""
+        """The table with its two subsets, and label noise in the training labels; errors as in `table`."""
         train, test = self._split(seed)
         table = self._table(train, test)
         rows = torch.arange(len(table.targets))
@@ -73,7 +73,7 @@ class ImageTask:
         return Examples(table, chosen, held_out, noisy)
 
     def ask(self, operands: Sequence[str]) -> torch.Tensor:
-        """One image [height, width] by its number among the held-out ones; of digits, among all of them."""
+        """One image [height, width] by its number among the held-out images; for digits, among all images."""
         pool, held_out = self._sets()
         pixels, text = (held_out or pool).pixels, ",".join(operands).strip()
         row = int(text) if text.isascii() and text.isdigit() else len(pixels)
@@ -94,7 +94,7 @@ class ImageTask:
         return pool.take(rows), Images(held_out.pixels[:wanted], held_out.labels[:wanted])
 
     def _chosen(self, labels: np.ndarray, seed: int) -> np.ndarray:
-        """Rows of the training images; with one seed, more images hold those of fewer."""
+        """Rows of the training images; with the same seed, a larger set contains the smaller ones."""
         count, total, random = self.train_points, len(labels), self.selection == "random"
         if count > total:
             raise ConfigError("data.train_points", count, f"must be at most {total}")
@@ -114,7 +114,7 @@ class ImageTask:
         return Table(pixels, labels, None, CLASSES, population=self._population)
 
     def _population(self) -> torch.Tensor:
-        """All images that may train, in the set's own order: whatever the seed, a code fitted to them is one code."""
+        """All images to train on, in the data set's order: a code fitted to them does not depend on the seed."""
         return self._scaled(self._sets()[0].pixels)
 
     def _scaled(self, pixels: np.ndarray) -> torch.Tensor:
@@ -125,10 +125,10 @@ class ImageTask:
 
 @dataclass(frozen=True)
 class Digits(ImageTask):
-    """The 1,797 handwritten digits of 8 x 8 pixels that scikit-learn ships; those that do not train are held out."""
+    """The 1,797 handwritten digits of 8 x 8 pixels in scikit-learn; images outside the training set are held out."""
 
     largest: ClassVar[float] = 16.0
-    # Mean and standard deviation of all its pixels in 0..1: of the images that train they would differ by the seed.
+    # Mean and standard deviation of all pixels in 0..1; those of the training images would depend on the seed.
     statistics: ClassVar[tuple[float, float]] = (0.3053, 0.3760)
 
     def _sets(self) -> tuple[Images, None]:

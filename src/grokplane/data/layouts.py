@@ -1,4 +1,4 @@
-"""How a question is written as tokens: the residues (or whatever the operands are) first, then the symbols."""
+"""Layouts: how a question is written as tokens, the operands (residues or others) first, then the symbols."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Layout:
-    """A way of writing questions.
+    """A layout of questions.
 
     Attributes:
-        symbols: number of token kinds besides the p kinds of operand; they are numbered from p on.
+        symbols: number of token kinds besides the p kinds of operands; symbols are numbered from p.
         write: (operands [N, K], p) -> tokens [N, L], both int64.
     """
 
@@ -22,12 +22,12 @@ class Layout:
     write: Callable[[Tensor, int], Tensor]
 
     def fixed(self, operands: int, p: int) -> dict[int, int]:
-        """The symbols of a question of so many operands by position: tokens that no question is without."""
+        """The symbols by position, for questions with this many operands: tokens that every question contains."""
         one, other = (self.write(torch.full((1, operands), value), p)[0].tolist() for value in (0, 1))
         return {place: token for place, token in enumerate(one) if token == other[place]}
 
     def length(self, operands: int) -> int:
-        """Tokens L of a question of so many operands."""
+        """Number of tokens L of a question with this many operands."""
         return self.write(torch.zeros(1, operands, dtype=torch.int64), 1).shape[1]
 
 
@@ -40,7 +40,7 @@ def _equals(operands: Tensor, p: int) -> Tensor:
 
 
 def _equation(operands: Tensor, p: int) -> Tensor:
-    symbols = torch.full_like(operands, p)  # each operand is followed by op, the last one by =
+    symbols = torch.full_like(operands, p)  # op follows each operand, but = follows the last one
     symbols[:, -1] = p + 1
     return torch.stack([operands, symbols], 2).flatten(1)
 

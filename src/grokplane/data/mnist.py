@@ -1,4 +1,4 @@
-"""MNIST and Fashion-MNIST, read from IDX files in torchvision's folders."""
+"""MNIST and Fashion-MNIST, read from IDX files in torchvision's folder layout."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from grokplane.data import idx
 from grokplane.data.images import CLASSES, Images, ImageTask
 from grokplane.options import ConfigError, checked, option
-from grokplane.pasting import folder_override
+from grokplane.pasting import folder_override, program
 
 GROUP = "data"
 
@@ -21,17 +21,17 @@ GROUP = "data"
 @dataclass(frozen=True)
 @checked
 class MNIST(ImageTask):
-    """Handwritten digits of 28 x 28 pixels (LeCun et al. 1998): 60,000 that may train, 10,000 held out."""
+    """Handwritten digits of 28 x 28 pixels (LeCun et al. 1998): 60,000 training candidates, 10,000 held out."""
 
     root: str = option(
         "data", "folder that holds MNIST/raw/ or FashionMNIST/raw/ with the IDX files, plain or .gz", folder=True
     )
-    download: bool = option(False, "get the files through torchvision where they are missing")
+    download: bool = option(False, "download missing files through torchvision")
 
     largest: ClassVar[float] = 255.0
     # Mean and standard deviation of the training file's pixels in 0..1.
     statistics: ClassVar[tuple[float, float]] = (0.1307, 0.3081)
-    # The data set's name in torchvision, which is the name of its folder, and the group's choice.
+    # The data set's name in torchvision, which is the name of its folder, and its name in the config group.
     named: ClassVar[str] = "MNIST"
     choice: ClassVar[str] = "mnist"
 
@@ -50,14 +50,14 @@ class MNIST(ImageTask):
         path = idx.find(plain)
         if path is None:
             what = f"no file {plain}, nor {plain.name}.gz beside it, where {self.named} has one"
-            raise ConfigError("data.root", self.root, f"{what}; {self._command()} gets it")
+            raise ConfigError("data.root", self.root, f"{what}; download it with {self._command()}")
         try:
             return idx.read(path, axes)
         except idx.IdxError as error:
             raise self._damaged(str(error)) from error
 
     def _check(self, folder: Path, *parts: Images) -> None:
-        """Raise ConfigError unless images, labels and the two parts go together."""
+        """Raise ConfigError unless images and labels match, and both parts have the same shape."""
         for pixels, labels in parts:
             if len(pixels) != len(labels) or not len(pixels):
                 raise self._damaged(f"{folder} holds {len(pixels)} images for {len(labels)} labels")
@@ -68,11 +68,11 @@ class MNIST(ImageTask):
             raise self._damaged(f"{folder} holds images of shapes {shapes}, and one shape was expected")
 
     def _damaged(self, what: str) -> ConfigError:
-        return ConfigError("data.root", self.root, f"{what}; delete it, and {self._command()} gets it anew")
+        return ConfigError("data.root", self.root, f"{what}; delete it and download it again with {self._command()}")
 
     def _command(self) -> str:
         chosen = "" if self.choice == "mnist" else f"data={self.choice} "
-        return f"`python train_mnist.py {chosen}data.download=true {folder_override('data.root', self.root)}`"
+        return f"`{program('train-mnist')} {chosen}data.download=true {folder_override('data.root', self.root)}`"
 
     def _download(self, folder: Path) -> None:
         try:
@@ -84,7 +84,7 @@ class MNIST(ImageTask):
         try:
             getattr(datasets, self.named)(self.root, download=True)
         except (OSError, RuntimeError) as error:
-            allowed = f"{self.named} could not be got ({_first_line(error)}); put the files into {folder}"
+            allowed = f"{self.named} could not be downloaded ({_first_line(error)}); put the files into {folder}"
             raise ConfigError("data.download", True, allowed) from error
 
 

@@ -25,18 +25,18 @@ class Modular(SplitTask):
 
     split: Any = option(help="which pairs train: data/split=unordered, random, label_holdout or ordered")
     p: int = option(53, "modulus", at_least=2, at_most=2_000)
-    operation: str = option("add", "what is done to the two operands", choices=OPERATIONS, stackable=True)
+    operation: str = option("add", "operation on the two operands", choices=OPERATIONS, stackable=True)
     layout: str = option("operands", "tokens of a question: a b, a op b =, or (equals) a b =", choices=LAYOUTS)
-    train_fraction: float | None = option(0.6, "share of the pairs that trains", above=0, below=1, stackable=True)
+    train_fraction: float | None = option(0.6, "fraction of the pairs for training", above=0, below=1, stackable=True)
     label_noise: float = option(
-        0.0, "training answers replaced: a fraction below 1, a number from 1 on", at_least=0, stackable=True
+        0.0, "replaced training answers: a fraction if below 1, else a number", at_least=0, stackable=True
     )
 
     def table(self, seed: int) -> Table:
-        """All N pairs, N = p^2 or, for div, p(p-1); inputs [N, 2 to 4]. The seed matters to `random` alone.
+        """All N pairs, N = p^2 or, for div, p(p-1); inputs [N, 2 to 4]. Only `random` depends on the seed.
 
         Raises:
-            ConfigError: an operation that divides modulo a number that is not prime.
+            ConfigError: a division modulo a number that is not prime.
         """
         operation, layout = OPERATIONS[self.operation], LAYOUTS[self.layout]
         if operation.needs_prime and not is_prime(self.p):
@@ -49,7 +49,7 @@ class Modular(SplitTask):
         return Table(inputs, answers, vocabulary, outputs=vocabulary, fixed=fixed, mirrors=mirrors)
 
     def ask(self, operands: Sequence[str]) -> Tensor:
-        """The question of two residues, tokens [L] int64; ConfigError for what is no such pair."""
+        """The question of two residues, tokens [L] int64; ConfigError if the operands are not such a pair."""
         pair = questions.residues(operands, 2, self.p)
         if OPERATIONS[self.operation].nonzero_second and pair[1] == 0:
             raise questions.refused(operands, f"the second operand must be 1 to {self.p - 1}")

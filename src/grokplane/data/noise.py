@@ -1,4 +1,4 @@
-"""Label noise: some training answers replaced by wrong ones."""
+"""Label noise: some training answers are replaced by wrong ones."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from grokplane.random import generator
 
 
 def with_label_noise(targets: Tensor, amount: float, seed: int) -> Tensor:
-    """Answers [n] of which some are replaced, each by another of the labels that occur among them, drawn uniformly.
+    """Replace some answers [n], each by another label that occurs among them, drawn uniformly.
 
-    A label that was held out is thus never seen in training, not even as noise. With one seed, more noise adds wrong
-    answers to those of less noise.
+    So a held-out label is never seen in training, not even as noise. With the same seed, more noise contains the wrong
+    answers of less noise.
 
     Args:
         targets: true answers [n] int64.
-        amount: below 1 a fraction, int(amount * n) answers; from 1 on their number.
+        amount: below 1 a fraction, int(amount * n) answers; from 1 on the number of answers.
         seed: the member's seed.
 
     Raises:
-        ConfigError: an amount that is no whole number, is more than n, or is a fraction that comes to none;
-            any noise where all answers are the same.
+        ConfigError: the amount is not a whole number, is more than n, or is a fraction that gives no answer; or any
+            noise if all answers are the same.
     """
     if amount == 0:
         return targets

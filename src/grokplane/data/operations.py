@@ -1,4 +1,4 @@
-"""Binary operations modulo p, the 15 of the grokking literature.
+"""Binary operations modulo p: the 15 operations of the grokking literature.
 
 Source: Power et al. 2022, "Grokking: Generalization Beyond Overfitting on Small Algorithmic Datasets", appendix A.1.
 """
@@ -20,7 +20,7 @@ class Operation:
 
     Attributes:
         answer: (x [N], y [N], p, seed) -> answers [N], all int64; exact in int64 for p up to 10^6.
-        needs_prime: whether it divides, and so is defined for prime p only.
+        needs_prime: whether it divides, so that p must be prime.
         nonzero_second: whether the second operand is never 0.
     """
 
@@ -29,7 +29,7 @@ class Operation:
     nonzero_second: bool = False
 
     def operands(self, p: int) -> tuple[Tensor, Tensor]:
-        """Every pair of operands, ([N], [N]) int64, ordered by the first and then the second."""
+        """All pairs of operands, ([N], [N]) int64, ordered by the first and then by the second."""
         residues = torch.arange(p)
         first, second = torch.meshgrid(residues, residues[int(self.nonzero_second) :], indexing="ij")
         return first.flatten(), second.flatten()
@@ -41,7 +41,7 @@ def is_prime(number: int) -> bool:
 
 
 def divide(x: Tensor, y: Tensor, p: int) -> Tensor:
-    """x / y modulo a prime p, elementwise; 0 where y is 0."""
+    """x / y modulo a prime p, elementwise; 0 if y is 0."""
     inverses = torch.tensor([0, *(pow(residue, -1, p) for residue in range(1, p))])
     return x * inverses[y] % p
 

@@ -17,40 +17,40 @@ from grokplane.random import generator, numpy_generator
 from grokplane.resources import check_fits
 
 GROUP = "data"
-MAKING = 6  # memory that the table takes while it is made, measured, in its own size
-# The first so many bits of the points are distinct, which leaves a number that int64 can hold.
+MAKING = 6  # peak memory of building the table, measured, in units of the table's size
+# Only this many leading bits of the points are made distinct, so that they form a number in int64.
 NUMBERED = 62
 
 
 @dataclass(frozen=True)
 @checked
 class Parity(SplitTask):
-    """Random points of {-1, 1}^bits; class 1 where an odd number of the relevant bits is -1, else class 0."""
+    """Random points of {-1, 1}^bits; class 1 if an odd number of the relevant bits is -1, else class 0."""
 
     split: Any = option(help="which points train: data/split=random, label_holdout or ordered")
     bits: int = option(40, "number of bits of a point", at_least=1, at_most=10_000)
     relevant: int = option(3, "number of bits, drawn by the seed, that decide the answer", at_least=1)
     points: int = option(2_000, "number of points, training and held out together", at_least=2)
-    train_fraction: float | None = option(0.5, "share of the points that trains", above=0, below=1, stackable=True)
+    train_fraction: float | None = option(0.5, "fraction of the points for training", above=0, below=1, stackable=True)
     label_noise: float = option(
-        0.0, "training answers replaced: a fraction below 1, a number from 1 on", at_least=0, stackable=True
+        0.0, "replaced training answers: a fraction if below 1, else a number", at_least=0, stackable=True
     )
 
     def table(self, seed: int) -> Table:
-        """The points in the order drawn, no two alike; inputs [points, bits] float32, labels 0 and 1.
+        """Distinct points in the order in which they are drawn; inputs [points, bits] float32, labels 0 and 1.
 
         Raises:
-            ConfigError: more relevant bits than bits, more points than there are or than fit in memory.
+            ConfigError: more relevant bits than bits, or more points than exist or fit in memory.
         """
         relevant, inputs = self.relevant_bits(seed), self._points(seed)
         labels = (inputs[:, relevant] < 0).sum(1) % 2
         return Table(inputs, labels, vocabulary=None, outputs=2)
 
     def relevant_bits(self, seed: int) -> Tensor:
-        """The bits that decide the answer [relevant] int64, ascending.
+        """The bits that determine the answer [relevant] int64, ascending.
 
         Raises:
-            ConfigError: more of them than there are bits.
+            ConfigError: more relevant bits than bits.
         """
         if self.relevant > self.bits:
             raise ConfigError("data.relevant", self.relevant, f"must be at most {self.bits}, the number of bits")
@@ -68,7 +68,7 @@ class Parity(SplitTask):
         return 1 - 2 * torch.cat([first, rest], 1).float()
 
     def ask(self, operands: Sequence[str]) -> Tensor:
-        """One point [bits] float32, from its bits as 1 and -1; ConfigError for others."""
+        """One point [bits] float32 from its bits, 1 and -1; ConfigError for other operands."""
         values = questions.numbers(operands, self.bits)
         if not set(values) <= {1.0, -1.0}:
             raise questions.refused(operands, "bits must be 1 or -1")

@@ -26,18 +26,18 @@ def _images() -> Tensor:
 
 
 def _number(images: Tensor) -> Tensor:
-    """Places in lexicographic order [N] of permutations [N, 5]."""
+    """Lexicographic indices [N] of permutations [N, 5]."""
     digits = ELEMENTS ** torch.arange(ELEMENTS - 1, -1, -1)
     return torch.searchsorted((_images() * digits).sum(1), (images * digits).sum(1))
 
 
 def compose(a: Tensor, b: Tensor) -> Tensor:
-    """a∘b, b first: (a∘b)(i) = a(b(i)); numbers [N], [N] -> [N]."""
+    """a∘b, which applies b first: (a∘b)(i) = a(b(i)); indices [N], [N] -> [N]."""
     return _number(_images()[a].gather(1, _images()[b]))
 
 
 def invert(a: Tensor) -> Tensor:
-    """a^-1, numbers [N] -> [N]."""
+    """a^-1, indices [N] -> [N]."""
     return _number(_images()[a].argsort(1))
 
 
@@ -53,19 +53,19 @@ PRODUCTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class Permutations(SplitTask):
     """All pairs of the 120 permutations of 5 elements under a∘b, a∘b∘a^-1 or a∘b∘a.
 
-    A permutation's token is its place in lexicographic order, the identity is 0; the classes are the layout's tokens.
+    A permutation's token is its lexicographic index; the identity is 0. The classes are the layout's tokens.
     """
 
     split: Any = option(help="which pairs train: data/split=random, label_holdout or ordered")
     operation: str = option("s5", "a∘b, a∘b∘a^-1 or a∘b∘a, where a∘b does b first", choices=PRODUCTS, stackable=True)
     layout: str = option("operands", "tokens of a question: a b, a op b =, or (equals) a b =", choices=LAYOUTS)
-    train_fraction: float | None = option(0.5, "share of the pairs that trains", above=0, below=1, stackable=True)
+    train_fraction: float | None = option(0.5, "fraction of the pairs for training", above=0, below=1, stackable=True)
     label_noise: float = option(
-        0.0, "training answers replaced: a fraction below 1, a number from 1 on", at_least=0, stackable=True
+        0.0, "replaced training answers: a fraction if below 1, else a number", at_least=0, stackable=True
     )
 
     def table(self, seed: int) -> Table:  # noqa: ARG002 (nothing of it is drawn)
-        """All 14,400 pairs, ordered by the first operand and then the second; inputs [14400, 2 to 4]."""
+        """All 14,400 pairs, ordered by the first operand and then by the second; inputs [14400, 2 to 4]."""
         pairs, layout = torch.cartesian_prod(torch.arange(ORDER), torch.arange(ORDER)), LAYOUTS[self.layout]
         vocabulary = ORDER + layout.symbols
         answers = PRODUCTS[self.operation](*pairs.unbind(1))
@@ -73,7 +73,7 @@ class Permutations(SplitTask):
         return Table(layout.write(pairs, ORDER), answers, vocabulary, outputs=vocabulary, fixed=fixed)
 
     def ask(self, operands: Sequence[str]) -> Tensor:
-        """The question of two permutations by their numbers, tokens [L] int64; ConfigError for others."""
+        """The question of two permutations by their indices, tokens [L] int64; ConfigError for other operands."""
         pair = questions.residues(operands, 2, ORDER)
         return LAYOUTS[self.layout].write(torch.tensor([pair]), ORDER)[0]
 

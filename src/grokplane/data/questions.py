@@ -1,4 +1,4 @@
-"""One question from what a user types: its operands, already split at the commas."""
+"""Parsing one question that a user types: its operands, already split at the commas."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from grokplane.options import ConfigError
 
 
 def refused(operands: Sequence[str], allowed: str) -> ConfigError:
-    """The error for a question that cannot be asked."""
+    """The error for operands that give no question."""
     return ConfigError("question", ",".join(operands), allowed)
 
 
 def residues(operands: Sequence[str], count: int, p: int) -> list[int]:
-    """The operands as numbers.
+    """Parse the operands as residues.
 
     Raises:
-        ConfigError: if they are not `count` whole numbers from 0 to p - 1.
+        ConfigError: the operands are not `count` whole numbers from 0 to p - 1.
     """
     _check_count(operands, count)
     numbers = [_whole(text.strip()) for text in operands]
@@ -27,10 +27,10 @@ def residues(operands: Sequence[str], count: int, p: int) -> list[int]:
 
 
 def numbers(operands: Sequence[str], count: int) -> list[float]:
-    """The operands as numbers.
+    """Parse the operands as numbers.
 
     Raises:
-        ConfigError: if they are not `count` finite numbers.
+        ConfigError: the operands are not `count` finite numbers.
     """
     _check_count(operands, count)
     try:
@@ -48,5 +48,5 @@ def _check_count(operands: Sequence[str], count: int) -> None:
 
 
 def _whole(text: str) -> int:
-    """The number that the digits spell, -1 where they spell none that could be an operand."""
+    """The number with these digits; -1 for text that is no operand."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1

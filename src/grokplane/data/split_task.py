@@ -1,8 +1,9 @@
-"""What tasks have in common whose table is split by a choice of `data/split`."""
+"""Base class of tasks whose table is split by a choice of `data/split`."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from grokplane.data.noise import with_label_noise
 from grokplane.data.table import Examples, Table
@@ -11,6 +12,8 @@ from grokplane.data.table import Examples, Table
 class SplitTask:
     """A task with the keys `split`, `train_fraction` and `label_noise`, which its dataclass declares."""
 
+    # The choice of a config group below this one that a task without a YAML file starts from.
+    parts: ClassVar[Mapping[str, str]] = {"split": "random"}
     split: Any
     train_fraction: float | None
     label_noise: float
@@ -23,7 +26,7 @@ class SplitTask:
         """One member's questions: split by its seed, with its label noise.
 
         Raises:
-            ConfigError: for keys that do not go together.
+            ConfigError: keys that do not fit together.
         """
         table = self.table(seed)
         train, test = self.split(table, self.train_fraction, seed)

@@ -1,7 +1,7 @@
-"""Which questions train and which are held out: the choices of the config group `data/split`.
+"""Splits into training and held-out questions: the choices of the config group `data/split`.
 
-A split is called as `split(table, fraction, seed)` and returns the rows (train [n], test [m]) of the table, int64.
-A fraction of N questions is that part of them as it is written, rounded down: 30% of 2,809 is 842, 0.29 of 100 is 29.
+A split is called as `split(table, fraction, seed)` and returns rows (train [n], test [m]) of the table, int64. A
+fraction of N questions is computed in decimal and rounded down: 30% of 2,809 is 842, 0.29 of 100 is 29.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ GROUP = "data/split"
 
 @dataclass(frozen=True)
 class RandomSplit:
-    """A random fraction trains, the rest is held out; with one seed a smaller fraction is part of a larger one."""
+    """A random fraction trains, the rest is held out; with the same seed, a larger fraction contains a smaller one."""
 
     def __call__(self, table: Table, fraction: float | None, seed: int) -> tuple[Tensor, Tensor]:
         """Rows (train [n], test [m]); ConfigError for a fraction that is null or leaves a subset empty."""
@@ -30,26 +30,27 @@ class RandomSplit:
 
 @dataclass(frozen=True)
 class UnorderedSplit:
-    """A random fraction trains, and mirrored questions (a, b) and (b, a) stay on one side.
+    """A random fraction trains; mirrored questions (a, b) and (b, a) are in the same subset.
 
-    The classes of mirrored questions are put in random order and the first ones train: so many that their questions
-    come as near to the fraction as whole classes allow, at least one on each side; of two numbers as near, the larger.
-    With pairs that is the number of RandomSplit or one more. With one seed a smaller fraction is part of a larger one.
+    The classes of mirrored questions are put in random order, and the first ones train. Their number brings the number
+    of questions as near to the fraction as whole classes allow, with at least one class in each subset; of two equally
+    near numbers the larger is used. With pairs that is the number of RandomSplit or one more. With the same seed, a
+    larger fraction contains a smaller one.
     """
 
     def __call__(self, table: Table, fraction: float | None, seed: int) -> tuple[Tensor, Tensor]:
         """Rows (train [n], test [m]); errors as for RandomSplit.
 
         Raises:
-            ConfigError: a table on which the order of operands matters, or with one class alone.
+            ConfigError: a table on which the order of operands matters, or with only one class.
         """
         if table.mirrors is None:
-            allowed = "needs operands that can change places, and here answers depend on their order"
+            allowed = "needs operands that can be swapped, and this task's answers depend on their order"
             raise ConfigError("data/split", "unordered", f"{allowed}; use data/split=random")
         wanted = train_count(len(table.targets), fraction)
         _, classes, sizes = table.mirrors.unique(return_inverse=True, return_counts=True)
         order = torch.randperm(len(sizes), generator=generator(seed, "split"))
-        cuts = sizes[order].cumsum(0)[:-1].flip(0)  # the larger of two as near comes first
+        cuts = sizes[order].cumsum(0)[:-1].flip(0)  # of two equally near numbers the larger comes first
         if len(cuts) == 0:
             allowed = "needs questions that do not all mirror each other; use data/split=random"
             raise ConfigError("data/split", "unordered", allowed)
@@ -60,10 +61,10 @@ class UnorderedSplit:
 
 @dataclass(frozen=True)
 class OrderedSplit:
-    """The first fraction in the table's order trains (by first operand, then second), the rest is held out."""
+    """The first fraction in the table's order (by first operand, then second) trains, the rest is held out."""
 
     def __call__(self, table: Table, fraction: float | None, seed: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        """Rows (train [n], test [m]), whatever the seed; errors as for RandomSplit."""
+        """Rows (train [n], test [m]), independent of the seed; errors as for RandomSplit."""
         count = train_count(len(table.targets), fraction)
         rows = torch.arange(len(table.targets))
         return rows[:count], rows[count:]
@@ -72,16 +73,17 @@ class OrderedSplit:
 @dataclass(frozen=True)
 @checked
 class LabelHoldout:
-    """Questions with a held-out answer are never trained on and make up the whole test subset."""
+    """Questions with a held-out answer form the test subset, and are never trained on."""
 
     labels: list[int] = option([], "answers that are held out, besides those of `below`", at_least=0)
     below: int | None = option(20, "answers below this are held out; null for none", at_least=1)
 
     def __call__(self, table: Table, fraction: float | None, seed: int) -> tuple[Tensor, Tensor]:
-        """Rows (train [n], test [m]); train is that fraction of the other questions, all of them for null.
+        """Rows (train [n], test [m]); train is that fraction of the other questions, or all of them for null.
 
         Raises:
-            ConfigError: a hold-out that matches no answer or every one, or a fraction that trains on nothing.
+            ConfigError: a hold-out that matches no answer or all answers, or a fraction that gives no training
+                question.
         """
         held = self._held_out(table.targets)
         test, others = torch.nonzero(held).flatten(), torch.nonzero(~held).flatten()
@@ -106,20 +108,20 @@ class LabelHoldout:
 
 
 def part_of(total: int, fraction: float) -> int:
-    """The fraction of `total` as it is written, rounded down: as binary floats 0.29 x 100 would be 28."""
+    """The fraction of `total`, computed in decimal and rounded down: in binary 0.29 x 100 would give 28."""
     return int(Fraction(str(fraction)) * total)
 
 
 def train_count(total: int, fraction: float | None, held_out: int = 0) -> int:
-    """How many of `total` questions train.
+    """The number of training questions.
 
     Args:
-        total: questions to choose from.
+        total: number of questions to choose from.
         fraction: the share that trains.
-        held_out: questions that are in the test subset whatever the fraction.
+        held_out: number of questions in the test subset for any fraction.
 
     Raises:
-        ConfigError: no fraction, or one that leaves a subset empty.
+        ConfigError: no fraction, or a fraction that leaves a subset empty.
     """
     if fraction is None:
         raise ConfigError("data.train_fraction", None, "this split needs a number above 0 and below 1")

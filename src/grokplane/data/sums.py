@@ -17,34 +17,36 @@ from grokplane.random import numpy_generator
 from grokplane.resources import check_fits
 
 GROUP = "data"
-MAKING = 4  # memory that the table takes while it is made, measured, in its own size
+MAKING = 4  # peak memory of building the table, measured, in units of the table's size
 
 
 @dataclass(frozen=True)
 @checked
 class Sums(SplitTask):
-    """Sums of `operands` residues modulo p, all p^K or some of them; the classes are the tokens of the layout."""
+    """Sums of `operands` residues modulo p, all p^K equations or some; the classes are the tokens of the layout."""
 
     split: Any = option(help="which equations train: data/split=random, unordered, label_holdout or ordered")
     p: int = option(31, "modulus", at_least=2, at_most=2_000)
-    operands: int = option(3, "how many residues are added", at_least=2, at_most=5)
+    operands: int = option(3, "number of residues that are added", at_least=2, at_most=5)
     equations: int | None = option(
         None, "size of a random subset of the equations; null: all of them", at_least=2, stackable=True
     )
     residues: int | None = option(
-        None, "size of a random subset of the residues, of which operands come; null: all", at_least=2, stackable=True
+        None, "size of a random subset of the residues, as operands; null: all", at_least=2, stackable=True
     )
     layout: str = option("operands", "tokens of a question: a b, a op b =, or (equals) a b =", choices=LAYOUTS)
-    train_fraction: float | None = option(0.3, "share of the equations that trains", above=0, below=1, stackable=True)
+    train_fraction: float | None = option(
+        0.3, "fraction of the equations for training", above=0, below=1, stackable=True
+    )
     label_noise: float = option(
-        0.0, "training answers replaced: a fraction below 1, a number from 1 on", at_least=0, stackable=True
+        0.0, "replaced training answers: a fraction if below 1, else a number", at_least=0, stackable=True
     )
 
     def table(self, seed: int) -> Table:
-        """The equations in the order of their operands, the first one changing last; inputs [N, L].
+        """The equations in the order of their operands, with the last operand varying fastest; inputs [N, L].
 
         Raises:
-            ConfigError: more equations or residues than there are, or a table that would not fit in memory.
+            ConfigError: more equations or residues than exist, or a table that does not fit in memory.
         """
         residues, layout = self.operand_set(seed), LAYOUTS[self.layout]
         places = len(residues) ** torch.arange(self.operands - 1, -1, -1)
@@ -56,10 +58,10 @@ class Sums(SplitTask):
         return Table(inputs, answers, vocabulary, outputs=vocabulary, fixed=fixed, mirrors=mirrors)
 
     def operand_set(self, seed: int) -> Tensor:
-        """The residues that are added, ascending int64: all p, or the subset A that the seed draws.
+        """The residues that are added, ascending int64: all p, or the subset A drawn by the seed.
 
         Raises:
-            ConfigError: more residues than there are.
+            ConfigError: more residues than exist.
         """
         if self.residues is None:
             return torch.arange(self.p)
@@ -69,7 +71,7 @@ class Sums(SplitTask):
         return torch.from_numpy(chosen).sort().values
 
     def _numbers(self, seed: int, base: int) -> Tensor:
-        """The equations as numbers [N] int64, ascending: digit k in that base is the place of operand k."""
+        """The equations as numbers [N] int64, ascending: digit k in that base is the index of operand k."""
         total = base**self.operands
         count = total if self.equations is None else self.equations
         if count > total:
@@ -82,7 +84,7 @@ class Sums(SplitTask):
         return torch.from_numpy(chosen).sort().values
 
     def ask(self, operands: Sequence[str]) -> Tensor:
-        """The question of so many residues, drawn or not, tokens [L] int64; ConfigError for what is none."""
+        """The question of this many residues, drawn or not, tokens [L] int64; ConfigError for other operands."""
         numbers = questions.residues(operands, self.operands, self.p)
         return LAYOUTS[self.layout].write(torch.tensor([numbers]), self.p)[0]
 

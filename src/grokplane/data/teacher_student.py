@@ -1,4 +1,4 @@
-"""Regression on a random network's outputs: the teacher-student setting of Liu et al. 2023, "Omnigrok"."""
+"""Regression on the outputs of a random network: the teacher-student setting of Liu et al. 2023, "Omnigrok"."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from grokplane.resources import check_fits
 from grokplane.unread import Surroundings
 
 GROUP = "data"
-MAKING = 3  # memory that points and teacher take while they are made, in their own size
+MAKING = 3  # peak memory of building points and teacher, in units of their size
 
 
 @dataclass(frozen=True)
 @checked
 class TeacherStudent:
-    """Standard normal points, answered by a perceptron with torch's initial weights; all drawn by the seed."""
+    """Standard normal points, with a random perceptron's outputs as targets; everything is drawn by the seed."""
 
     inputs: int = option(5, "number of features", at_least=1)
     hidden: list[int] = option([100, 100], "width of each hidden layer of the teacher", at_least=1)
@@ -39,10 +39,10 @@ class TeacherStudent:
         return {} if self.hidden else {"activation": "the teacher has no hidden layer"}
 
     def table(self, seed: int) -> Table:
-        """The training points and then the held-out ones; inputs [N, inputs] and targets [N, outputs] in float64.
+        """The training points, then the held-out points; inputs [N, inputs] and targets [N, outputs] in float64.
 
         Raises:
-            ConfigError: points, or a teacher, that do not fit in memory.
+            ConfigError: points or a teacher that do not fit in memory.
         """
         self._check_fits()
         counts = (self.train_points, self.test_points)
@@ -70,7 +70,7 @@ class TeacherStudent:
         return Examples(table, train, test, table.targets[train])
 
     def teacher(self, seed: int) -> list[tuple[Tensor, Tensor]]:
-        """Weight [out, in] and bias [out] of each layer in float64, uniform in +-1/sqrt(in) as torch.nn.Linear's."""
+        """Weight [out, in] and bias [out] of each layer in float64, uniform in +-1/sqrt(in) as in torch.nn.Linear."""
         random, layers = generator(seed, "task"), []
         for fan_in, fan_out in pairwise([self.inputs, *self.hidden, self.outputs]):
             uniform = torch.rand(fan_out, fan_in + 1, generator=random, dtype=torch.float64)
@@ -86,7 +86,7 @@ class TeacherStudent:
         return F.linear(points, *last)
 
     def ask(self, operands: Sequence[str]) -> Tensor:
-        """One point [inputs] float64; ConfigError for what is not so many finite numbers."""
+        """One point [inputs] float64; ConfigError if the operands are not that many finite numbers."""
         return torch.tensor(questions.numbers(operands, self.inputs), dtype=torch.float64)
 
 

@@ -20,8 +20,8 @@ from grokplane.metrics.observation import LayerOutput, Observation
 from grokplane.metrics.pending import Job, Pending, Values, known
 from grokplane.mi import forget
 from grokplane.options import ConfigError
+from grokplane.process_settings import set_up_process
 from grokplane.processes import ClosedError, Processes
-from grokplane.resources import keep_freed_memory
 from grokplane.unread import Surroundings
 
 log = logging.getLogger(__name__)
@@ -209,7 +209,7 @@ class Gauge:
     def _start(self, calls: int) -> None:
         workers = self._way.workers
         self._pool = ThreadPoolExecutor(workers, "information")
-        self._processes = Processes(workers, partial(_prepared, torch.get_num_threads()), calls)
+        self._processes = Processes(workers, partial(set_up_process, torch.get_num_threads()), calls)
 
     def _layer(
         self, of: _Subset, real: Tensor, layer: str, output: LayerOutput, member: int, step: int, patient: bool = False
@@ -280,9 +280,3 @@ def _kept(layers: Mapping[str, LayerOutput], noiseless: bool) -> dict[str, Layer
 def _size(output: LayerOutput) -> int:
     """Bytes of a layer's values."""
     return output.activations.nbytes + (output.noisy is not output.activations) * output.noisy.nbytes
-
-
-def _prepared(threads: int) -> None:
-    """Make a process compute as this one does, to the last bit: with as many threads."""
-    torch.set_num_threads(threads)
-    keep_freed_memory()

@@ -1,4 +1,4 @@
-"""Stacked networks; imports nothing of the other rooms."""
+"""Stacked networks. This package does not depend on the other packages."""
 
 from grokplane.models.adapter import Module
 from grokplane.models.base import ModelChoice, Signature, StackedModel, Tap, build

@@ -1,4 +1,4 @@
-"""Any ordinary nn.Module as a model, named in the config; docs/adapter.md shows how."""
+"""Any ordinary nn.Module as a model, named in the config; see docs/adapter.md."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from grokplane.options import checked, option
 @dataclass(frozen=True)
 @checked
 class Module:
-    """A torch.nn.Module of one's own: [B, L] tokens or [B, ...] features -> [B, C], stacked by torch.func."""
+    """A torch.nn.Module of the user's own: [B, L] tokens or [B, ...] features -> [B, C], stacked by torch.func."""
 
     makes_its_parts: ClassVar[bool] = True
 
-    module: dict[str, Any] = option(help="its class, `_target_`, and its constructor's arguments")
+    module: dict[str, Any] = option(help="the module's class, `_target_`, and its constructor's arguments")
     init_scale: float = option(1.0, "factor on every initial parameter", above=0, stackable=True)
 
     @property
     def init(self) -> str:
-        """The module draws its own weights."""
+        """The module draws its own initial weights."""
         return "own"
 
     def network(self, members: int, signature: Signature) -> StackedModule:
-        """The stack, with initial weights that are not the members' own yet.
+        """Build the stack, with initial weights that do not depend on the members' seeds yet.
 
         Raises:
-            ConfigError: a class or arguments that do not fit, a module that fails on a batch of the task's shapes, or
-                that cannot be stacked.
+            ConfigError: a class or arguments that do not fit, a module that fails on a batch of the task's shapes, or a
+                module that cannot be stacked.
         """
         given = {key: value for key, value in self.module.items() if key != "_target_"}
         factory = Factory(str(self.module.get("_target_", "???")), given, signature)

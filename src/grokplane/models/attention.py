@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from grokplane.derivatives import beyond_the_first, of_twin, transformed
 from grokplane.models.layers import Linear, pick
 
-# Its linear layers, the last of which makes the output.
+# The linear layers; the last one computes the output.
 ATTENTION = ("query", "key", "value", "attention")
-# Measured on a CPU at 4 heads of 32: up to about this many tokens, elementwise products and sums beat torch's fused
-# attention (by 1.1 at 4 queries of 4 tokens, by 1.6 at one), whose blocks are made for long sequences.
+# Measured on a CPU with 4 heads of width 32: up to about this many tokens, elementwise products and sums are faster
+# than torch's fused attention (1.1 times at 4 queries of 4 tokens, 1.6 times at one query), which is made for long
+# sequences.
 SHORT = 8
 
 
@@ -30,19 +31,19 @@ class Attention(nn.Module):
             self.add_module(name, Linear(members, width, width, bias=bias))
 
     def forward(self, x: Tensor, rows: Tensor | None, last_only: bool) -> Tensor:
-        """What the tokens attend to [E, B, T, D], or the last one alone [E, B, 1, D].
+        """Outputs of all tokens [E, B, T, D], or of the last token only [E, B, 1, D].
 
         Args:
-            x: the tokens [E, B, T, D], or with `rows` a table [E, R, D] of all that occur.
-            rows: which row of the table each token is [E, B, T].
-            last_only: whether only the last token asks.
+            x: the tokens [E, B, T, D]; with `rows`, a table [E, R, D] of all distinct tokens.
+            rows: index of each token in the table [E, B, T].
+            last_only: whether only the last token attends.
         """
         query, key, value = (
             self._projected(name, x, rows, last).unflatten(-1, (self.heads, -1))
             for name, last in (("query", last_only), ("key", False), ("value", False))
         )
         attend = _short if key.shape[2] <= SHORT else _long
-        # The last token sees all the others, causal or not.
+        # The last token sees all other tokens, whether attention is causal or not.
         return self.get_submodule("attention")(attend(query, key, value, self.causal and not last_only).flatten(-2))
 
     def _projected(self, name: str, x: Tensor, rows: Tensor | None, last_only: bool) -> Tensor:
@@ -51,7 +52,7 @@ class Attention(nn.Module):
 
 
 def tokens(x: Tensor, rows: Tensor | None, last_only: bool) -> Tensor:
-    """Each token's vector [E, B, T, D] (or of the last one [E, B, 1, D]) from what `Attention` takes."""
+    """Each token's vector [E, B, T, D], or the last token's [E, B, 1, D], from the inputs of `Attention`."""
     if rows is None:
         return x[:, :, -1:] if last_only else x
     return pick(x, rows[:, :, -1:] if last_only else rows)
@@ -67,7 +68,7 @@ def _short(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
 
 
 def _long(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
-    """The same through torch's fused attention."""
+    """The same as `_short`, through torch's fused attention."""
     q, k, v = (part.flatten(0, 1).transpose(1, 2) for part in (query, key, value))
     if transformed():
         attended: Any = _plain(causal, q, k, v)
@@ -79,9 +80,9 @@ def _long(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
 
 
 class _Fused(torch.autograd.Function):
-    """torch's fused attention on a CPU, whose backward pass torch cannot differentiate.
+    """torch's fused attention on a CPU, with a backward pass that can be differentiated.
 
-    Elsewhere it is torch's own function as it is: a backward pass within one may not be captured as a CUDA graph.
+    Other devices use torch's own function: a CUDA graph may not capture a backward pass inside a backward pass.
     """
 
     @staticmethod
@@ -95,16 +96,15 @@ class _Fused(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.kept is None or beyond_the_first(
-            grad_outputs[0]
-        ):  # None: there was a backward pass before, which frees memory
+        # `kept` is None after an earlier backward pass, which has freed it.
+        if ctx.kept is None or beyond_the_first(grad_outputs[0]):
             return None, *of_twin(partial(_plain, ctx.causal), ctx.saved_tensors, grad_outputs[0])
         (attended, own), ctx.kept = ctx.kept, None
         return None, *torch.autograd.grad(attended, own, grad_outputs[0])
 
 
 def _plain(causal: bool, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The same of plain operations, [..., Q, d], [..., T, d] and [..., T, d] -> [..., Q, d]."""
+    """The same in plain operations, [..., Q, d], [..., T, d] and [..., T, d] -> [..., Q, d]."""
     scores = query @ key.mT / math.sqrt(query.shape[-1])
     if causal:
         later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)

@@ -1,4 +1,4 @@
-"""What the loop and the metrics know of a model: members, encoded input, named layers."""
+"""The interface of models for the loop and the metrics: members, encoded input, named layers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grokplane.random import Counters, generator
 
 
 class Tap(Protocol):
-    """What is called for every named layer."""
+    """A function that is called for every named layer of a forward pass."""
 
     def __call__(
         self,
@@ -27,15 +27,15 @@ class Tap(Protocol):
         sigma: Tensor | None = None,
         /,
     ) -> None:
-        """See a layer's values [E, B, ..., F].
+        """Receive a layer's values [E, B, ..., F].
 
         Args:
             name: the layer's name.
-            preactivations: before the activation function.
-            activations: after it.
-            exact_zeros: whether the function can return exactly zero on a whole interval.
-            noisy: the activations with the layer's noise; None where it has none.
-            sigma: the noise's standard deviation [E]; None where there is no noise.
+            preactivations: values before the activation function.
+            activations: values after the activation function.
+            exact_zeros: whether the activation function is exactly zero on a whole interval.
+            noisy: the activations with the layer's noise; None if it has none.
+            sigma: the noise's standard deviation [E]; None if there is no noise.
         """
         ...
 
@@ -45,12 +45,12 @@ class Signature:
     """The shapes of a task.
 
     Attributes:
-        length: tokens of a question, or features of a point.
+        length: number of tokens of a question, or of features of a point.
         vocabulary: number of token kinds; None for continuous features.
         outputs: number of outputs (classes).
-        fixed: tokens by position that are the same in every question, held-out ones included (`op`, `=`); a model
-            may rely on it.
-        shape: the shape of a point as it comes: (28, 28) for images.
+        fixed: tokens by position that are the same in every question, including held-out ones (`op`, `=`); a model may
+            rely on them.
+        shape: the original shape of a point: (28, 28) for images.
     """
 
     length: int
@@ -64,8 +64,8 @@ class StackedModel(nn.Module):
     """E networks of one shape; every parameter has a leading member axis [E, ...].
 
     Attributes:
-        capturable: whether a step in training is the same sequence of kernels every time, with nothing asked of the
-            device on the way, so that it can be captured as a CUDA graph.
+        capturable: whether every training step runs the same sequence of kernels without synchronising with the device,
+            so that the step can be captured as a CUDA graph.
     """
 
     capturable = False
@@ -73,33 +73,33 @@ class StackedModel(nn.Module):
     def encode(self, inputs: Tensor) -> Tensor:
         """The parameter-free part of the forward pass, [E, B, L] -> [E, B, ...].
 
-        Apart from `forward` so that the loop encodes an unchanging full batch once.
+        Separate from `forward`, so that the loop encodes a constant full batch once.
         """
         return inputs
 
     def mixes(self, training: bool) -> bool:  # noqa: ARG002 (no network of ours does)
-        """Whether the outputs of one point depend on the others of its batch, in training or outside of it."""
+        """Whether a point's outputs depend on the other points of the batch, in training or in evaluation."""
         return False
 
     def seen(self, inputs: Tensor) -> Tensor:
-        """What the networks see of inputs [B, ...], whatever their parameters: they cannot tell equal rows apart."""
+        """The inputs [B, ...] as the networks use them: equal rows give equal outputs, whatever the parameters."""
         return inputs
 
     def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
-        """Outputs [E, B, C] of encoded input; `tap` sees every named layer on the way."""
+        """Outputs [E, B, C] of encoded input; `tap` is called for every named layer."""
         raise NotImplementedError(f"{type(self).__name__} has no forward pass")
 
     def at(self, step: int) -> None:
-        """Tell layers that draw random numbers which step it is."""
+        """Set the step in layers that draw random numbers."""
         for layer in self.noisy:
             layer.at(step)
 
     def pad(self, real: Tensor | None, training: bool) -> None:
-        """Tell layers that reckon over the points of a batch which of them are real [E, B], bool; None: all of them.
+        """Set which points of a batch are real [E, B], bool, in layers that compute over a batch; None: all points.
 
         Args:
-            real: holds for all coming batches until this is called again.
-            training: whether it is said of batches in training, or of those outside of it.
+            real: applies to all batches until the next call.
+            training: whether it applies to training batches, or to batches in evaluation.
         """
         for layer in self.noisy:
             layer.real[training] = real
@@ -111,12 +111,12 @@ class StackedModel(nn.Module):
 
     @property
     def noise_flows(self) -> bool:
-        """Whether noise goes on through the network, in training or outside of it as it is now."""
+        """Whether noise propagates through the network, in its present mode (training or evaluation)."""
         return any(layer.flows for layer in self.noisy)
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
-        """In this block no layer draws random numbers."""
+        """A block in which no layer draws random numbers."""
         layers = self.noisy
         for layer in layers:
             layer.quiet = True
@@ -127,7 +127,7 @@ class StackedModel(nn.Module):
                 layer.quiet = False
 
     def hidden(self) -> list[str]:
-        """Names of the hidden matrices [E, out, in]: not embeddings, nor a first layer on data, nor the last layer."""
+        """Names of the hidden matrices [E, out, in], without embeddings, a first layer on data, and the last layer."""
         return []
 
     def layers(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
@@ -143,11 +143,11 @@ class Noisy(nn.Module):
     """A layer that draws random numbers: a function of (seed, its name, step), see `Counters`.
 
     Attributes:
-        strength: name of the option of the model that says how strong; stackable.
+        strength: name of the model's option for the strength; stackable.
         drawn: whether any member's noise is above 0.
-        quiet: whether nothing is to be drawn at present.
+        quiet: whether drawing is switched off.
         step: the step whose numbers are drawn.
-        real: see `StackedModel.pad`; by whether the network is in training.
+        real: see `StackedModel.pad`; one entry each for training and evaluation.
     """
 
     strength: str
@@ -162,22 +162,22 @@ class Noisy(nn.Module):
 
     @property
     def flows(self) -> bool:
-        """Whether what is drawn goes on through the network, in training or outside of it as it is now."""
+        """Whether the drawn numbers propagate through the network, in its present mode (training or evaluation)."""
         return self.drawn and not self.quiet
 
     def attach(self, name: str, seeds: Sequence[int], strengths: Sequence[float]) -> None:
-        """Say whose numbers are drawn, and how strong the noise of each member is."""
+        """Set the members' seeds and the strength of each member's noise."""
         self.counters, self.strengths = Counters(seeds, name), list(strengths)
         self.drawn = any(strengths)
 
     def at(self, step: int) -> None:
-        """Say which step it is."""
+        """Set the step."""
         self.step = step
         self.counters.at(step)
 
 
 class ModelChoice(Protocol):
-    """A choice of the config group `model`: what each member wants its network to be."""
+    """A choice of the config group `model`: the configuration of a member's network."""
 
     @property
     def init(self) -> str:
@@ -190,20 +190,20 @@ class ModelChoice(Protocol):
         ...
 
     def network(self, members: int, signature: Signature) -> StackedModel:
-        """A stack of `members` networks with parameters not drawn yet."""
+        """A stack of `members` networks; their parameters are not drawn yet."""
         ...
 
 
 def build(
     choices: Sequence[ModelChoice], signature: Signature, seeds: Sequence[int], dtype: torch.dtype
 ) -> StackedModel:
-    """The stack of all members' networks, each with initial weights from its own seed, times its scale.
+    """The stack of all members' networks. Each has initial weights from its own seed, multiplied by its scale.
 
     Args:
-        choices: one a member; they may differ in stackable keys alone, which the caller has checked.
-        signature: the shapes they share.
-        seeds: one a member.
-        dtype: of the parameters; the draws are made in it.
+        choices: one per member; the caller has checked that they differ only in stackable keys.
+        signature: the shapes that all members share.
+        seeds: one per member.
+        dtype: dtype of the parameters, in which they are drawn.
     """
     network = choices[0].network(len(choices), signature).to(dtype)
     for name, module in network.named_modules():

@@ -17,7 +17,7 @@ from grokplane.models.noise import Noise, NoiseOptions
 from grokplane.options import ConfigError, checked, option
 from grokplane.unread import Surroundings
 
-# Points that go through convolution and pooling together: what is not pooled yet takes four times the memory.
+# Number of points per convolution and pooling: the values before pooling take four times the memory.
 CHUNK = 1024
 
 
@@ -26,8 +26,8 @@ CHUNK = 1024
 class Conv(NoiseOptions):
     """Blocks of convolution, 2 x 2 max-pooling and activation, then linear layers.
 
-    In the manner of the network that Butakov et al. 2024 (ICLR, arXiv 2305.08013) put on the information plane. The
-    defaults take 28 x 28 pixels to 8 x 13 x 13, to 16 x 5 x 5 = 400 values, to 32 units and the outputs.
+    Similar to the network that Butakov et al. 2024 (ICLR, arXiv 2305.08013) show on the information plane. The defaults
+    map 28 x 28 pixels to 8 x 13 x 13, to 16 x 5 x 5 = 400 values, to 32 units and the outputs.
     """
 
     channels: list[int] = option([8, 16], "output channels of each convolution", at_least=1)
@@ -45,17 +45,17 @@ class Conv(NoiseOptions):
         return own | super().unread(around)
 
     def network(self, members: int, signature: Signature) -> StackedConv:
-        """The stack, with parameters not drawn yet.
+        """Build the stack; its parameters are not drawn yet.
 
         Raises:
-            ConfigError: a task whose input is no images, or images too small for so many blocks.
+            ConfigError: a task whose input is not images, or images that are too small for the blocks.
         """
         if signature.vocabulary is not None or len(signature.shape) not in (2, 3):
             raise ConfigError("model", "conv", "reads images, and this task's input is not images; use another model")
         return StackedConv(members, self.sizes(signature.shape), signature.outputs, self)
 
     def sizes(self, shape: tuple[int, ...]) -> list[tuple[int, int, int]]:
-        """Channels, height and width of images of a shape ([channels,] height, width), and after each block."""
+        """Channels, height and width of images of shape ([channels,] height, width), and of each block's output."""
         channels, height, width = (1, *shape)[-3:]
         found = [(channels, height, width)]
         for out in self.channels:
@@ -77,19 +77,19 @@ class Convolution(nn.Module):
         self.padding = padding
 
     def forward(self, x: Tensor) -> Tensor:
-        """x [B, E * in, h, w], the members' channels one after the other, to [B, E * out, h', w']."""
+        """x [B, E * in, h, w], with the members' channels one after the other, to [B, E * out, h', w']."""
         members, weight, bias = len(self.weight), self.weight.flatten(0, 1), self.bias.flatten()
         return _mixed(F.conv2d(_mixed(x), weight, bias, padding=self.padding, groups=members))
 
     def reset(self, member: int, init: str, generator: torch.Generator) -> None:
-        """Draw one member's weight, as of a linear map of the k x k patches, and bias."""
+        """Draw one member's weight, as for a linear map of the k x k patches, and its bias."""
         INITIALISATIONS[init].linear(self.weight[member].flatten(1), self.bias[member], generator)
 
 
 class StackedConv(StackedModel):
-    """E convolutional networks; their layers are "layer 1", "layer 2", ..., the outputs last.
+    """E convolutional networks. Their layers are "layer 1", "layer 2", ...; the last one computes the outputs.
 
-    A convolution's values are seen after pooling, [E, B, h, w, channels]: its units are the channels.
+    A tap receives a convolution's values after pooling, [E, B, h, w, channels]: its units are the channels.
     """
 
     capturable = True
@@ -125,14 +125,14 @@ class StackedConv(StackedModel):
         return values
 
     def _pooled(self, layer: Convolution, x: Tensor) -> Tensor:
-        """Convolution and pooling of [E, B, c, h, w], [E, B, c', h', w']."""
+        """Convolution and pooling, [E, B, c, h, w] -> [E, B, c', h', w']."""
         side_by_side = x.transpose(0, 1).flatten(1, 2)
         parts = [F.max_pool2d(layer(part), 2) for part in side_by_side.split(CHUNK)]
         pooled = parts[0] if len(parts) == 1 else torch.cat(parts)
         return pooled.unflatten(1, (len(x), -1)).transpose(0, 1)
 
     def hidden(self) -> list[str]:
-        """The weights of the linear layers but the last; kernels are no matrices."""
+        """The weights of all linear layers but the last; kernels are not matrices."""
         return [f"linears.{number}.weight" for number in range(len(self.linears) - 1)]
 
     def layers(self) -> dict[str, dict[str, nn.Parameter]]:
@@ -148,12 +148,12 @@ class StackedConv(StackedModel):
 
 
 def _mixed(x: Tensor) -> Tensor:
-    """The same [B, c, h, w] with a pixel's channels side by side in memory: pooling is three times as fast on a CPU."""
-    return x if transformed() else x.contiguous(memory_format=torch.channels_last)  # vmap knows no such format
+    """x [B, c, h, w] with a pixel's channels adjacent in memory, which makes pooling three times as fast on a CPU."""
+    return x if transformed() else x.contiguous(memory_format=torch.channels_last)  # vmap does not support this format
 
 
 def _channels_last(values: Tensor) -> Tensor:
-    """[E, B, c, h, w] as [E, B, h, w, c]; values of a linear layer as they are."""
+    """[E, B, c, h, w] as [E, B, h, w, c]; values of a linear layer unchanged."""
     return values.movedim(2, -1) if values.dim() == 5 else values
 
 

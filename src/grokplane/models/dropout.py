@@ -1,4 +1,4 @@
-"""Dropout per member."""
+"""Dropout with a probability per member."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from grokplane.models.base import Noisy
 
 
 class Dropout(Noisy):
-    """In training, zeroes each entry of a member's values [E, ...] with its own probability and rescales the others.
+    """In training, zero each entry of a member's values [E, ...] with its own probability and rescale the others.
 
-    Srivastava et al. 2014, in torch.nn.Dropout's scaling: the survivors are divided by 1 - p.
+    Srivastava et al. 2014, with the scaling of torch.nn.Dropout: remaining entries are divided by 1 - p.
     """
 
     strength = "dropout"
@@ -33,7 +33,7 @@ class Dropout(Noisy):
         return super().flows and self.training
 
     def forward(self, x: Tensor) -> Tensor:
-        """Values with this step's zeros; unchanged outside of training."""
+        """Apply this step's mask; the identity in evaluation."""
         if not self.flows:
             return x
         if self._rates.device != x.device:

@@ -22,9 +22,9 @@ Tensors = dict[str, Tensor]
 
 @contextmanager
 def seeded(random: torch.Generator, device: torch.device | None = None) -> Iterator[None]:
-    """A block in which torch's global generators start as this one is; afterwards they are what they were before."""
+    """A block in which torch's global generators start from this one's seed; afterwards their states are restored."""
     with torch.random.fork_rng([device] if device is not None and device.type == "cuda" else []):
-        torch.manual_seed(random.initial_seed())  # off the CPU, where all of its 64 bits are read
+        torch.manual_seed(random.initial_seed())  # off the CPU, where all 64 bits are used
         torch.set_rng_state(random.get_state())
         yield
 
@@ -32,14 +32,14 @@ def seeded(random: torch.Generator, device: torch.device | None = None) -> Itera
 class StackedModule(StackedModel):
     """E modules of one class, each with its own parameters and buffers.
 
-    They are named as in the module, after "weights."; a parameter that requires no gradient is a buffer here. Layers
-    are named by their path in the module ("body.0"). A single member runs without vmap, and may draw random numbers:
-    torch's global generators start every step from (seed, step), and are put back.
+    Parameters are named as in the module, after "weights."; a parameter that requires no gradient is a buffer here.
+    Layers are named by their path in the module ("body.0"). A single member runs without vmap and may draw random
+    numbers: torch's global generators start every step from (seed, step), and are restored afterwards.
 
     Args:
         members: E.
         make: builds one module from the generator of its initial weights and the dtype of its parameters.
-        points: a few of the task's [N, ...], by which the module may be tried.
+        points: some of the task's points [N, ...], with which the module may be tried.
     """
 
     def __init__(self, members: int, make: Make, points: Tensor) -> None:
@@ -51,17 +51,17 @@ class StackedModule(StackedModel):
         self.weights = nn.Module()
         trained, others = _split(self._plain)
         for name, value in trained.items():
-            owner, leaf = _owner(self.weights, name)
-            owner.register_parameter(leaf, nn.Parameter(_repeated(value, members)))
+            place, leaf = owner(self.weights, name)
+            place.register_parameter(leaf, nn.Parameter(_repeated(value, members)))
         for name, value in others.items():
-            owner, leaf = _owner(self.weights, name)
-            owner.register_buffer(leaf, _repeated(value, members))
+            place, leaf = owner(self.weights, name)
+            place.register_buffer(leaf, _repeated(value, members))
 
     def _use(self, module: nn.Module) -> None:
-        """Take the forward pass from this module; in a tuple, as its own parameters are not to be registered."""
+        """Use this module's forward pass. It is stored in a tuple, so that its own parameters are not registered."""
         for layer in module.modules():
             if isinstance(layer, nn.ReLU):
-                layer.inplace = False  # a tap wants to see what came in
+                layer.inplace = False  # a tap needs the input
         self._held = (module.train(self.training),)
 
     @property
@@ -69,7 +69,7 @@ class StackedModule(StackedModel):
         return self._held[0]
 
     def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
-        """Outputs [E, B, C]; buffers change in training alone, and not under torch.func, which wants pure functions."""
+        """Outputs [E, B, C]. Buffers change only in training, and not under torch.func, which needs pure functions."""
         buffers = {name: value.clone() for name, value in self.weights.named_buffers()}
         watch = Watch(encoded.shape[1])
         watching = nullcontext() if tap is None else watch.on(self._plain)
@@ -85,12 +85,12 @@ class StackedModule(StackedModel):
         return outputs
 
     def _call(self, buffers: Tensors, encoded: Tensor, watch: Watch) -> tuple[Tensor, Layers, Tensors]:
-        """Outputs, what was watched, and the buffers as the modules left them, all with the member axis."""
+        """Outputs, watched values, and the buffers after the forward pass, all with the member axis."""
 
         def one(parameters: Tensors, buffers: Tensors, inputs: Tensor) -> tuple[Tensor, Layers, Tensors]:
             watch.seen.clear()
             state = parameters | buffers
-            outputs = functional_call(self._plain, state, (inputs,))  # puts buffers that it replaces into `state`
+            outputs = functional_call(self._plain, state, (inputs,))  # stores replaced buffers in `state`
             return outputs, dict(watch.seen), {name: state[name] for name in buffers}
 
         parameters: Tensors = dict(self.weights.named_parameters())
@@ -104,15 +104,15 @@ class StackedModule(StackedModel):
         )
 
     def _randomness(self, device: torch.device) -> Any:
-        if self._members > 1:  # vmap refuses whatever is random
+        if self._members > 1:  # vmap refuses random operations
             return nullcontext()
         return seeded(generator(self._seeds[0], "module", self._step), device)
 
     def pad(self, real: Tensor | None, training: bool) -> None:
-        """Refuse padding beside a module that mixes the points of a batch, and would mix padding in too.
+        """Refuse padding for a module that mixes the points of a batch, because padding would be mixed in too.
 
         Raises:
-            ConfigError: members with unequal numbers of points, and a module with batch statistics or the like.
+            ConfigError: members with unequal numbers of points, and a module with batch statistics or similar.
         """
         super().pad(real, training)
         if real is None or bool(real.all()) or not self.mixes(training):
@@ -125,33 +125,33 @@ class StackedModule(StackedModel):
         raise ConfigError("model.module", name, f"{why}: {remedy}")
 
     def mixes(self, training: bool) -> bool:
-        """See `StackedModel.mixes`; found out by trying."""
+        """See `StackedModel.mixes`; determined by a trial."""
         if training not in self._mixes:
             self._mixes[training] = mixes(self._make, self._points, training)
         return self._mixes[training]
 
     def at(self, step: int) -> None:
-        """Which step's random numbers a single member draws."""
+        """Set the step whose random numbers a single member draws."""
         super().at(step)
         self._step = step
 
     def train(self, mode: bool = True) -> Self:
-        """Training or evaluation, in the module that the forward pass is taken from too."""
+        """Set training or evaluation mode, also in the module whose forward pass is used."""
         self._plain.train(mode)
         return super().train(mode)
 
     def hidden(self) -> list[str]:
-        """The weights of linear layers, but for the first and the last module that has parameters."""
+        """The weights of linear layers, except for the first and the last module that has parameters."""
         inner = list(self._owned())[1:-1]
         linear = [path for path in inner if isinstance(self._plain.get_submodule(path), nn.Linear)]
         return [f"weights.{path}.weight" for path in linear if "weight" in self._owned()[path]]
 
     def layers(self) -> dict[str, dict[str, nn.Parameter]]:
-        """The parameters of every module that has some of its own, by its path; the outermost by its class's name."""
+        """The own parameters of every module that has some, by its path; the outermost module by its class's name."""
         return {path or type(self._plain).__name__: roles for path, roles in self._owned().items()}
 
     def _owned(self) -> dict[str, dict[str, nn.Parameter]]:
-        """By path, each module's own parameters; one that several share is the first one's."""
+        """Each module's own parameters by path; a parameter that several modules share belongs to the first one."""
         found: dict[str, dict[str, nn.Parameter]] = {}
         for name, parameter in self.weights.named_parameters():
             path, _, role = name.rpartition(".")
@@ -159,11 +159,11 @@ class StackedModule(StackedModel):
         return found
 
     def reset(self, member: int, init: str, generator: torch.Generator) -> None:  # noqa: ARG002 (modules draw their own)
-        """Give one member the weights and buffers of a module that was built from its own seed."""
+        """Set one member's weights and buffers to those of a module built from its own seed."""
         self._seeds[member] = generator.initial_seed()
         module = self._make(generator, next(self.parameters()).dtype)
         if member == 0:
-            self._use(module)  # what it holds besides parameters and buffers is of the right dtype too
+            self._use(module)  # its attributes besides parameters and buffers have the right dtype too
         trained, others = _split(module)
         stacked = dict(self.weights.named_parameters()) | dict(self.weights.named_buffers())
         for name, value in (trained | others).items():
@@ -172,9 +172,9 @@ class StackedModule(StackedModel):
 
 @contextmanager
 def _slow_path() -> Iterator[None]:
-    """A block in which attention and encoder layers of torch.nn work outside of training as they do in it.
+    """A block in which attention and encoder layers of torch.nn use the same code in evaluation as in training.
 
-    The fast path that they take there otherwise has no derivative under vmap, and rounds differently in a stack.
+    Their fast path for evaluation has no derivative under vmap, and its round-off depends on the size of the stack.
     """
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -185,7 +185,7 @@ def _slow_path() -> Iterator[None]:
 
 
 def _split(module: nn.Module) -> tuple[Tensors, Tensors]:
-    """What is trained, and what else the module keeps: buffers and parameters that require no gradient."""
+    """The trained parameters, and the rest of the state: buffers and parameters that require no gradient."""
     parameters = dict(module.named_parameters())
     trained = {name: value.detach() for name, value in parameters.items() if value.requires_grad}
     fixed = {name: value.detach() for name, value in parameters.items() if not value.requires_grad}
@@ -200,8 +200,8 @@ def _repeated(value: Tensor, members: int) -> Tensor:
     return value.expand(members, *value.shape).clone()
 
 
-def _owner(root: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The module that a tensor of that dotted name belongs to, made where it is not there yet; and its last name."""
+def owner(root: nn.Module, name: str) -> tuple[nn.Module, str]:
+    """The module that owns the tensor with this dotted name, created if it is missing; and the name's last part."""
     *path, leaf = name.split(".")
     for part in path:
         if part not in dict(root.named_children()):

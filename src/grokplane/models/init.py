@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 @dataclass(frozen=True)
 class Initialisation:
-    """How weights are drawn.
+    """An initialisation of weights.
 
     Attributes:
         linear: fills a weight [out, in] and a bias [out].
@@ -56,12 +56,12 @@ def _kaiming_embedding(table: Tensor, generator: Generator) -> None:
 
 
 INITIALISATIONS = {
-    # What torch.nn.Linear and torch.nn.Embedding do: U(-1/sqrt(in), 1/sqrt(in)) and N(0, 1).
+    # As torch.nn.Linear and torch.nn.Embedding: U(-1/sqrt(in), 1/sqrt(in)) and N(0, 1).
     "torch": Initialisation(_torch_linear, _unit_normal),
-    # He et al. 2015: N(0, 2/in), zero bias; an embedding counts its width as `in`, as torch does.
+    # He et al. 2015: N(0, 2/in), zero bias; for an embedding `in` is its width, as in torch.
     "kaiming": Initialisation(_kaiming_linear, _kaiming_embedding),
     # LeCun et al. 1998: N(0, 1/in), zero bias; embeddings N(0, 1).
     "normal": Initialisation(_normal_linear, _unit_normal),
-    # What Nanda et al. 2023 draw for each matrix of their Transformer: N(0, 1/min(in, out)), embeddings N(0, 1/width).
+    # As each matrix of the Transformer of Nanda et al. 2023: N(0, 1/min(in, out)), embeddings N(0, 1/width).
     "scaled_normal": Initialisation(_narrow_normal_linear, _scaled_normal),
 }

@@ -1,4 +1,4 @@
-"""How a network takes its input: each turns input and first weight into the first layer's affine output."""
+"""Input layers of a network: each computes the first layer's affine output from the input and the first weight."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEFAULT_WIDTH = 200
 
 
 class Features(nn.Module):
-    """Continuous features, as they are: [E, B, ...] flattened to [E, B, length]."""
+    """Continuous features: [E, B, ...] flattened to [E, B, length]."""
 
     def __init__(self, members: int, signature: Signature, width: int | None) -> None:  # noqa: ARG002 (one form for all)
         super().__init__()
@@ -29,11 +29,11 @@ class Features(nn.Module):
         return inputs.flatten(2).to(dtype)
 
     def seen(self, inputs: Tensor) -> Tensor:
-        """All of the features [B, ...]."""
+        """All features [B, ...]."""
         return inputs
 
     def first(self, encoded: Tensor, linear: Linear) -> Tensor:
-        """The layer itself [E, B, H]."""
+        """The affine map of the features [E, B, H]."""
         return linear(encoded)
 
 
@@ -43,7 +43,7 @@ def _refuse_width(name: str, width: int | None) -> None:
 
 
 class _Tokens(nn.Module):
-    """Tokens [E, B, L] through a table that the first layer has been applied to."""
+    """Tokens [E, B, L], looked up in a table to which the first layer has been applied."""
 
     def __init__(self, members: int, signature: Signature, width: int | None) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class _Tokens(nn.Module):
     embedded = True
 
     def fan_in(self, width: int) -> int:
-        """Inputs of the first linear layer, for embeddings of this width."""
+        """Number of inputs of the first linear layer, for embeddings of this width."""
         raise NotImplementedError(f"{type(self).__name__} has no width")
 
     def table(self, weight: Tensor) -> Tensor:
@@ -70,21 +70,21 @@ class _Tokens(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no table")
 
     def encode(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-        """Which rows of the table each question sums."""
+        """The rows of the table that each question sums."""
         return self.lookup.encode(inputs, dtype)
 
     def seen(self, inputs: Tensor) -> Tensor:
-        """All of the tokens [B, L]; where positions share their rows, in ascending order."""
+        """All tokens [B, L]; in ascending order if positions share their rows."""
         return inputs if self.by_position else inputs.sort(-1).values
 
     def first(self, encoded: Tensor, linear: Linear) -> Tensor:
-        """The first layer on the embedded tokens [E, B, H]."""
+        """The first layer's output for the embedded tokens [E, B, H]."""
         assert linear.bias is not None
         return self.lookup.sum(encoded, self.table(linear.weight), linear.bias)
 
 
 class SummedEmbedding(_Tokens):
-    """One shared embedding; the tokens' vectors are added."""
+    """One shared embedding; the tokens' vectors are summed."""
 
     name, by_position = "sum", False
 
@@ -99,7 +99,7 @@ class SummedEmbedding(_Tokens):
 
 
 class ConcatenatedEmbedding(_Tokens):
-    """One shared embedding; the tokens' vectors are laid side by side."""
+    """One shared embedding; the tokens' vectors are concatenated."""
 
     name = "concat"
 
@@ -110,16 +110,16 @@ class ConcatenatedEmbedding(_Tokens):
         self.lookup = Lookup(self.vocabulary, len(self.varying), by_position=True)
 
     def fan_in(self, width: int) -> int:
-        """One embedding a token."""
+        """Width of one embedding per token."""
         return width * self.length
 
     def encode(self, inputs: Tensor, dtype: torch.dtype) -> Tensor:
-        """The tokens that differ from question to question."""
+        """The tokens that are not the same in every question."""
         varying = torch.stack([inputs[..., position] for position in self.varying], -1)
         return self.lookup.encode(varying, dtype)
 
     def first(self, encoded: Tensor, linear: Linear) -> Tensor:
-        """Each position has its own slice of the weight; that of a fixed token gives a constant."""
+        """Each position has its own slice of the weight; the slice of a fixed token gives a constant."""
         assert self.embedding is not None
         assert linear.bias is not None
         tokens, slices, bias = self.embedding.weight, linear.weight.chunk(self.length, 2), linear.bias
@@ -130,12 +130,12 @@ class ConcatenatedEmbedding(_Tokens):
 
 
 class OneHot(_Tokens):
-    """No embedding: one-hot tokens side by side."""
+    """No embedding: concatenated one-hot tokens."""
 
     name, embedded = "onehot", False
 
     def fan_in(self, width: int) -> int:  # noqa: ARG002 (there is no embedding whose width could matter)
-        """One input a token kind and position."""
+        """One input per token kind and position."""
         return self.lookup.columns
 
     def table(self, weight: Tensor) -> Tensor:

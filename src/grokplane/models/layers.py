@@ -1,4 +1,4 @@
-"""Stacked layers: torch.nn's, with a leading member axis on every parameter and every activation."""
+"""Stacked layers: those of torch.nn with a leading member axis on every parameter and every activation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grokplane.models.init import INITIALISATIONS
 
 
 class _Affine(torch.autograd.Function):
-    """baddbmm, with the weight's gradient in the weight's own layout: autograd's is the transpose, and costs a copy."""
+    """baddbmm with the weight's gradient in the weight's own layout; autograd's is transposed and needs a copy."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -40,7 +40,7 @@ def _mapped(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """E affine maps: x [E, B, in], weight [E, out, in], bias [E, out] -> [E, B, out].
 
-    Of one map torch's own backward pass is the faster one, and lays the weight's gradient out as the weight.
+    For one map torch's own backward pass is faster, and its weight gradient already has the weight's layout.
     """
     if len(x) == 1:
         return F.linear(x.squeeze(0), weight.squeeze(0), None if bias is None else bias.squeeze(0)).unsqueeze(0)
@@ -51,7 +51,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class _Pick(torch.autograd.Function):
-    """Rows of a table; the backward pass adds them up by index_add_, which is six times faster than embedding's."""
+    """Rows of a table. The backward pass sums them with index_add_, six times faster than the one of embedding."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor) -> Tensor:
@@ -66,9 +66,9 @@ class _Pick(torch.autograd.Function):
 
 
 def pick(table: Tensor, rows: Tensor) -> Tensor:
-    """Rows [E, ...] of each member's own table [E, R, D], [E, ..., D].
+    """Rows [E, ...] of each member's own table [E, R, D], as [E, ..., D].
 
-    Off the CPU index_add_ adds in an order that differs from run to run; embedding's backward pass does not.
+    Off the CPU index_add_ adds in an order that differs between runs; the backward pass of embedding does not.
     """
     first = torch.arange(len(table), device=rows.device) * table.shape[1]
     rows = rows + first.view(-1, *[1] * (rows.dim() - 1))
@@ -87,7 +87,7 @@ class Linear(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, fan_out)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """The affine map of each member's own batch."""
+        """The affine map of each member applied to its own batch."""
         return affine(x.flatten(1, -2), self.weight, self.bias).unflatten(1, x.shape[1:-1])
 
     def reset(self, member: int, init: str, generator: torch.Generator) -> None:
@@ -104,7 +104,7 @@ class Embedding(nn.Module):
         self.weight = nn.Parameter(torch.empty(members, vocabulary, width))
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """The vectors of tokens [E, ...], [E, ..., width]."""
+        """The vectors [E, ..., width] of tokens [E, ...]."""
         return pick(self.weight, tokens)
 
     def reset(self, member: int, init: str, generator: torch.Generator) -> None:
@@ -121,7 +121,7 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Each vector of x [E, ..., width] to mean 0 and variance 1, then scaled and shifted."""
+        """Normalise each vector of x [E, ..., width] to mean 0 and variance 1, then scale and shift it."""
         shape = (len(x), *[1] * (x.dim() - 2), -1)
         normal = F.layer_norm(x, x.shape[-1:])
         return torch.addcmul(self.bias.view(shape), normal, self.weight.view(shape))
@@ -137,11 +137,11 @@ class Activation:
     """An activation function.
 
     Attributes:
-        function: of a tensor.
-        in_place: the same, written over its argument.
-        slope: gradient times derivative, written over the gradient (first argument), where the function's own result
-            (second) gives the derivative; None where it does not.
-        exact_zeros: whether it is exactly zero on a whole interval.
+        function: the function of a tensor.
+        in_place: the same function, which overwrites its argument.
+        slope: multiplies the gradient (first argument, overwritten) by the derivative, which it computes from the
+            function's result (second argument); None if the result does not determine the derivative.
+        exact_zeros: whether the function is exactly zero on a whole interval.
     """
 
     function: Callable[[Tensor], Tensor]
@@ -156,7 +156,7 @@ _sigmoid: Any = torch.ops.aten.sigmoid_backward.grad_input
 _leaky: Any = torch.ops.aten.leaky_relu_backward.grad_input
 _LEAK = 0.01  # torch's default
 
-# By torch's names.
+# Names as in torch.
 ACTIVATIONS = {
     "ReLU": Activation(F.relu, torch.relu_, lambda g, y: _threshold(g, y, 0, grad_input=g), exact_zeros=True),
     "Tanh": Activation(torch.tanh, torch.tanh_, lambda g, y: _tanh(g, y, grad_input=g)),

@@ -1,7 +1,8 @@
-"""Sums of table rows picked by tokens: the first layer of a network on discrete input, without its big product.
+"""Sums of table rows selected by tokens: the first layer of a network on discrete input, without a large product.
 
-A linear layer on embedded tokens is linear in the tokens' one-hot code. So the layer is applied to the vocabulary once
-(a [columns, H] table) and each question sums the rows of its tokens, as a product with a multi-hot matrix or a gather.
+A linear layer on embedded tokens is linear in the tokens' one-hot code. So the layer is applied to the vocabulary once,
+which gives a [columns, H] table. Each question then sums the rows of its tokens, by a product with a multi-hot matrix
+or by a gather.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from torch import Tensor, nn
 
 from grokplane.derivatives import transformed
 
-# Measured on two cores at H = 32 and 128: below about this many columns a token, the product with a dense multi-hot
-# matrix beats the gather, which has to scatter in the backward pass.
+# Measured on two cores at H = 32 and 128: below about this many columns per token, the product with a dense multi-hot
+# matrix is faster than the gather, whose backward pass is a scatter.
 PRODUCT_COLUMNS_PER_TOKEN = 56
 
 
@@ -24,8 +25,9 @@ class Lookup(nn.Module):
 
     Args:
         vocabulary: number of token kinds V.
-        length: tokens of a question L.
-        by_position: whether each position has rows of its own (columns = L * V), or all share them (columns = V).
+        length: number of tokens of a question L.
+        by_position: whether each position has its own rows (columns = L * V), or all positions share them (columns =
+            V).
     """
 
     offsets: Tensor
@@ -38,9 +40,9 @@ class Lookup(nn.Module):
         self._few_columns = self.columns <= PRODUCT_COLUMNS_PER_TOKEN * length
 
     def encode(self, tokens: Tensor, dtype: torch.dtype) -> Tensor:
-        """Counts of each row [E, B, columns], or the rows' numbers [E, B, L], whichever is cheaper to sum.
+        """Counts of each row [E, B, columns], or the rows' indices [E, B, L], whichever is cheaper to sum.
 
-        Off the CPU always the counts: a scatter there adds in an order that differs from run to run.
+        Off the CPU always the counts, because a scatter there adds in an order that differs between runs.
         """
         rows = tokens + self.offsets
         if tokens.device.type == "cpu" and not self._few_columns:
@@ -61,7 +63,7 @@ class Lookup(nn.Module):
 
 
 class _RowSums(torch.autograd.Function):
-    """embedding_bag's sum; its own backward pass sorts the rows and takes three times as long."""
+    """The sum of embedding_bag; its own backward pass sorts the rows and takes three times as long."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor) -> Tensor:

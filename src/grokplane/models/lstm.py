@@ -19,21 +19,21 @@ from grokplane.options import ConfigError, checked, option
 @dataclass(frozen=True)
 @checked
 class LSTM:
-    """LSTM layers over the tokens of a question; a linear layer reads the last hidden state."""
+    """LSTM layers over the tokens of a question, and a linear read-out of the last hidden state."""
 
     layers: int = option(1, "number of LSTM layers", at_least=1, at_most=1_000)
     width: int = option(128, "width of the hidden states", at_least=1)
-    input: str = option("embedding", "how tokens enter", choices=["embedding", "onehot"])
+    input: str = option("embedding", "encoding of the tokens", choices=["embedding", "onehot"])
     embedding_dim: int | None = option(None, "width of the embedding; null: model.width", at_least=1)
     dropout: float = option(0.0, "dropout between layers and before the read-out", at_least=0, below=1, stackable=True)
     init: str = option("torch", "initialisation of weights", choices=INITIALISATIONS)
     init_scale: float = option(1.0, "factor on every initial parameter", above=0, stackable=True)
 
     def network(self, members: int, signature: Signature) -> StackedLSTM:
-        """The stack, with parameters not drawn yet.
+        """Build the stack; its parameters are not drawn yet.
 
         Raises:
-            ConfigError: a task whose input is not tokens, or a width for an embedding that is not there.
+            ConfigError: a task whose input is not tokens, or a width for an embedding that does not exist.
         """
         if signature.vocabulary is None:
             raise ConfigError("model", "lstm", "reads tokens, and this task's input is features")
@@ -46,7 +46,7 @@ class LSTM:
 class LSTMLayer(nn.Module):
     """E layers with torch.nn.LSTM's parameters: weight_ih [E, 4H, in], weight_hh [E, 4H, H], biases [E, 4H].
 
-    The biases are two only so that weights can be copied to and from torch.nn.LSTM; they act as their sum.
+    There are two biases only so that weights can be copied to and from torch.nn.LSTM; only their sum matters.
     """
 
     def __init__(self, members: int, fan_in: int, width: int) -> None:
@@ -58,20 +58,20 @@ class LSTMLayer(nn.Module):
         self._workspace = Workspace()
 
     def forward(self, x: Tensor, last_only: bool, embedding: Tensor | None = None) -> Tensor:
-        """Hidden states [E, L, B, H], or that of the last step alone [E, 1, B, H].
+        """Hidden states [E, L, B, H], or only that of the last step [E, 1, B, H].
 
         Args:
-            x: inputs [E, L, B, in]; with an embedding, one-hot tokens [E, L, B, V]; or tokens [E, L, B] int64.
-            last_only: whether the last step is enough.
-            embedding: table of vectors [E, V, in] that the tokens stand for; None: the inputs as they are.
+            x: inputs [E, L, B, in]; with an embedding, one-hot tokens [E, L, B, V] or tokens [E, L, B] int64.
+            last_only: whether to return only the last step.
+            embedding: table of the tokens' vectors [E, V, in]; None if x is the inputs themselves.
         """
         matrix = self.weight_ih.mT if embedding is None else affine(embedding, self.weight_ih)
-        # At a log point there need be no backward pass, and the batch is another.
+        # A log point may need no backward pass, and its batch has another size.
         workspace = self._workspace if self.training and torch.is_grad_enabled() else None
         return recurrence(x, matrix, self.bias_ih + self.bias_hh, self.weight_hh, last_only, workspace)
 
     def reset(self, member: int, init: str, generator: torch.Generator) -> None:
-        """Draw one member's parameters: under "torch", U(-1/sqrt(H), 1/sqrt(H)), which is what torch.nn.LSTM does."""
+        """Draw one member's parameters; "torch" is U(-1/sqrt(H), 1/sqrt(H)), as in torch.nn.LSTM."""
         if init == "torch":
             bound = self.weight_hh.shape[2] ** -0.5
             for parameter in self.parameters():
@@ -83,7 +83,7 @@ class LSTMLayer(nn.Module):
 
 
 class StackedLSTM(StackedModel):
-    """E LSTMs; layers "embedding" (if there is one), "layer 1" to "layer K", and the read-out, "layer K+1"."""
+    """E LSTMs; layers "embedding" (if there is one), "layer 1" to "layer K", and the read-out "layer K+1"."""
 
     capturable = True
 
@@ -99,19 +99,19 @@ class StackedLSTM(StackedModel):
         self._lookup = Lookup(vocabulary, 1, by_position=False)
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """Tokens [E, B, L] step by step: [E, L, B], or one-hot [E, L, B, V] where products are cheaper than gathers."""
+        """Tokens [E, B, L] by step: [E, L, B], or one-hot [E, L, B, V] if products are cheaper than gathers."""
         tokens = inputs.mT
         encoded = self._lookup.encode(tokens.flatten(1, 2)[..., None], self.read_out.weight.dtype)
         return encoded.unflatten(1, tokens.shape[1:]) if encoded.is_floating_point() else tokens.contiguous()
 
     def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
-        """Outputs [E, B, C]; a tap sees each layer's hidden state after the last token."""
+        """Outputs [E, B, C]; a tap receives each layer's hidden state after the last token."""
         last = len(self.recurrent)
         table = None if self.embedding is None else self.embedding.weight
         hidden = self.recurrent[0](encoded, last == 1, table)
         for number, layer in enumerate(self.recurrent[1:], start=2):
             _show(tap, number - 1, hidden[:, -1])
-            # Points first: the zeros of a point must not depend on how many others are beside it.
+            # Points come first, because a point's dropout mask must not depend on the number of other points.
             inputs = self.dropouts[number - 2](hidden.transpose(1, 2)).transpose(1, 2)
             hidden = layer(inputs, number == last)
         _show(tap, last, hidden[:, -1])
@@ -120,13 +120,13 @@ class StackedLSTM(StackedModel):
         return outputs
 
     def hidden(self) -> list[str]:
-        """Recurrent weights, and those of the inputs of every layer that reads an embedding or another layer."""
+        """The recurrent weights, and the input weights of every layer that reads an embedding or another layer."""
         first = 1 if self.embedding is None else 0
         of_inputs = [f"recurrent.{number}.weight_ih" for number in range(first, len(self.recurrent))]
         return [f"recurrent.{number}.weight_hh" for number in range(len(self.recurrent))] + of_inputs
 
     def layers(self) -> dict[str, dict[str, nn.Parameter]]:
-        """Both weights and biases of each LSTM layer, weight and bias of the read-out."""
+        """Both weights and both biases of each LSTM layer, weight and bias of the read-out."""
         embedding = {} if self.embedding is None else {"embedding": self.embedding}
         numbered = enumerate([*self.recurrent, self.read_out], start=1)
         named = embedding | {f"layer {number}": layer for number, layer in numbered}

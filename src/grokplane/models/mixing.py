@@ -1,4 +1,4 @@
-"""Whether a module's outputs of one point depend on the others of its batch: then padding would enter them."""
+"""Whether a module's outputs for one point depend on the other points of the batch, so that padding would matter."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from torch import Tensor, nn
 
 from grokplane.random import generator
 
-FEW, MANY = 3, 8  # points of a batch, and of that batch with others behind it
+FEW, MANY = 3, 8  # sizes of a batch, and of the same batch with more points
 TRIES = 3
-TOLERANCE = 1e-6  # of the largest value: a module may work in float32 inside, and round otherwise in another batch
+TOLERANCE = 1e-6  # relative to the largest value: a module may compute in float32, with other round-off per batch size
 
 Make = Callable[[torch.Generator, torch.dtype], nn.Module]
 
 
 def mixes(make: Make, points: Tensor, training: bool) -> bool:
-    """Whether points that are added to a batch change the outputs of those before, or in training a buffer.
+    """Whether additional points change the outputs of the other points, or in training a buffer.
 
-    Found by trying: on points drawn anew, with weights that are moved away from the initial ones, among which zeros
-    could hide it. A module that cannot do with so few points counts as one that mixes.
+    Determined by a trial on newly drawn points, with perturbed weights, because initial weights of zero could hide the
+    dependence. A module that cannot process so few points counts as one that mixes.
 
     Args:
         make: builds the module from a generator and a dtype.
-        points: some of the task's [N, ...], whose entries are drawn from.
-        training: whether the module is in training.
+        points: some of the task's points [N, ...]; the trial's points have entries of these.
+        training: whether the module is in training mode.
     """
     return any(_differ(make, _drawn(points, number), training, number) for number in range(TRIES))
 
@@ -35,9 +35,9 @@ def _differ(make: Make, batch: Tensor, training: bool, number: int) -> bool:
     try:
         with torch.no_grad():
             alone, among = few(batch[:FEW]), many(batch)[:FEW]
-    except Exception:  # batch norm wants two points
+    except Exception:  # batch norm needs two points
         return True
-    written = zip(few.buffers(), many.buffers(), strict=True) if training else ()  # what else is written is not kept
+    written = zip(few.buffers(), many.buffers(), strict=True) if training else ()  # changes in evaluation are discarded
     pairs = [(alone, among), *written]
     return not all(_close(one.double(), other.double()) for one, other in pairs)
 
@@ -50,7 +50,7 @@ def _close(one: Tensor, other: Tensor) -> bool:
 
 
 def _drawn(points: Tensor, number: int) -> Tensor:
-    """MANY points of entries that occur in these: tokens, or features with noise."""
+    """MANY points with entries that occur in these: tokens, or features with noise."""
     random = generator(number, "trial points")
     entries = points.flatten()
     drawn = entries[torch.randint(len(entries), (MANY, *points.shape[1:]), generator=random)]

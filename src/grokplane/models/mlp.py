@@ -23,7 +23,7 @@ class MLP(NoiseOptions):
     """Embedding (for tokens), hidden layers with an activation function, a linear output layer."""
 
     hidden: list[int] = option([32, 32], "width of each hidden layer", at_least=1)
-    embedding: str = option("sum", "how tokens enter; none: the input is features", choices=INPUTS)
+    embedding: str = option("sum", "encoding of tokens; none: the input is features", choices=INPUTS)
     embedding_dim: int | None = option(None, "width of the embedding (sum, concat); null: 200", at_least=1)
     activation: str = option("ReLU", "activation function of the hidden layers", choices=ACTIVATIONS)
     init: str = option("torch", "initialisation of weights", choices=INITIALISATIONS)
@@ -35,12 +35,12 @@ class MLP(NoiseOptions):
         return own | super().unread(around)
 
     def network(self, members: int, signature: Signature) -> "StackedMLP":
-        """The stack, with parameters not drawn yet."""
+        """Build the stack; its parameters are not drawn yet."""
         return StackedMLP(members, signature, self)
 
 
 class StackedMLP(StackedModel):
-    """E perceptrons; their layers are named "embedding" (if there is one), "layer 1", "layer 2", ..."""
+    """E perceptrons with layers "embedding" (if there is one), "layer 1", "layer 2", ..."""
 
     capturable = True
 
@@ -53,11 +53,11 @@ class StackedMLP(StackedModel):
         self.activation = ACTIVATIONS[config.activation]
 
     def encode(self, inputs: Tensor) -> Tensor:
-        """See the input's own `encode`."""
+        """See `encode` of the input layer."""
         return self.input.encode(inputs, self.linears[0].weight.dtype)
 
     def seen(self, inputs: Tensor) -> Tensor:
-        """See the input's own `seen`."""
+        """See `seen` of the input layer."""
         return self.input.seen(inputs)
 
     def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
@@ -76,7 +76,7 @@ class StackedMLP(StackedModel):
         return values
 
     def _at_once(self, encoded: Tensor) -> Tensor:
-        """The same outputs, where nobody looks at the layers and no noise comes between them."""
+        """The same outputs, if there is no tap and no noise between the layers."""
         linears: list[Any] = list(self.linears)
         if isinstance(self.input, Features):
             return perceptron(encoded, linears, self.activation, activated=True)
@@ -84,7 +84,7 @@ class StackedMLP(StackedModel):
         return perceptron(first, linears[1:], self.activation, activated=False) if len(linears) > 1 else first
 
     def hidden(self) -> list[str]:
-        """The weights between hidden layers, and the first one where it follows an embedding."""
+        """The weights between hidden layers, and the first weight if it follows an embedding."""
         first = 1 if self.input.embedding is None else 0
         return [f"linears.{number}.weight" for number in range(first, len(self.linears) - 1)]
 

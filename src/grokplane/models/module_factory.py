@@ -1,4 +1,4 @@
-"""Ordinary modules built from what a config says of them: class, arguments, seed, dtype."""
+"""Ordinary modules built from a config: class, arguments, seed, dtype."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Factory:
             torch.set_default_dtype(before)
 
     def refusal(self, why: str) -> ConfigError:
-        """The error that says why this module cannot be trained."""
+        """The error that explains why this module cannot be trained."""
         return ConfigError(TARGET, self.target, why)
 
     def told(self, error: Exception) -> str:
-        """An error of the module's own in one line, with the last line of the module's file on its way."""
+        """An error raised in the module as one line, with the last line of the module's file in its traceback."""
         frames = traceback.extract_tb(error.__traceback__)
         file = inspect.getsourcefile(self.kind)
         own = [f" ({Path(frame.filename).name}:{frame.lineno})" for frame in frames if frame.filename == file]
@@ -56,15 +56,15 @@ def _module_class(target: str) -> type[nn.Module]:
         raise ConfigError(TARGET, None, "must name a class of torch.nn.Module that can be imported: my_nets.Net")
     try:
         found = pkgutil.resolve_name(target)
-    except Exception as error:  # whatever the user's module raises
-        raise ConfigError(TARGET, target, f"cannot be imported ({error}); PYTHONPATH must lead to it") from error
+    except Exception as error:  # a user's module may raise anything
+        raise ConfigError(TARGET, target, f"cannot be imported ({error}); its folder must be on PYTHONPATH") from error
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise ConfigError(TARGET, target, "is not a class of torch.nn.Module")
     return found
 
 
 def _arguments(target: str, kind: type, given: dict[str, Any], signature: Signature) -> dict[str, Any]:
-    """The constructor's arguments: those given, and the task's shapes where it asks for them by name."""
+    """The constructor's arguments: those of the config, and the task's shapes if it has parameters of these names."""
     parameters = inspect.signature(kind).parameters.values()
     named = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
     if not any(one.kind is one.VAR_KEYWORD for one in parameters):

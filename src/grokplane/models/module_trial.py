@@ -1,4 +1,4 @@
-"""A module of the user's is tried on a few points, in training and outside of it, before a run's folder is made."""
+"""Trying a user's module on a few points, in training and in evaluation, before a run's folder is created."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grokplane.models.functional import StackedModule, seeded
 from grokplane.models.module_factory import Factory
 from grokplane.random import generator
 
-POINTS = 3  # of the batch with which a module is tried
+POINTS = 3  # batch size of the trial
 
 
 def example(signature: Signature) -> Tensor:
@@ -27,20 +27,20 @@ def example(signature: Signature) -> Tensor:
 
 
 def check_alone(factory: Factory, inputs: Tensor, outputs: int) -> None:
-    """Refuse a module that has nothing to train, or whose forward pass fails or gives something else than outputs.
+    """Refuse a module without trainable parameters, with a failing forward pass, or with outputs of the wrong shape.
 
     Args:
-        factory: builds it.
+        factory: builds the module.
         inputs: a batch of points.
-        outputs: how many each point must have.
+        outputs: required number of outputs per point.
 
     Raises:
-        ConfigError: as said.
+        ConfigError: see above.
     """
     module = factory(generator(0, "trial"), torch.get_default_dtype()).train()
     parameters = {name: value for name, value in module.named_parameters() if value.requires_grad}
     if any(isinstance(value, UninitializedParameter) for value in parameters.values()):
-        raise factory.refusal("has lazy parameters, whose shapes it must be told")
+        raise factory.refusal("has lazy parameters, whose shapes must be given")
     if not parameters:
         raise factory.refusal("has no parameter to train")
     _check_used(factory, parameters, _outputs(factory, module, inputs, outputs))
@@ -71,10 +71,10 @@ def _check_used(factory: Factory, parameters: dict[str, nn.Parameter], outputs: 
 
 
 def check_stacked(network: StackedModule, factory: Factory, inputs: Tensor) -> None:
-    """Refuse a stack whose forward or backward pass fails, in training or under the eyes of a tap outside of it.
+    """Refuse a stack whose forward or backward pass fails, in training or with a tap in evaluation.
 
     Raises:
-        ConfigError: as said; or a module that does not give the same twice.
+        ConfigError: see above; or a module whose results differ between two equal calls.
     """
     members = len(next(network.parameters()))
     batch = network.encode(inputs.expand(members, *inputs.shape))
@@ -87,7 +87,7 @@ def check_stacked(network: StackedModule, factory: Factory, inputs: Tensor) -> N
 
 
 def _pass(network: StackedModule, factory: Factory, batch: Tensor) -> Tensor:
-    """Outputs, once there and back; the buffers are left as they were."""
+    """Outputs after one forward and backward pass; the buffers are left unchanged."""
     operations, where = _Operations(), "" if network.training else " outside of training"
     buffers = [(value, value.clone()) for value in network.buffers()]
     try:
@@ -107,11 +107,11 @@ def _pass(network: StackedModule, factory: Factory, batch: Tensor) -> Tensor:
 
 
 def _unseen(*_: Any) -> None:
-    """A tap that looks at nothing."""
+    """A tap that ignores its arguments."""
 
 
 class _Operations(TorchFunctionMode):
-    """Notes the operation of torch that an error came from."""
+    """Records the torch operation that raised an error."""
 
     failed: str | None = None
 

@@ -1,4 +1,4 @@
-"""Gaussian noise after a layer, per member: what makes the information of a deterministic network finite.
+"""Gaussian noise after a layer, per member, which makes the information of a deterministic network finite.
 
 Goldfeld et al. 2019, "Estimating information flow in deep neural networks".
 """
@@ -20,35 +20,40 @@ from grokplane.unread import Surroundings
 SCALES = ("absolute", "relative")
 TIMES = ("train", "eval", "both")
 FLOWS = ("propagated", "measured")
-# torch draws normal numbers in blocks of so many; up to a whole block the first ones are the same however many follow.
+# torch draws normal numbers in blocks of this size; a whole number of blocks starts with the same numbers at any
+# length.
 BLOCK = 16
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoiseOptions:
-    """The keys of a model that has noise after each of its layers."""
+    """The keys of a model that can have noise after each of its layers."""
 
     noise_sigma: float = option(
         0.0, "standard deviation of Gaussian noise after each layer; 0: none", at_least=0, stackable=True
     )
     noise_scale: str = option(
-        "absolute", "noise_sigma as it is, or relative to the standard deviation of the layer's values", choices=SCALES
+        "absolute",
+        "noise_sigma is absolute, or relative to the standard deviation of the layer's values",
+        choices=SCALES,
     )
     noise_in: str = option("both", "noise in training, at log points (eval) or in both", choices=TIMES)
     noise_flow: str = option(
-        "propagated", "noise goes on through the network, or stands in the measured layer alone", choices=FLOWS
+        "propagated", "noise propagates through the network, or is in the measured layer only", choices=FLOWS
     )
 
     def __post_init__(self) -> None:
         if self.noise_flow == "measured" and self.noise_in == "train":
-            raise ConfigError("model.noise_in", "train", "needs model.noise_flow=propagated: nothing is measured there")
+            raise ConfigError(
+                "model.noise_in", "train", "needs model.noise_flow=propagated, as training measures nothing"
+            )
 
     def unread(self, around: Surroundings) -> dict[str, str]:
         """See `grokplane.unread`."""
         if self.noise_sigma == 0:
             return dict.fromkeys(("noise_scale", "noise_in", "noise_flow"), "model.noise_sigma=0 is no noise")
         if self.noise_flow == "measured" and not around.noise_looked_at:
-            why = "noise that stands in the measured layer alone is seen by mi=compressed, infoplane and mutinfo alone"
+            why = "noise in the measured layer has an effect only for mi=compressed, infoplane and mutinfo"
             return dict.fromkeys(("noise_sigma", "noise_scale", "noise_in", "noise_flow"), why)
         return {}
 
@@ -59,12 +64,12 @@ class NoiseOptions:
 
 
 class Noise(Noisy):
-    """N(0, sigma^2) added to every value of a layer [E, B, ...]; a function of (seed, name, step, index).
+    """N(0, sigma^2) added to every value of a layer [E, B, ...], as a function of (seed, name, step, index).
 
-    Which function depends on the kind of device: see `_Normal`.
+    The function depends on the kind of device: see `_Normal`.
 
-    Relative noise has sigma times the standard deviation of the member's values over all real points and units of the
-    batch, which counts as a constant in the backward pass. At a log point the numbers are others than in training.
+    Relative noise multiplies sigma by the standard deviation of the member's values over all real points and units of
+    the batch, which is a constant in the backward pass. Log points use other random numbers than training.
     """
 
     strength = "noise_sigma"
@@ -87,13 +92,13 @@ class Noise(Noisy):
         self._streams[self.training].counters.at(step)
 
     def forward(self, x: Tensor, measured: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-        """What goes on through the network, what is measured, and the noise's standard deviation [E] in it.
+        """The values that propagate, the values that are measured, and the standard deviation [E] of their noise.
 
-        The first two are x itself, and the last is None, where there is no noise.
+        Without noise the first two are x itself, and the last is None.
 
         Args:
             x: the layer's values [E, B, ...].
-            measured: whether anybody looks at the second.
+            measured: whether the second result is used.
         """
         flows = self.flows
         if not (flows or (measured and self._now)):
@@ -119,9 +124,9 @@ class Noise(Noisy):
 
 
 class _Normal:
-    """Standard normal numbers for members' values, of which a point has the same however many points follow it.
+    """Standard normal numbers for members' values; a point's numbers do not depend on the number of points after it.
 
-    On a CPU they are those of `random.generator`, elsewhere those of `random.Counters`.
+    A CPU uses `random.generator`, other devices `random.Counters`.
     """
 
     def __init__(self, seeds: Sequence[int], stream: str) -> None:
@@ -129,24 +134,24 @@ class _Normal:
         self.counters = Counters(seeds, stream)
 
     def __call__(self, step: int, x: Tensor) -> Tensor:
-        """Of the shape and on the device of x [E, B, ...], float32."""
+        """Numbers with the shape and device of x [E, B, ...], float32."""
         count = math.prod(x.shape[1:])
         return (self._drawn(step, count) if x.device.type == "cpu" else self._hashed(step, count, x)).view(x.shape)
 
     def _drawn(self, step: int, count: int) -> Tensor:
-        """On a CPU torch's generators take a quarter of the hash's time, for few numbers far less still."""
+        """On a CPU torch's generators take a quarter of the hash's time, and far less for few numbers."""
         drawn = torch.empty(len(self._seeds), -(-count // BLOCK) * BLOCK)
         for row, seed in zip(drawn, self._seeds, strict=True):
             row.normal_(generator=generator(seed, self._stream, step))
         return drawn[:, :count]
 
     def _hashed(self, step: int, count: int, x: Tensor) -> Tensor:
-        """Off the CPU they would have to be brought there in every step."""
+        """Off the CPU a generator's numbers would have to be copied to the device in every step."""
         return self.counters.normal(step, (count,), x.device)
 
 
 def _deviation(x: Tensor, real: Tensor | None) -> Tensor:
-    """Each member's standard deviation [E] over the values of its real points; x [E, B, ...], real [E, B] or all."""
+    """Each member's standard deviation [E] over the values of its real points; x [E, B, ...], real [E, B] or None."""
     rows = x.flatten(2)
     real = torch.ones_like(rows[..., 0]) if real is None else real.to(rows.dtype)
     weights = real / real.sum(1, keepdim=True)

@@ -1,7 +1,7 @@
-"""Affine maps of E members with an activation function between them, as one node of autograd's graph.
+"""Affine maps of E members with an activation function between them, as one node of the autograd graph.
 
-Layer by layer, each is a module, a function of autograd in Python and one in C++, and activations are copies: 2 to 7%
-of a training step of the networks of benchmarks/step.py, 15 to 18% of one of tiny networks.
+Layer by layer, each layer costs a module, an autograd function in Python and one in C++, and activations are copies.
+That is 2 to 7% of a training step of the networks of benchmarks/step.py, and 15 to 18% for tiny networks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from grokplane.models.layers import Activation, Linear
 
 
 class _Perceptron(torch.autograd.Function):
-    """Values are overwritten by their activations, and gradients by those of the values before."""
+    """Activations overwrite the values, and gradients of the values overwrite those of the activations."""
 
     @staticmethod
     def forward(ctx: Any, activation: Activation, activated: bool, x: Tensor, *parameters: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ class _Perceptron(torch.autograd.Function):
 
 
 def _plain(activation: Activation, activated: bool, x: Tensor, *parameters: Tensor) -> Tensor:
-    """The same layer by layer, of plain operations."""
+    """The same layer by layer, in plain operations."""
     values = x
     for number, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
         entering = values if number == 0 and activated else activation.function(values)
@@ -62,13 +62,13 @@ def _plain(activation: Activation, activated: bool, x: Tensor, *parameters: Tens
 
 
 def perceptron(x: Tensor, linears: Sequence[Linear], activation: Activation, activated: bool) -> Tensor:
-    """Affine maps with an activation function between them, the same numbers as layer by layer.
+    """Affine maps with an activation function between them; the same numbers as layer by layer.
 
     Args:
-        x: what enters [E, B, in]: data or the values of a layer before.
+        x: input [E, B, in]: data, or the values of an earlier layer.
         linears: the maps, each with a bias.
         activation: a function with a `slope`.
-        activated: whether x enters as it is; else its activations do.
+        activated: whether x is used directly; otherwise the activation function is applied to it first.
 
     Returns:
         Outputs [E, B, out] of the last map, without activation function.

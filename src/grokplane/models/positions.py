@@ -1,4 +1,4 @@
-"""What tells a Transformer where a token stands."""
+"""Position encodings of a Transformer."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Sinusoidal(nn.Module):
 
 
 class NoPositions(nn.Module):
-    """Nothing: without causal attention the network then sees a bag of tokens."""
+    """No positions: without causal attention the network then sees a bag of tokens."""
 
     def __init__(self, members: int, length: int, width: int) -> None:  # noqa: ARG002 (one form for all)
         super().__init__()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embedded tokens as they are."""
+        """Embedded tokens, unchanged."""
         return x
 
 

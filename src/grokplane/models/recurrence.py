@@ -1,7 +1,8 @@
 """The LSTM recurrence of E members as one autograd step, with the backward pass written out.
 
-Autograd over single operations would keep a dozen tensors a step and multiply the recurrent weight's gradient step by
-step. Here each step leaves its gates, cell and squashed cell, and the weight's gradient is one product over all steps.
+Autograd over single operations would keep a dozen tensors per step and compute the recurrent weight's gradient step by
+step. Here each step keeps its gates, cell and tanh of the cell, and the weight's gradient is one product over all
+steps.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from torch import Tensor
 from grokplane.derivatives import beyond_the_first, of_twin, transformed
 from grokplane.models.layers import pick
 
-# Members go through the steps together as long as one step's gates have at most so many entries (1 MB in float32): what
-# no longer fits a core's cache is read from memory in every one of the dozen passes of a step.
+# Members are processed together as long as one step's gates have at most this many entries (1 MB in float32). More
+# would not fit a core's cache, and each of the dozen passes of a step would read it from memory.
 CHUNK_ENTRIES = 2**18
 
 _sigmoid_backward: Any = torch.ops.aten.sigmoid_backward
@@ -25,13 +26,13 @@ _tanh_backward: Any = torch.ops.aten.tanh_backward
 
 
 class Workspace:
-    """Memory that one update hands to the next: the kernel's zeroing of fresh pages costs as much as the arithmetic."""
+    """Memory that one update passes to the next: the kernel's zeroing of new pages costs as much as the arithmetic."""
 
     def __init__(self) -> None:
         self._free: list[Tensor] = []
 
     def take(self, like: Tensor, *shape: int) -> Tensor:
-        """A tensor of this shape with anything in it, of the dtype and on the device of `like`."""
+        """An uninitialised tensor of this shape, with the dtype and device of `like`."""
         for number, one in enumerate(self._free):
             if one.shape == shape and one.dtype == like.dtype and one.device == like.device:
                 return self._free.pop(number)
@@ -39,25 +40,25 @@ class Workspace:
         return like.new_empty(shape)
 
     def give(self, tensors: tuple[Tensor, ...]) -> None:
-        """Take back what nobody will read any more."""
+        """Return tensors that will not be read again."""
         self._free.extend(tensors)
 
 
 def recurrence(
     x: Tensor, matrix: Tensor, bias: Tensor, weight: Tensor, last_only: bool, workspace: Workspace | None = None
 ) -> Tensor:
-    """Hidden states [E, K, B, H] of one layer, from zero hidden and cell states; K = L, or 1 if the last is enough.
+    """Hidden states [E, K, B, H] of one layer, from zero hidden and cell states; K = L, or 1 with `last_only`.
 
     Gates in torch.nn.LSTM's order: i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of x matrix + bias + h weight^T;
     c <- f c + i g; h <- o tanh(c).
 
     Args:
-        x: inputs [E, L, B, in], or the numbers of the matrix's rows that they pick [E, L, B] int64.
+        x: inputs [E, L, B, in], or indices of rows of the matrix [E, L, B] int64.
         matrix: [E, in, 4H], applied to the inputs.
         bias: [E, 4H].
-        weight: [E, 4H, H], applied to the hidden state of the step before.
-        last_only: give the hidden state of the last step alone.
-        workspace: where to take memory from, given back by the backward pass; None: fresh memory.
+        weight: [E, 4H, H], applied to the hidden state of the previous step.
+        last_only: return only the hidden state of the last step.
+        workspace: source of memory, which the backward pass returns; None: new memory.
     """
     kept = 1 if last_only else x.shape[1]
     if transformed():
@@ -84,9 +85,8 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         x, matrix, bias, weight = ctx.saved_tensors
-        if ctx.kept is None or beyond_the_first(
-            grad_outputs[0]
-        ):  # None: another backward pass has given the memory back
+        # `kept` is None after an earlier backward pass, which has returned the memory.
+        if ctx.kept is None or beyond_the_first(grad_outputs[0]):
             return *of_twin(partial(_plain, ctx.steps), (x, matrix, bias, weight), grad_outputs[0]), None, None
         gates, cells, squashed, hidden = ctx.kept
         of_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
@@ -108,7 +108,7 @@ class _Recurrence(torch.autograd.Function):
 
 
 def _plain(kept: int, x: Tensor, matrix: Tensor, bias: Tensor, weight: Tensor) -> Tensor:
-    """The same step by step, of plain operations."""
+    """The same step by step, in plain operations."""
     inputs = torch.matmul(x, matrix[:, None]) if x.is_floating_point() else pick(matrix, x)
     hidden, cell = [torch.zeros_like(inputs[:, 0, :, : weight.shape[2]])], 0.0
     for inputs_here in inputs.unbind(1):
@@ -120,14 +120,14 @@ def _plain(kept: int, x: Tensor, matrix: Tensor, bias: Tensor, weight: Tensor) -
 
 
 def _chunks(gates: Tensor) -> Iterator[slice]:
-    """Which members go through the steps together; off the CPU all of them."""
+    """Slices of members that are processed together; off the CPU all members."""
     members, entries = len(gates), gates[0, 0].numel()
     size = max(1, CHUNK_ENTRIES // max(1, entries)) if gates.device.type == "cpu" else members
     return (slice(start, start + size) for start in range(0, members, size))
 
 
 def _inputs(x: Tensor, matrix: Tensor, bias: Tensor, gates: Tensor) -> None:
-    """Fill the gates [E, L, B, 4H] with the inputs' share of them."""
+    """Fill the gates [E, L, B, 4H] with the contribution of the inputs."""
     flat = gates.flatten(1, 2)
     if x.is_floating_point():
         torch.baddbmm(bias[:, None], x.flatten(1, 2), matrix, out=flat)
@@ -137,7 +137,7 @@ def _inputs(x: Tensor, matrix: Tensor, bias: Tensor, gates: Tensor) -> None:
 
 
 def _of_matrix(x: Tensor, slopes: Tensor, out: Tensor) -> None:
-    """The matrix's gradient [E, in, 4H] from the slopes of all gates [E, L * B, 4H]."""
+    """The matrix's gradient [E, in, 4H] from the gradients of all gates [E, L * B, 4H]."""
     if x.is_floating_point():
         torch.bmm(x.flatten(1, 2).mT, slopes, out=out)
     else:
@@ -145,13 +145,13 @@ def _of_matrix(x: Tensor, slopes: Tensor, out: Tensor) -> None:
 
 
 def _rows(x: Tensor, matrix: Tensor) -> Tensor:
-    """Rows of all members' matrices one below the other, [E * L * B]."""
+    """Row indices [E * L * B] into all members' matrices, concatenated along the rows."""
     first = torch.arange(len(x), device=x.device)[:, None, None] * matrix.shape[1]
     return (x + first).flatten()
 
 
 def _steps(weight: Tensor, gates: Tensor, cells: Tensor, squashed: Tensor, hidden: Tensor) -> None:
-    """Go through the steps; the gates [E, L, B, 4H] hold the inputs' share and are left as they are used."""
+    """Run the steps. The gates [E, L, B, 4H] hold the inputs' contribution, and are overwritten by their values."""
     for step in range(gates.shape[1]):
         here = gates[:, step]
         if step > 0:
@@ -166,7 +166,7 @@ def _steps(weight: Tensor, gates: Tensor, cells: Tensor, squashed: Tensor, hidde
 
 
 def _slopes(of_hidden: Tensor, weight: Tensor, gates: Tensor, cells: Tensor, squashed: Tensor) -> Tensor:
-    """Gradient of the gates before their functions, [E, L, B, 4H], from that of the last K hidden states."""
+    """Gradient of the gates before their functions, [E, L, B, 4H], from the gradient of the last K hidden states."""
     slopes = torch.empty_like(gates)
     last, first = gates.shape[1] - 1, gates.shape[1] - of_hidden.shape[1]
     of_cell = torch.zeros_like(cells[:, 0])
@@ -186,7 +186,7 @@ def _slopes(of_hidden: Tensor, weight: Tensor, gates: Tensor, cells: Tensor, squ
         if step > 0:
             torch.mul(of_cell, cells[:, step - 1], out=of_f)
         else:
-            of_f.zero_()  # there is no cell before the first step
+            of_f.zero_()  # the first step has no previous cell
         of_cell.mul_(f)
         for slope, gate in ((of_i, i), (of_f, f), (of_o, o)):
             _sigmoid_backward(slope, gate, grad_input=slope)

@@ -32,12 +32,12 @@ class Transformer:
     mlp_width: int = option(512, "neurons of a block's MLP", at_least=1)
     activation: str = option("ReLU", "activation function of the MLPs", choices=ACTIVATIONS)
     norm: str = option("pre", "layer norm: before each branch, after it, or none", choices=NORMS)
-    positions: str = option("learned", "what is added to the embeddings", choices=POSITIONS)
-    causal: bool = option(True, "tokens see no later ones; matters only where more than the last token is computed")
-    reads: str = option("last", "what the read-out sees: the last token, or the mean", choices=READS)
+    positions: str = option("learned", "position encoding that is added to the embeddings", choices=POSITIONS)
+    causal: bool = option(True, "tokens do not see later tokens; has no effect if only the last one is computed")
+    reads: str = option("last", "input of the read-out: the last token, or the mean", choices=READS)
     bias: bool = option(True, "biases of attention and read-out (the MLP always has its own)")
     dropout: float = option(
-        0.0, "on embeddings, attention's and MLP's outputs, in training", at_least=0, below=1, stackable=True
+        0.0, "dropout of embeddings, attention's and MLP's outputs, in training", at_least=0, below=1, stackable=True
     )
     init: str = option("torch", "initialisation of weights", choices=INITIALISATIONS)
     init_scale: float = option(1.0, "factor on every initial parameter", above=0, stackable=True)
@@ -49,10 +49,10 @@ class Transformer:
     def unread(self, around: Surroundings) -> dict[str, str]:  # noqa: ARG002 (its own keys decide)
         """See `grokplane.unread`."""
         one = self.layers == 1 and self.reads == "last"
-        return {"causal": "the last token alone is computed, which sees all others"} if one else {}
+        return {"causal": "only the last token is computed, and it sees all others"} if one else {}
 
     def network(self, members: int, signature: Signature) -> StackedTransformer:
-        """The stack, with parameters not drawn yet.
+        """Build the stack; its parameters are not drawn yet.
 
         Raises:
             ConfigError: a task whose input is not tokens.
@@ -63,12 +63,13 @@ class Transformer:
 
 
 class StackedTransformer(StackedModel):
-    """E Transformers. In block k "layer k attention" (what attention adds), "layer k mlp" (the neurons) and "layer k"
-    (the residual stream after the block) are measured; after n blocks "layer n+1", the outputs.
+    """E Transformers.
 
-    Besides the layers that make these, "embedding", "positions", "norm", "layer k query", "layer k key",
-    "layer k value", "layer k norm 1" and "layer k norm 2" have weights. Where only the last token is read, the last
-    block works on it alone.
+    The measured layers of block k are "layer k attention" (the output of attention), "layer k mlp" (the neurons) and
+    "layer k" (the residual stream after the block). After n blocks the outputs are "layer n+1".
+
+    Weights also belong to "embedding", "positions", "norm", "layer k query", "layer k key", "layer k value",
+    "layer k norm 1" and "layer k norm 2". If only the last token is read, the last block computes only that token.
     """
 
     capturable = True
@@ -92,16 +93,16 @@ class StackedTransformer(StackedModel):
             last_only = self.last and number == len(self.blocks)
             x, rows = block(x, rows, last_only, f"layer {number}", tap), None
         x = x if self.norm is None else self.norm(x)
-        logits = self.unembedding(x.mean(2))  # of one token where only the last is read
+        logits = self.unembedding(x.mean(2))  # x has one token if only the last one is read
         if tap is not None:
             tap(f"layer {len(self.blocks) + 1}", logits, logits, False)
         return logits
 
     def _embedded(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The embedded tokens [E, B, T, D] and None; or a table of every token at every position, and its rows.
+        """The embedded tokens [E, B, T, D] and None; or a table of all tokens at all positions, and the tokens' rows.
 
-        Up to the first attention a token's vector depends on token and position alone. Where there are fewer of those
-        than tokens in the batch, the first block's projections are done on each once.
+        Before the first attention a token's vector depends only on token and position. If there are fewer such pairs
+        than tokens in the batch, the first block's projections are computed once per pair.
         """
         _, batch, length = tokens.shape
         vocabulary = self.embedding.weight.shape[1]
@@ -122,11 +123,11 @@ class StackedTransformer(StackedModel):
         return {name: roles for name, roles in parameters.items() if roles}
 
     def hidden(self) -> list[str]:
-        """Every matrix of the blocks."""
+        """All matrices of the blocks."""
         return [name for name, value in self.named_parameters() if name.startswith("blocks.") and value.dim() == 3]
 
     def reset(self, member: int, init: str, generator: torch.Generator) -> None:
-        """Draw embedding and positions, then each block, then the read-out."""
+        """Draw the embedding and positions, then each block, then the read-out."""
         for part in self.modules():
             if isinstance(part, Linear | Embedding | LayerNorm):
                 part.reset(member, init, generator)
@@ -150,7 +151,7 @@ class _Block(nn.Module):
         self.dropout_1, self.dropout_2 = Dropout(), Dropout()
 
     def forward(self, x: Tensor, rows: Tensor | None, last_only: bool, name: str, tap: Tap | None) -> Tensor:
-        """Residual stream [E, B, T, D], or [E, B, 1, D] for the last token alone; x and rows as in `Attention`."""
+        """Residual stream [E, B, T, D], or [E, B, 1, D] for the last token only; x and rows as in `Attention`."""
         attended = self.attention(self._before(self.norm_1, x), rows, last_only)
         if tap is not None:
             tap(f"{name} attention", attended, attended, False)
@@ -171,7 +172,7 @@ class _Block(nn.Module):
         return norm(x) if norm is not None and self.norm == "post" else x
 
     def parts(self) -> dict[str, nn.Module | None]:
-        """Its layers by the end of their names."""
+        """The block's layers by the suffix of their names."""
         attention = {f" {name}": getattr(self.attention, name) for name in ATTENTION}
         return {" norm 1": self.norm_1, **attention, " norm 2": self.norm_2, " mlp": self.mlp, "": self.out}
 

@@ -1,4 +1,4 @@
-"""Optimizers per member over torch.optim, what is added to their update, and learning-rate schedules."""
+"""Optimizers per member on top of torch.optim, rules that extend their update, and learning-rate schedules."""
 
 from grokplane.optim.adam import Adam
 from grokplane.optim.adamw import AdamW

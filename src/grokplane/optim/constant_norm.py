@@ -1,4 +1,4 @@
-"""The weights' global norm held constant: Liu et al. 2023, "Omnigrok" (arXiv 2210.01117), section 2."""
+"""Training with a constant global norm of the weights: Liu et al. 2023, "Omnigrok" (arXiv 2210.01117), section 2."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from grokplane.options import checked, option
 @dataclass(frozen=True)
 @checked
 class ConstantNorm:
-    """After every update, scales all parameters so that their global L2 norm is alpha times the initial one."""
+    """After every update, scale all parameters so that their global L2 norm is alpha times the initial norm."""
 
-    alpha: float = option(1.0, "norm to hold, as a multiple of the initial one", above=0, stackable=True)
+    alpha: float = option(1.0, "norm to keep, as a multiple of the initial norm", above=0, stackable=True)
 
     @classmethod
     def stacked(cls, choices: Sequence[ConstantNorm], context: Context) -> Rule:
@@ -26,7 +26,7 @@ class ConstantNorm:
 
 
 class _ConstantNorm(Rule):
-    """The initial norm needs no memory: the initial weights are drawn again from the seed."""
+    """The initial norm is not stored: the initial weights are drawn again from the seed."""
 
     capturable = True
 

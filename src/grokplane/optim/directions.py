@@ -1,38 +1,36 @@
-"""One torch.optim optimizer over all members of a stack, whatever their rates: few kernels for any number of members.
+"""One torch.optim optimizer over all members of a stack, with few kernels for any number of members and rates.
 
-An update of torch.optim is the learning rate times a direction that the gradients give. So the optimizer runs at rate
-1, without decay, on zeros: what it leaves there is minus the direction, of which every member takes its own rate's
-share. A param group a member, as in `TorchGroups`, would start every kernel of the optimizer once a member.
+An update of torch.optim is the learning rate times a direction that the gradients determine. So the optimizer runs with
+rate 1 and without decay on tensors of zeros. It leaves minus the direction there, which is multiplied by each member's
+own rate. One param group per member, as in `TorchGroups`, would launch every kernel of the optimizer once per member.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from grokplane.optim.base import Factor, MemberState, Parameters, StackedOptimizer, broadcast_members
 from grokplane.optim.torch_groups import TorchGroups
+from grokplane.optim.torch_options import TorchOptions
 
-if TYPE_CHECKING:
-    from grokplane.optim.torch_optimizer import TorchOptimizer
-
-# What the optimizer itself runs with.
+# Options with which the optimizer itself runs.
 PER_MEMBER: dict[str, Any] = {"lr": 1.0, "weight_decay": 0.0}
 
 
 class Directions(StackedOptimizer):
-    """Updates E members, each as its own torch.optim optimizer would; its states are those of `TorchGroups`.
+    """Updates E members, each as its own torch.optim optimizer would. Its states are those of `TorchGroups`.
 
     Args:
-        choices: one a member, of one class; they may differ in `lr` and `weight_decay`.
+        choices: one per member, of one class; they may differ in `lr` and `weight_decay`.
         parameters: the stack's parameters by name, [E, ...].
     """
 
-    def __init__(self, choices: Sequence[TorchOptimizer], parameters: Parameters) -> None:
+    def __init__(self, choices: Sequence[TorchOptions], parameters: Parameters) -> None:
         rates, decays = ([one.options.get(key, 0.0) for one in choices] for key in PER_MEMBER)
         super().__init__(parameters, rates)
         self._decoupled = choices[0].decoupled
@@ -47,11 +45,11 @@ class Directions(StackedOptimizer):
 
     @property
     def capturable(self) -> bool:  # type: ignore[override]
-        """Where all that it remembers is on the parameters' device."""
+        """Whether the whole state is on the parameters' device."""
         return self._at_one.capturable
 
     def schedule(self, factor: Factor) -> None:
-        """Set every member's learning rate to its own base rate times the factor."""
+        """Set every member's learning rate to its base rate times the factor."""
         self._factor = factor
 
     @torch.no_grad()
@@ -72,13 +70,13 @@ class Directions(StackedOptimizer):
             value.addcmul_(self._directions[name], broadcast_members(rate, value))
 
     def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-        """Its state's tensors, each with the mask of the members it belongs to."""
+        """The tensors of the state, each with the mask of its members."""
         return self._at_one.masked(alive)
 
     def state(self, member: int) -> MemberState:
-        """A copy of what is remembered of one member."""
+        """A copy of one member's state."""
         return self._at_one.state(member)
 
     def load_states(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
-        """Take up the members' states where `state` left them."""
+        """Restore the members' states from `state`."""
         self._at_one.load_states(states)

@@ -17,7 +17,7 @@ from grokplane.resources import check_fits
 @dataclass(frozen=True)
 @checked
 class GrokfastEMA:
-    """Adds an exponential mean of past gradients, times lamb, to the gradient (algorithm 2)."""
+    """Add the exponential moving average of past gradients, times lamb, to the gradient (algorithm 2)."""
 
     alpha: float = option(0.98, "decay of the mean", at_least=0, below=1, stackable=True)
     lamb: float = option(2.0, "factor on the mean", at_least=0, stackable=True)
@@ -31,12 +31,12 @@ class GrokfastEMA:
 @dataclass(frozen=True)
 @checked
 class GrokfastMA:
-    """Adds the mean of the last gradients, times lamb, once there are `window` of them (algorithm 1).
+    """Add the mean of the last `window` gradients, times lamb, as soon as there are that many (algorithm 1).
 
-    Remembers `window` gradients: that many times the parameters' memory, in every checkpoint too.
+    Stores `window` gradients: that many times the memory of the parameters, also in every checkpoint.
     """
 
-    window: int = option(100, "how many gradients are averaged", at_least=1)
+    window: int = option(100, "number of gradients that are averaged", at_least=1)
     lamb: float = option(5.0, "factor on the mean", at_least=0, stackable=True)
 
     @classmethod
@@ -46,7 +46,7 @@ class GrokfastMA:
 
 
 class _EMA(Rule):
-    """mean <- alpha mean + (1 - alpha) g, where the first g is the first mean; g <- g + lamb mean."""
+    """mean <- alpha mean + (1 - alpha) g, with the first g as the first mean; g <- g + lamb mean."""
 
     capturable = True
 
@@ -69,7 +69,7 @@ class _EMA(Rule):
 
 
 class _MA(Rule):
-    """A ring of gradients and their sum, which is taken anew each time round, so that round-off does not pile up."""
+    """A ring buffer of gradients and their sum. The sum is recomputed in every round, so that round-off is bounded."""
 
     def __init__(self, choices: Sequence[GrokfastMA], context: Context) -> None:
         super().__init__(context)
@@ -87,7 +87,7 @@ class _MA(Rule):
         }
 
     def changing(self, step: int) -> list[Tensor]:
-        """Of the ring one slot, whose copy is all that a masked step can afford."""
+        """One slot of the ring buffer; a masked step copies only that slot."""
         slot = step % self._window
         return [ring[:, slot] for ring in self.memory["ring"].values()] + list(self.memory["sum"].values())
 

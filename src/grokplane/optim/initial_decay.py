@@ -1,4 +1,4 @@
-"""Weight decay toward the initial weights (L2-SP: Li et al. 2018, with the start as starting point), decoupled."""
+"""Decoupled weight decay toward the initial weights (L2-SP: Li et al. 2018, with the initial weights as reference)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grokplane.options import checked, option
 @dataclass(frozen=True)
 @checked
 class InitialDecay:
-    """Pulls every parameter toward its initial value: w <- w - lr strength (w - w_0), ahead of the optimizer."""
+    """Pull every parameter toward its initial value before the optimizer: w <- w - lr strength (w - w_0)."""
 
     strength: float = option(1.0, "decay, times lr at each step", at_least=0, stackable=True)
 
@@ -24,7 +24,7 @@ class InitialDecay:
 
 
 class _InitialDecay(Rule):
-    """The initial weights need no memory: they are drawn again from the seed."""
+    """The initial weights are not stored: they are drawn again from the seed."""
 
     capturable = True
 

@@ -13,7 +13,7 @@ from grokplane.optim.base import Factor, MemberState, Parameters, StackedOptimiz
 from grokplane.options import ConfigError, checked, option
 from grokplane.unread import Surroundings
 
-# The quintic iteration of the source: it takes singular values to about 1, quickly and not exactly.
+# The quintic iteration of the source: it brings singular values close to 1 quickly, but not exactly.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 TINY = 1e-7
 
@@ -21,7 +21,7 @@ TINY = 1e-7
 @dataclass(frozen=True)
 @checked
 class Muon:
-    """Orthogonalised momentum on the hidden matrices; AdamW on embeddings, first and last layers, and vectors."""
+    """Orthogonalised momentum for hidden matrices; AdamW for embeddings, first and last layers, and vectors."""
 
     lr: float = option(0.02, "learning rate of the hidden matrices", at_least=0, stackable=True)
     weight_decay: float = option(0.1, "decoupled weight decay of all parameters", at_least=0, stackable=True)
@@ -30,7 +30,7 @@ class Muon:
     iterations: int = option(5, "Newton-Schulz iterations", at_least=1, at_most=100)
     adamw_lr: float = option(1e-3, "learning rate of the other parameters", at_least=0, stackable=True)
     adamw_betas: list[float] = option([0.9, 0.999], "AdamW's decay of its moments", at_least=0, below=1, length=2)
-    adamw_eps: float = option(1e-8, "AdamW's addition to the denominator", above=0)
+    adamw_eps: float = option(1e-8, "AdamW's term added to the denominator", above=0)
 
     def unread(self, around: Surroundings) -> dict[str, str]:  # noqa: ARG002 (its own keys decide)
         """See `grokplane.unread`."""
@@ -38,10 +38,10 @@ class Muon:
 
     @classmethod
     def stacked(cls, choices: Sequence[Muon], parameters: Parameters, hidden: Sequence[str]) -> StackedOptimizer:
-        """The optimizer of a stack.
+        """Build the optimizer of a stack.
 
         Raises:
-            ConfigError: a network without a hidden matrix.
+            ConfigError: the network has no hidden matrix.
         """
         if not hidden:
             allowed = "needs a hidden matrix, and this network has none: give it another layer or choose adamw"
@@ -50,7 +50,7 @@ class Muon:
 
 
 class _StackedMuon(StackedOptimizer):
-    """All members' hidden matrices in one batched iteration."""
+    """Muon with one batched iteration over all members' hidden matrices of a shape."""
 
     def __init__(self, choices: Sequence[Muon], parameters: Parameters, hidden: Sequence[str]) -> None:
         super().__init__(parameters, [choice.lr for choice in choices])
@@ -66,12 +66,12 @@ class _StackedMuon(StackedOptimizer):
         self._others = AdamW.stacked(adamw, others, [])
 
     def rates_of(self, name: str) -> Sequence[float]:
-        """Those of Muon or of AdamW."""
+        """Learning rates of Muon or of AdamW."""
         return self.rates if name in self._hidden else self._others.rates
 
     @property
     def capturable(self) -> bool:  # type: ignore[override]
-        """If AdamW is."""
+        """Whether AdamW is capturable."""
         return self._others.capturable
 
     def schedule(self, factor: Factor) -> None:
@@ -80,7 +80,7 @@ class _StackedMuon(StackedOptimizer):
         self._others.schedule(factor)
 
     def step(self) -> None:
-        """Update the hidden matrices, then the others."""
+        """Update the hidden matrices, then the other parameters."""
         with torch.no_grad():
             for name, weight in self._hidden.items():
                 assert weight.grad is not None
@@ -105,14 +105,14 @@ class _StackedMuon(StackedOptimizer):
         return own | self._others.state(member)
 
     def load_states(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
-        """Take up the members' states."""
+        """Restore the members' states."""
         for name, value in self._momentum.items():
             value.copy_(torch.stack([state[name]["momentum"] for state in states]))
         self._others.load_states(states)
 
 
 def orthogonalised(matrices: Tensor, iterations: int) -> Tensor:
-    """About U V^T of each matrix U S V^T, [E, rows, columns]; 5 iterations take singular values to 0.7 to 1.2."""
+    """About U V^T of each matrix U S V^T, [E, rows, columns]; 5 iterations give singular values of 0.7 to 1.2."""
     a, b, c = COEFFICIENTS
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices

@@ -1,4 +1,4 @@
-"""Gaussian noise on the weights: during the backward pass alone, or left in after every update."""
+"""Gaussian noise on the weights: only during the backward pass, or permanently after every update."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from grokplane.random import Counters
 @dataclass(frozen=True)
 @checked
 class WeightNoise:
-    """Takes loss and gradient at noisy weights, then updates the clean ones (Graves 2011, "synaptic noise")."""
+    """Compute loss and gradient at noisy weights, then update the clean weights (Graves 2011, "synaptic noise")."""
 
     sigma: float = option(0.01, "standard deviation of the noise", at_least=0, stackable=True)
 
@@ -29,7 +29,7 @@ class WeightNoise:
 @dataclass(frozen=True)
 @checked
 class UpdateNoise:
-    """Adds noise to every parameter after every update, as Langevin dynamics does."""
+    """Add noise to every parameter after every update, as in Langevin dynamics."""
 
     sigma: float = option(0.001, "standard deviation of the noise in one step", at_least=0, stackable=True)
 
@@ -49,7 +49,7 @@ class _Noise(Rule):
         self._counters = {name: Counters(context.seeds, f"{stream} {name}") for name in self.parameters}
 
     def at(self, step: int) -> None:
-        """Have the step's random numbers ready."""
+        """Prepare the step's random numbers."""
         for counters in self._counters.values():
             counters.at(step)
 
@@ -69,7 +69,7 @@ class _WeightNoise(_Noise):
 
 class _UpdateNoise(_Noise):
     def after(self, step: int) -> None:
-        """Leave noise in the weights."""
+        """Add noise to the weights."""
         self.add(step)
 
 

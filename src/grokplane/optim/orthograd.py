@@ -11,14 +11,14 @@ from grokplane.optim.base import Factor
 from grokplane.optim.rules import Context, Rule, gradients
 
 TINY = 1e-30
-ROUND_OFF = 100  # machine epsilons
+ROUND_OFF = 100  # in units of the machine epsilon
 
 
 @dataclass(frozen=True)
 class OrthoGrad:
-    """Keeps of each parameter's gradient what is orthogonal to the parameter, at the gradient's own length.
+    """Remove from each parameter's gradient the component along the parameter, and restore the gradient's length.
 
-    Of a gradient along its parameter, such as every one of a single number, nothing is left.
+    A gradient that is parallel to its parameter, such as that of a single number, becomes zero.
     """
 
     @classmethod
@@ -28,7 +28,7 @@ class OrthoGrad:
 
 
 class _OrthoGrad(Rule):
-    """g <- (g - (w.g / w.w) w), rescaled to the length of g; w a whole parameter of one member."""
+    """g <- (g - (w.g / w.w) w), rescaled to the length of g; w is a whole parameter of one member."""
 
     capturable = True
 
@@ -36,11 +36,11 @@ class _OrthoGrad(Rule):
         """Filter every gradient."""
         for name, gradient in gradients(self.parameters).items():
             g, w = gradient.flatten(1), self.parameters[name].detach().flatten(1)
-            # Not vecdot: its bits depend on the number of members.
+            # Not vecdot: its last bits depend on the number of members.
             share = (w * g).sum(1) / (w.square().sum(1) + TINY)
             rest = g - share[:, None] * w
             length, left = g.norm(dim=1), rest.norm(dim=1)
-            # What is left of a gradient along the weights is round-off, which must not be blown up to its length.
+            # The rest of a gradient that is parallel to the weights is round-off, which must not be rescaled.
             scale = torch.where(left > ROUND_OFF * torch.finfo(g.dtype).eps * length, length / (left + TINY), 0)
             gradient.copy_((scale[:, None] * rest).view_as(gradient))
 

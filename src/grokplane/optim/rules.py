@@ -1,8 +1,8 @@
-"""What the config group `rules` adds to the plain update: perturbed weights, filtered gradients, noise, constraints.
+"""Rules of the config group `rules`, which extend the update: perturbed weights, gradient filters, noise, constraints.
 
-In each step the loop asks every rule of the stack, in the order of the config: `around` wraps the backward pass (the
-first rule is outermost, and begins), `before` may change gradients and weights ahead of the optimizer, `after` the
-weights behind it.
+In each step the loop calls every rule of the stack, in the order of the config. `around` wraps the backward pass; the
+first rule is the outermost. `before` may change gradients and weights before the optimizer, and `after` may change
+weights after it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from torch import Tensor
 from grokplane.optim.base import Factor, MemberState, Parameters, broadcast_members
 
 Backward = Callable[[], Tensor]
-"""Forward and backward pass on the parameters as they are: sets every `.grad`, returns the members' losses [E]."""
+"""Forward and backward pass at the present parameters: sets every `.grad` and returns the members' losses [E]."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a rule may build on.
+    """Inputs for the construction of a rule.
 
     Attributes:
-        parameters: the stack's, [E, ...], with their initial values.
+        parameters: the stack's parameters [E, ...], with initial values.
         seeds: the members' seeds.
-        rates: the members' learning rates before the schedule, by the name of a parameter.
+        rates: the members' learning rates before the schedule, by parameter name.
     """
 
     parameters: Parameters
@@ -36,12 +36,12 @@ class Context:
 
 
 class Rule:
-    """One rule over a stack. Its tensors in `memory` are saved with each member and frozen with it.
+    """One rule over a stack. The tensors in `memory` are saved and frozen with each member.
 
     Attributes:
-        parameters: the stack's, [E, ...].
-        memory: what must be remembered from step to step: by name, by parameter name, [E, ...].
-        capturable: whether it does the same in every step but the first, but for what `at` lays ready on the device.
+        parameters: the stack's parameters [E, ...].
+        memory: state between steps: by name, then by parameter name, [E, ...].
+        capturable: whether every step but the first does the same, apart from device tensors that `at` fills.
     """
 
     capturable = False
@@ -51,20 +51,20 @@ class Rule:
         self.memory: dict[str, dict[str, Tensor]] = {}
 
     def at(self, step: int) -> None:
-        """Hear which step it is, ahead of all that follows; a captured step (CUDA graph) hears nothing else."""
+        """Prepare for a step. A captured step (CUDA graph) calls no other method of the rule."""
 
     def around(self, step: int, backward: Backward) -> Backward:  # noqa: ARG002 (the rule's arguments)
-        """The backward pass as this rule wants it."""
+        """Wrap the backward pass."""
         return backward
 
     def before(self, step: int, factor: Factor) -> None:
-        """Change gradients (or weights) in place, ahead of the optimizer; `factor` is the schedule's."""
+        """Change gradients (or weights) in place, before the optimizer; `factor` is the schedule's."""
 
     def after(self, step: int) -> None:
-        """Change weights in place, behind the optimizer."""
+        """Change weights in place, after the optimizer."""
 
     def changing(self, step: int) -> list[Tensor]:  # noqa: ARG002 (the rule's arguments)
-        """The tensors of its memory [E, ...], or the parts of them, that this step's update changes."""
+        """The tensors of `memory` [E, ...], or the parts of them, that this step's update changes."""
         return [value for named in self.memory.values() for value in named.values()]
 
     def state(self, member: int) -> MemberState:
@@ -75,7 +75,7 @@ class Rule:
         }
 
     def load_states(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
-        """Take up the members' memories where `state` left them."""
+        """Restore the members' memory from `state`."""
         for name, named in self.memory.items():
             for key, value in named.items():
                 value.copy_(torch.stack([state[name][key] for state in states]))
@@ -86,12 +86,12 @@ class RuleChoice(Protocol):
 
     @classmethod
     def stacked(cls, choices: Sequence[Any], context: Context) -> Rule:
-        """The rule of a stack, from one choice a member."""
+        """Build the rule of a stack from one choice per member."""
         ...
 
 
 def restored(parameters: Parameters, change: Callable[[], None], backward: Backward) -> Tensor:
-    """Run a backward pass on changed weights, then put the weights back, bit by bit."""
+    """Run a backward pass at changed weights, then restore the weights bit for bit."""
     kept = {name: value.detach().clone() for name, value in parameters.items()}
     with torch.no_grad():
         change()
@@ -111,28 +111,28 @@ def gradients(parameters: Parameters) -> dict[str, Tensor]:
 def member_norms(tensors: Sequence[Tensor]) -> Tensor:
     """Each member's L2 norm [E] over all the tensors [E, ...].
 
-    Sums go along rows: torch adds a single column in another order than several, to other bits.
+    Sums run along rows, because torch adds a single column in another order than several columns, with other last bits.
     """
     return torch.stack([tensor.flatten(1).norm(dim=1) for tensor in tensors], 1).norm(dim=1)
 
 
 class Kept:
-    """Tensors [E', ...] as they are now, to be put back.
+    """Copies of tensors [E', ...], to restore them later.
 
     Args:
-        pairs: each with a mask of its members [E'], read when they are put back; None: it belongs to all.
+        pairs: each tensor with a mask of its members [E'], read when it is restored; None: it belongs to all members.
     """
 
     def __init__(self, pairs: Sequence[tuple[Tensor, Tensor | None]]) -> None:
         self._kept = [(tensor, tensor.clone(), alive) for tensor, alive in pairs]
 
     def put_back(self) -> None:
-        """The members whose mask is unset are what they were."""
+        """Restore the members whose mask is False."""
         for tensor, old, alive in self._kept:
             if alive is not None:
                 tensor.copy_(torch.where(broadcast_members(alive, tensor), tensor, old))
 
     def put_all_back(self) -> None:
-        """All members are what they were."""
+        """Restore all members."""
         for tensor, old, _ in self._kept:
             tensor.copy_(old)

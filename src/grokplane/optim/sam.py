@@ -18,9 +18,9 @@ TINY = 1e-12
 @dataclass(frozen=True)
 @checked
 class SAM:
-    """Takes the gradient at w + rho g / |g|, the worst point nearby, where g is that at w; two passes a step."""
+    """Use the gradient at w + rho g / |g|, the worst nearby point, with g the gradient at w; two passes per step."""
 
-    rho: float = option(0.05, "length of the way uphill, over all parameters of a member", at_least=0, stackable=True)
+    rho: float = option(0.05, "length of the ascent step, over all parameters of a member", at_least=0, stackable=True)
 
     @classmethod
     def stacked(cls, choices: Sequence[SAM], context: Context) -> Rule:

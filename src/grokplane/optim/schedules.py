@@ -1,4 +1,4 @@
-"""Learning-rate schedules: a factor on every member's own rate, as a function of the step."""
+"""Learning-rate schedules: a factor on every member's learning rate, as a function of the step."""
 
 import math
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from grokplane.options import ConfigError, checked, option
 
 
 class Schedule(Protocol):
-    """A choice of the config group `schedule`, to inherit from."""
+    """A choice of the config group `schedule`; base class of schedules."""
 
     @property
     def follows_train_steps(self) -> bool:
-        """Whether the factor depends on how long the run is, so that a longer run is another run."""
+        """Whether the factor depends on the number of steps, so that a longer run differs from the start."""
         return False
 
     def check(self, steps: int) -> None:
-        """Raise ConfigError for a run of so many steps that the schedule cannot be for."""
+        """Raise ConfigError if the schedule does not fit a run with this many steps."""
 
     def __call__(self, step: int, steps: int) -> float:
         """The factor on the learning rate in update `step` (from 0) of `steps`."""
@@ -25,7 +25,7 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class Constant(Schedule):
-    """The same rate throughout."""
+    """A constant learning rate."""
 
     def __call__(self, step: int, steps: int) -> float:  # noqa: ARG002 (the protocol's arguments)
         """One."""
@@ -35,7 +35,7 @@ class Constant(Schedule):
 @dataclass(frozen=True)
 @checked
 class LinearWarmup(Schedule):
-    """Rises to the full rate over the first updates, then stays."""
+    """Linear increase to the full rate over the first updates, then constant."""
 
     warmup_steps: int = option(10, "updates until the full rate", at_least=1)
 
@@ -54,21 +54,21 @@ class Cosine(Schedule):
     total_steps: int | None = option(None, "update at which the end is reached; null: train.steps", at_least=1)
 
     def check(self, steps: int) -> None:
-        """Refuse a warm-up that leaves no step to the cosine."""
+        """Refuse a warm-up that leaves no step for the cosine."""
         end, total = ("schedule.total_steps", self.total_steps) if self.total_steps else ("train.steps", steps)
         if self.warmup_steps and self.warmup_steps >= total:
             raise ConfigError("schedule.warmup_steps", self.warmup_steps, f"must be below {end}={total}")
 
     @property
     def follows_train_steps(self) -> bool:
-        """Where no total is given."""
+        """Whether `total_steps` is not given."""
         return self.total_steps is None
 
     def __call__(self, step: int, steps: int) -> float:
         """Linear up to warmup_steps, then cosine, then final_fraction."""
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
-        length = max(1, (self.total_steps or steps) - self.warmup_steps)  # of a run of no steps it is asked too
+        length = max(1, (self.total_steps or steps) - self.warmup_steps)  # a run may have no steps
         progress = min(1.0, (step - self.warmup_steps) / length)
         return self.final_fraction + (1 - self.final_fraction) * (1 + math.cos(math.pi * progress)) / 2
 

@@ -1,39 +1,18 @@
-"""One torch.optim optimizer over the stack, each member under its own hyperparameters."""
+"""One torch.optim optimizer over the stack, with hyperparameters per member."""
 
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from grokplane.optim.base import Factor, MemberState, Parameters, StackedOptimizer
-
-if TYPE_CHECKING:
-    from grokplane.optim.torch_optimizer import TorchOptimizer
-
-Kernel = Callable[..., Any]
-
-
-def _spare_the_compiler() -> None:
-    """Let `torch.optim` keep house without importing torch's compiler, a second of every start that nobody uses here.
-
-    These methods are wrapped to be left out of compiled graphs; the wrapper imports `torch._dynamo` on its first call,
-    unless it finds what it would get there. A torch without such wrappers is left as it is. `step` is wrapped in
-    another way, and called without its wrappers, which profile and switch gradients off.
-    """
-    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
-        method = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
-        if method is not None and "torch._dynamo" not in sys.modules:
-            setattr(method, "__dynamo_disable", method)
-
-
-_spare_the_compiler()
+from grokplane.optim.torch_options import Kernel, TorchOptions
 
 
 class _Moments(NamedTuple):
@@ -58,16 +37,16 @@ class _Run:
 class TorchGroups(StackedOptimizer):
     """Updates E members, each as its own torch.optim optimizer would.
 
-    Neighbouring members with equal options share a param group, so a stack of seeds costs one fused call; members that
-    all differ cost a group each. From its second step on, Adam's kernel is called directly: torch.optim's own
-    bookkeeping, done for each parameter anew, takes 0.12 ms a member and step on a CPU, the bare call 0.03.
+    Neighbouring members with equal options share a param group, so a stack of seeds takes one fused call; members with
+    different options take one group each. From the second step on, Adam's kernel is called directly: the bookkeeping of
+    torch.optim, per parameter, takes 0.12 ms per member and step on a CPU, the kernel alone 0.03.
 
     Args:
-        choices: one a member, of one class; their options may differ.
+        choices: one per member, of one class; their options may differ.
         parameters: the stack's parameters by name, [E, ...].
     """
 
-    def __init__(self, choices: Sequence[TorchOptimizer], parameters: Parameters) -> None:
+    def __init__(self, choices: Sequence[TorchOptions], parameters: Parameters) -> None:
         super().__init__(parameters, [choice.options["lr"] for choice in choices])
         self._runs = [
             self._run(choices, list(numbers)) for _, numbers in groupby(range(len(choices)), choices.__getitem__)
@@ -75,23 +54,23 @@ class TorchGroups(StackedOptimizer):
         kind = type(choices[0])
         self._optimizer = kind.algorithm([run.group for run in self._runs], **self._constants(kind))  # type: ignore[call-arg]
         self._optimizer._warned_capturable_if_run_uncaptured = True  # the first steps are, and may be
-        self._bare_step = inspect.unwrap(kind.algorithm.step)  # see _spare_the_compiler
+        self._bare_step = inspect.unwrap(kind.algorithm.step)  # without wrappers that profile and switch gradients off
         self._kernel = kind.kernel
         self._moments: list[_Moments] = []
 
-    def _constants(self, kind: type[TorchOptimizer]) -> dict[str, Any]:
-        """Options of the algorithm that are not the user's; off the CPU it must not ask the device for its step."""
+    def _constants(self, kind: type[TorchOptions]) -> dict[str, Any]:
+        """Fixed options of the algorithm; off the CPU it must not read its step count from the device."""
         on_cpu = next(iter(self.parameters.values())).device.type == "cpu"
         takes = "capturable" in inspect.signature(kind.algorithm).parameters
         return kind.fixed | ({"capturable": True} if takes and not on_cpu and not kind.fixed.get("fused") else {})
 
     @property
     def capturable(self) -> bool:  # type: ignore[override]
-        """Where all that it remembers is on the parameters' device."""
+        """Whether the whole state is on the parameters' device."""
         views = [view for run in self._runs for view in run.views.values()]
         return all(value.device == view.device for view in views for value in self._state(view).values())
 
-    def _run(self, choices: Sequence[TorchOptimizer], numbers: list[int]) -> _Run:
+    def _run(self, choices: Sequence[TorchOptions], numbers: list[int]) -> _Run:
         start, stop = numbers[0], numbers[-1] + 1
         views = dict(self.parameters)
         if stop - start < len(choices):
@@ -100,7 +79,7 @@ class TorchGroups(StackedOptimizer):
         return _Run(start, stop, views, {"params": list(views.values()), **options}, options["lr"])
 
     def schedule(self, factor: Factor) -> None:
-        """Set every member's learning rate to its own base rate times the factor."""
+        """Set every member's learning rate to its base rate times the factor."""
         for run, group in zip(self._runs, self._optimizer.param_groups, strict=True):
             group["lr"] = run.lr * factor
 
@@ -139,7 +118,7 @@ class TorchGroups(StackedOptimizer):
             )
 
     def _share_steps(self) -> None:
-        """Make the kernel's lists from torch.optim's state, in which the parameters of a run then count as one."""
+        """Build the kernel's lists from torch.optim's state; all parameters of a run then share one step count."""
         if self._kernel is None:
             return
         self._moments = []
@@ -151,7 +130,7 @@ class TorchGroups(StackedOptimizer):
             self._moments.append(_Moments(means, squares, states[0]["step"]))
 
     def _gradients(self) -> list[list[Tensor]]:
-        """Of every run its parameters' gradients."""
+        """The gradients of the parameters of each run."""
         gradients: list[Any] = [parameter.grad for parameter in self.parameters.values()]
         if len(self._runs) == 1:
             return [gradients]
@@ -162,7 +141,7 @@ class TorchGroups(StackedOptimizer):
         ]
 
     def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-        """Its state's tensors, each with the mask of the members it belongs to."""
+        """The tensors of the state, each with the mask of its members."""
         return [
             (value, alive[run.start : run.stop] if value.shape == view.shape else None)
             for run in self._runs
@@ -174,7 +153,7 @@ class TorchGroups(StackedOptimizer):
         return {name: value for name, value in self._optimizer.state[view].items() if isinstance(value, Tensor)}
 
     def state(self, member: int) -> MemberState:
-        """A copy of what is remembered of one member; the parameters' own shape without the member axis."""
+        """A copy of one member's state, in the parameters' shapes without the member axis."""
         run = next(run for run in self._runs if run.start <= member < run.stop)
         return {
             name: {
@@ -185,14 +164,14 @@ class TorchGroups(StackedOptimizer):
         }
 
     def load_states(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
-        """Take up the members' states where `state` left them."""
+        """Restore the members' states from `state`."""
         for run in self._runs:
             for name, view in run.views.items():
                 members = [state[name] for state in states[run.start : run.stop]]
                 for key, first in members[0].items():
                     per_member = first.shape == view.shape[1:] and key != "step"
                     value = torch.stack([state[key] for state in members]) if per_member else first.clone()
-                    # torch.optim keeps step counts on the CPU, except those of fused and of capturable updates.
+                    # torch.optim keeps step counts on the CPU, except in fused and capturable updates.
                     options = self._optimizer.defaults
                     on_cpu = key == "step" and not (options.get("fused") or options.get("capturable"))
                     self._optimizer.state[view][key] = value if on_cpu else value.to(view.device)

@@ -1,39 +1,30 @@
-"""What the config's choices of a torch.optim optimizer have in common."""
+"""The base class of the config's choices of a torch.optim optimizer."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
-
-import torch
+from dataclasses import dataclass
+from typing import Any
 
 from grokplane.optim.base import Parameters, StackedOptimizer
 from grokplane.optim.directions import Directions
-from grokplane.optim.torch_groups import Kernel, TorchGroups
+from grokplane.optim.torch_groups import TorchGroups
+from grokplane.optim.torch_options import TorchOptions
 
 
 @dataclass(frozen=True)
-class TorchOptimizer:
-    """A torch.optim class and its options: the fields are the options' names. Choices of `optimizer` derive from it.
+class TorchOptimizer(TorchOptions):
+    """A choice of the config group `optimizer` that runs a torch.optim class.
 
-    The update must be proportional to `lr`, as torch.optim's are that remember gradients alone; see `Directions`.
+    The update must be proportional to `lr`. This holds for the optimizers of torch.optim whose state depends on the
+    gradients alone; see `Directions`.
     """
-
-    algorithm: ClassVar[type[torch.optim.Optimizer]]
-    fixed: ClassVar[dict[str, Any]] = {}
-    kernel: ClassVar[Kernel | None] = None
-    """torch's fused kernel of the algorithm, if it is of Adam's form; see `TorchGroups`."""
-    decoupled: ClassVar[bool] = False
-    """Whether weight decay shrinks the weights, lr times its strength a step; else it adds to the gradient."""
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The options of a param group."""
-        return {spec.name: getattr(self, spec.name) for spec in fields(self)}
 
     @classmethod
     def stacked(cls, choices: Sequence[Any], parameters: Parameters, hidden: Sequence[str]) -> StackedOptimizer:  # noqa: ARG003
-        """The members' optimizer; see OptimizerChoice. On a CPU kernels cost nothing to start, and memory to run."""
+        """The members' optimizer; see `OptimizerChoice`.
+
+        `TorchGroups` launches more kernels and moves less memory than `Directions`, so it is used on the CPU only.
+        """
         on_cpu = next(iter(parameters.values())).device.type == "cpu"
         return (TorchGroups if on_cpu else Directions)(choices, parameters)

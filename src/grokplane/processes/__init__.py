@@ -1,9 +1,9 @@
-"""Pure functions done here at first, and in processes of their own once that is worth it; on the floor below all rooms.
+"""Calls of pure functions, in this process at first and in worker processes once that is worth their start.
 
-Two threads of Python share one interpreter, so what a thread computes slows the training beside it; a process does not.
-`concurrent.futures.ProcessPoolExecutor` does not serve: its processes live on when their parent is killed (each holds
-both ends of its queue), the terminal's Ctrl-C reaches them, they run the parent's main script, and tensors go to them
-as shared memory with a file descriptor each. Here a process ends when its input does.
+Python threads share one interpreter, so a computing thread slows training; a process does not.
+`concurrent.futures.ProcessPoolExecutor` is not suitable. Its processes survive a killed parent (each holds both ends of
+its queue), receive the terminal's Ctrl-C, run the parent's main script, and receive tensors as shared memory with a
+file descriptor each. Here a process ends when its input ends.
 """
 
 from grokplane.processes.calls import ClosedError, Processes

@@ -1,4 +1,4 @@
-"""Functions called for several threads, here or in processes."""
+"""Calls of functions from several threads, in this process or in worker processes."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from grokplane.processes.worker import DEAD, DiedError, Raised, Unreadable, Work
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 5.0  # starting a process takes 2 seconds of a core
+PATIENCE = 5.0  # starting a process takes 2 seconds of one core
 LONGEST_START = 10.0  # seconds
 T = TypeVar("T")
 
 
 class ClosedError(EOFError):
-    """The processes have been closed: nobody waits for the answer any more."""
+    """The processes have been closed, so no result will be used."""
 
 
 class Processes:
-    """Calls functions for several threads, a process for each; `close` ends them.
+    """Calls functions for several threads, with one process each; `close` ends the processes.
 
     Args:
-        count: how many processes.
-        prepare: what each calls first; it is used when that has returned.
-        calls: about how many calls are to come in all.
-        patience: seconds of work still to come, by what the calls so far took, for which they are started.
+        count: number of processes.
+        prepare: function that each process calls first; the process is used after it has returned.
+        calls: approximate total number of calls.
+        patience: processes start when the remaining calls would take this many seconds, judged by the calls so far.
     """
 
     def __init__(self, count: int, prepare: Callable[[], object], calls: int, patience: float = PATIENCE) -> None:
@@ -44,18 +44,18 @@ class Processes:
         self._told = set[str]()
 
     def call(self, function: Callable[..., T], *args: Any, patient: bool = False) -> T:
-        """What `function(*args)` returns or raises. In a process if both can be sent there and one is idle, else here.
+        """Return or raise what `function(*args)` does, in an idle process if everything can be pickled, otherwise here.
 
-        A process that dies is told of, and another is started in its place. If it died at work, for want of memory
-        perhaps, that is not done again here, where it might end the run, and from then on nothing is: calls wait for a
-        process.
+        If a process dies, a warning is logged and another process is started. If it died during a call, for example
+        from lack of memory, the call is not repeated here, where it might end the run. From then on no call runs here:
+        calls wait for a process.
 
         Args:
-            function, args: what to call.
-            patient: wait for the first process, up to 10 seconds, rather than work here while it starts.
+            function, args: the call.
+            patient: wait for the first process, up to 10 seconds, in place of working here while it starts.
 
         Raises:
-            DiedError: the process that was at it has died, or there is none any more.
+            DiedError: the process died during the call, or no process is left.
             ClosedError: `close` was called.
         """
         process = self._found(patient)
@@ -68,20 +68,20 @@ class Processes:
                 raise ClosedError("the processes have been closed") from error
             fate = process.fate()
             self._lose(process, careful=True)
-            raise DiedError(f"a process that worked beside training has died ({fate})") from error
-        except BaseException:  # an interrupt: what it answers now belongs to no call
+            raise DiedError(f"a worker process that was computing has died ({fate})") from error
+        except BaseException:  # an interrupt: the process's next answer would belong to no call
             self._lose(process, careful=False)
             raise
         self._free(process)
         if isinstance(answer, Unreadable):
-            self._tell("what cannot be sent is computed beside training in this process", answer.reason)
+            self._tell("work that cannot be pickled is computed in this process, beside training", answer.reason)
             return function(*args)
         if isinstance(answer, Raised):
             raise answer.error
         return answer
 
     def close(self) -> None:
-        """End the processes, whatever they are at; calls that were under way raise `ClosedError`."""
+        """End the processes at once; calls in progress raise `ClosedError`."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -108,7 +108,7 @@ class Processes:
                 if process is not None or not self._careful:
                     return process
                 if not (self._all or self._starter_works):
-                    raise DiedError("processes that worked beside training have died, and no other can be started")
+                    raise DiedError("the worker processes have died, and no other can be started")
                 self._changed.wait()
 
     def _idle_one(self) -> Worker | None:
@@ -116,12 +116,12 @@ class Processes:
             process = self._idle.pop()
             if process.lives():
                 return process
-            self._tell("a process that waited for work beside training has died, another is started", process.fate())
+            self._tell("an idle worker process has died, another is started", process.fate())
             self._lose(process, careful=False)
         return None
 
     def _lose(self, process: Worker, careful: bool) -> None:
-        """Let go of a process and start another."""
+        """Remove a dead process and start another."""
         process.end(at_once=True)
         process.wait()
         with self._changed:
@@ -149,7 +149,7 @@ class Processes:
                     self._begin()
 
     def _begin(self) -> None:
-        """Start the processes that are missing, unless somebody is at it."""
+        """Start the missing processes, unless another thread is doing so."""
         if self._starter_works:
             return
         starter = threading.Thread(target=self._start, name="starter", daemon=True)
@@ -183,7 +183,7 @@ class Processes:
                 process.wait()
 
     def _made(self) -> list[Worker]:
-        """Processes for those that are missing; none: the start is over."""
+        """New processes for the missing ones; none if the start is complete."""
         with self._changed:
             missing = 0 if self._closed else self._count - len(self._all)
             fresh: list[Worker] = []
@@ -193,7 +193,7 @@ class Processes:
                 except OSError:
                     if not fresh:
                         raise
-                    break  # what has been started is prepared first
+                    break  # the started processes are prepared first
                 self._all.append(fresh[-1])
             if not fresh:
                 self._started()
@@ -204,10 +204,10 @@ class Processes:
         self._changed.notify_all()
 
     def _tell_of_the_start(self, error: Exception) -> None:
-        self._tell("no process can be started: what is computed beside training slows it", error)
+        self._tell("no worker process can be started: computations beside training slow it down", error)
 
     def _tell(self, what: str, why: object) -> None:
-        """Warn, once of the same thing."""
+        """Log a warning, once per text."""
         if what not in self._told:
             self._told.add(what)
             log.warning("%s (%s)", what, why)
@@ -215,7 +215,7 @@ class Processes:
 
 @dataclass
 class _Took:
-    """Seconds that calls took."""
+    """Seconds that the calls took."""
 
     calls: int = 0
     total: float = 0.0
@@ -225,5 +225,5 @@ class _Took:
         self.calls, self.total, self.longest = self.calls + 1, self.total + seconds, max(self.longest, seconds)
 
     def still_to_come(self, calls: int) -> float:
-        """By the mean without the longest call: the first one imports modules."""
+        """Estimate from the mean without the longest call, as the first call imports modules."""
         return 0.0 if self.calls < 2 else (self.total - self.longest) / (self.calls - 1) * max(0, calls - self.calls)

@@ -1,4 +1,4 @@
-"""One process that answers calls, and its side of the talk."""
+"""One worker process that answers calls, and both sides of its protocol."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from typing import IO, Any
 
 import torch
 
-DEAD = (EOFError, OSError, pickle.UnpicklingError)  # what asking a process raises that has died, or never lived
-LOOK = 1.0  # seconds between looks at a process that works
-HUNG = 60  # looks in which it has used no processor time: what it is asked is arithmetic, so it will never answer
-END = 10.0  # seconds in which one that finds no more calls ends; one that has been stopped never does
+DEAD = (EOFError, OSError, pickle.UnpicklingError)  # errors of a call to a process that has died or never started
+LOOK = 1.0  # seconds between checks of a working process
+HUNG = 60  # checks without processor time after which a process counts as hung: its calls only compute
+END = 10.0  # seconds in which a process ends after its input has ended; a stopped process never does
 _SERVE = "from grokplane.processes import serve; serve()"
 
 
 class DiedError(RuntimeError):
-    """A process ended while it worked: what it was asked is not known."""
+    """A process ended during a call, so the call's result is unknown."""
 
 
 @dataclass(frozen=True)
 class Raised:
-    """What the function raised."""
+    """An exception raised by the function."""
 
     error: Exception
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A call or an answer that cannot be sent; the process is as good as before."""
+    """A call or an answer that cannot be pickled; the process can still be used."""
 
     reason: str
 
 
 class Worker:
-    """A Python process that answers calls, one after the other."""
+    """A Python process that answers one call after the other."""
 
     def __init__(self) -> None:
         modules = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _SERVE],  # -P: no file of the current folder is a module
+            [sys.executable, "-P", "-c", _SERVE],  # -P: files of the current folder are not importable
             env=os.environ | {"PYTHONPATH": modules},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -57,7 +57,7 @@ class Worker:
         os.set_blocking(self._process.stdin.fileno(), False)  # see `_write`
 
     def ask(self, function: Callable[..., object], *args: Any) -> Any:
-        """What the function returns, a `Raised` or an `Unreadable`; raises one of `DEAD` if the process is."""
+        """The function's result, a `Raised` or an `Unreadable`; raises one of `DEAD` if the process has died."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
@@ -73,7 +73,7 @@ class Worker:
             return Unreadable(f"{type(error).__name__}: {error}")
 
     def _write(self, sent: bytes) -> None:
-        """Write a call as the process reads it: one that hangs reads no more than a pipe holds."""
+        """Write a call while the process reads; a hung process reads no more than a pipe holds."""
         assert self._process.stdin is not None
         rest = memoryview(sent)
         while rest:
@@ -83,7 +83,7 @@ class Worker:
                 self._wait_for(self._process.stdin, selectors.EVENT_WRITE)
 
     def _wait_for(self, pipe: IO[bytes], event: int) -> None:
-        """Raise EOFError if the process ends first, or hangs: what it started may hold its end of the pipe open."""
+        """Raise EOFError if the process ends or hangs; its child processes may keep its end of the pipe open."""
         used, idle = self._used(), 0
         with selectors.DefaultSelector() as ready:
             ready.register(pipe, event)
@@ -96,9 +96,9 @@ class Worker:
                     raise EOFError("it hangs")
 
     def _used(self) -> bytes | None:
-        """Processor time that it has used, as Linux tells it; None elsewhere, where a process that hangs is waited for.
+        """The process's processor time according to Linux; None on other systems, where a hung process is waited for.
 
-        Looks are counted, not seconds: this process may have been stopped in between.
+        Checks are counted, not seconds, because this process may have been suspended in between.
         """
         try:
             with open(f"/proc/{self._process.pid}/stat", "rb") as file:
@@ -108,32 +108,32 @@ class Worker:
         return b" ".join(fields[11:13])  # utime and stime
 
     def lives(self) -> bool:
-        """Whether it has not ended."""
+        """Whether the process has not ended."""
         return self._process.poll() is None
 
     def fate(self) -> str:
-        """How it ended, in words; it has just been found dead."""
+        """How the process ended, in words; called when it has been found dead."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(1)
         code = self._process.returncode
         if code is None:
             return "no longer answers"
         if code == -signal.SIGKILL:
-            return "killed, as for want of memory"
+            return "killed, possibly for lack of memory"
         return f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def end(self, at_once: bool) -> None:
-        """End it, at once or when it finds that no more calls come."""
+        """End the process, at once or when it reads the end of its input."""
         assert self._process.stdin is not None
         if at_once:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # its own session: with all that it started
+                os.killpg(self._process.pid, signal.SIGKILL)  # its session, including its children
         else:
-            with contextlib.suppress(OSError):  # what a dead process did not read
+            with contextlib.suppress(OSError):  # data that a dead process did not read
                 self._process.stdin.close()
 
     def wait(self) -> None:
-        """Wait until it has ended, and let go of it."""
+        """Wait until the process has ended, and release its resources."""
         try:
             self._process.wait(END)
         except subprocess.TimeoutExpired:
@@ -141,12 +141,12 @@ class Worker:
             self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                with contextlib.suppress(OSError):  # what a killed process did not read
+                with contextlib.suppress(OSError):  # data that a killed process did not read
                     pipe.close()
 
 
 class _Pickler(pickle.Pickler):
-    """Writes tensors as arrays, which takes a quarter of the time that torch takes."""
+    """Pickles tensors as arrays, in a quarter of the time of torch's own pickling."""
 
     def reducer_override(self, obj: Any) -> Any:
         if type(obj) is torch.Tensor and obj.device.type == "cpu" and not obj.requires_grad:
@@ -162,9 +162,9 @@ def _pickled(function: Callable[..., object], args: tuple[Any, ...]) -> bytes:
 
 
 def serve() -> None:
-    """Answer calls from standard input on standard output until the input ends: what a process does.
+    """Answer calls from standard input on standard output until the input ends: the main function of a process.
 
-    Signals to stop are the parent's business. What a function prints goes to standard error, and it reads nothing.
+    Signals to stop are handled by the parent. A function's output goes to standard error, and it has no input.
     """
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
@@ -195,7 +195,7 @@ def _answer(call: bytes) -> bytes:
 
 
 def _raised(error: Exception) -> bytes:
-    """The error, or its words where it cannot be sent or read again."""
+    """The pickled error, or its text if it cannot be pickled or unpickled."""
     try:
         sent = pickle.dumps(Raised(error))
         pickle.loads(sent)
@@ -205,6 +205,6 @@ def _raised(error: Exception) -> bytes:
 
 
 def _send(pickled: bytes, pipe: IO[bytes]) -> None:
-    """As bytes within a pickle, so that what cannot be read does not spoil what comes after it."""
+    """Send bytes within a pickle, so that an unreadable content does not break the stream."""
     pickle.dump(pickled, pipe)
     pipe.flush()

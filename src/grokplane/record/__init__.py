@@ -1,4 +1,4 @@
-"""The record room: where a run's results go, and reading them back. It imports nothing of training."""
+"""Recording a run's results and reading them back. This package does not depend on training."""
 
 from grokplane.record.checkpoints import Checkpoints, NoCheckpoint, Saved
 from grokplane.record.folder import FolderTaken, check_folder, claim

@@ -1,4 +1,4 @@
-"""Which code a run was made by: the git commit of grokplane's own source, and whether something there was changed."""
+"""The code that made a run: the git commit of grokplane's source, and whether the source was modified."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import subprocess
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-# Files that git does not know count as changes where they may be code or configs: beside the package, and these.
+# Untracked files count as changes if they may be code or configs: files in the package's folder, and these.
 BESIDE = ("src/", "configs/")
-SECONDS = 2.0  # for an answer of git's, which takes some hundredths
+SECONDS = 2.0  # time limit for git, which takes some hundredths of a second
 
 
 @functools.cache
 def code(package: Path = PACKAGE) -> dict[str, str | bool | None]:
-    """`commit`, and whether the tree was `clean`; None of a package that does not lie in a git repository of its own.
+    """`commit`, and whether the tree was `clean`; None for a package outside a git repository of its own.
 
-    Asked once in a process. A repository that merely contains an environment in which grokplane is installed is
-    another's, and so is that of a module of the user's own.
+    The result is cached for the process. A repository that merely contains the environment in which grokplane is
+    installed is not grokplane's own, and neither is the repository of a user's module.
     """
     unknown: dict[str, str | bool | None] = {"commit": None, "clean": None}
     if _git(package, "ls-files", "--error-unmatch", "__init__.py") is None:
@@ -39,8 +39,8 @@ def _is_change(line: str) -> bool:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints; None where it is not installed, fails or gives no answer."""
-    # Variables such as GIT_DIR, which hooks set, would name another repository.
+    """The output of git; None if git is not installed, fails or does not answer."""
+    # Variables such as GIT_DIR, which hooks set, would select another repository.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(

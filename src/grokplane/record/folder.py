@@ -1,4 +1,4 @@
-"""Whose a run's folder is: refused, claimed or emptied for a new run."""
+"""Ownership of a run's folder: checks, claiming, and deleting an earlier run."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import Any
 from grokplane.options import ConfigError
 from grokplane.record.checkpoints import CHECKPOINTS
 from grokplane.record.lock import LOCK, MARKER, FolderBusy, FolderLock, holder, is_locked
+from grokplane.record.measured import MEASURED
 from grokplane.record.rows import METRICS
 from grokplane.record.summary import SUMMARY, read_summary, write_failure
 
 FIGURES = "figures"
-PRUNED = "prune.csv"
-SWEEP = ".sweep.json"  # whose a sweep's folder is, see `grokplane.sweep.place`
-LOG = "train.log"  # which Hydra writes, or `grokplane.sweep.files`
-# What is written in a run's folder, and whether it is a folder. W&B's own costs a warning, no run.
-_KINDS = dict.fromkeys((LOCK, MARKER, METRICS, LOG, SUMMARY), False)
+PRUNED = "prune"  # names of tables and figures of `grokplane.prune` begin so
+SWEEP = ".sweep.json"  # record of a sweep's folder, see `grokplane.sweep.place`
+LOG = "train.log"  # written by Hydra or `grokplane.sweep.files`
+# Names in a run's folder, and whether each is a folder. A wrong one of W&B costs a warning, not the run.
+_KINDS = dict.fromkeys((LOCK, MARKER, METRICS, MEASURED, LOG, SUMMARY), False)
 _KINDS |= dict.fromkeys((CHECKPOINTS, FIGURES, ".hydra"), True)
 _KINDS |= {f".hydra/{name}.yaml": False for name in ("config", "hydra", "overrides")}
 
 
-# What a run leaves in its folder, from its very start on.
+# Files that a run leaves in its folder, from its start on.
 _TRACES = (METRICS, SUMMARY, CHECKPOINTS, LOG, ".hydra")
 
 
@@ -37,18 +38,18 @@ class FolderTaken(ConfigError):  # noqa: N818 (reads as what happened)
 
 
 def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False) -> None:
-    """Refuse a folder that is in use or taken; reads only, so that a refused folder keeps every byte.
+    """Refuse a folder that is in use or taken. Nothing is written.
 
     Raises:
-        FolderBusy: if another process writes there.
-        FolderTaken: if it holds a `metrics.jsonl` and neither overwriting nor resuming was asked for.
-        ConfigError: if it is a sweep's own, or what would be written there is a link to somewhere else, or is a
-            folder where a run has a file, or the other way round.
+        FolderBusy: another process writes there.
+        FolderTaken: the folder holds a `metrics.jsonl`, and neither overwriting nor resuming was requested.
+        ConfigError: the folder is a sweep's own; a path to write is a link; or a folder has the name of a run's file,
+            or the other way round.
     """
     check_no_sweep(folder, "hydra.run.dir")
-    for name in (LOCK, MARKER, METRICS, LOG, SUMMARY, CHECKPOINTS, FIGURES, ".hydra", "wandb"):
+    for name in (LOCK, MARKER, METRICS, MEASURED, LOG, SUMMARY, CHECKPOINTS, FIGURES, ".hydra", "wandb"):
         if (folder / name).is_symlink():
-            allowed = f"{name} there is a link, and what it leads to would be written: delete it, or choose another"
+            allowed = f"{name} in it is a link, whose target would be overwritten: delete it, or choose another"
             raise ConfigError("hydra.run.dir", folder, allowed)
     _check_kinds(folder)
     if is_locked(folder):
@@ -57,19 +58,19 @@ def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False)
 
 
 def check_no_sweep(folder: Path, key: str) -> None:
-    """Raise ConfigError, which names this key, for a folder in which the cells and the table of a sweep lie."""
+    """Raise ConfigError, which names this key, for a folder that holds the cells and the table of a sweep."""
     if (folder / SWEEP).exists():
         allowed = f"holds a sweep ({SWEEP} there): choose another folder, or one of its cells"
         raise ConfigError(key, folder, allowed)
 
 
 def begun(folder: Path) -> bool:
-    """Whether a run was begun in a folder, however short it was."""
+    """Whether a run has begun in a folder."""
     return any((folder / name).exists() for name in _TRACES)
 
 
 def nearest(folder: Path) -> list[Path]:
-    """Existing folders of runs, or on the way to them, that a mistyped name may have meant, best first."""
+    """Existing folders of runs, or their parents, with names similar to a mistyped one, best match first."""
     below = [child for child in sorted(folder.iterdir()) if begun(child)] if folder.is_dir() else []
     if below:
         return below[-3:]
@@ -85,12 +86,12 @@ def nearest(folder: Path) -> list[Path]:
 
 
 def _check_kinds(folder: Path) -> None:
-    """Refuse a file where a run has a folder, and the other way round: it would fail when that is written."""
+    """Refuse a file in the place of a run's folder, and a folder in the place of a file; writing would fail later."""
     for name, is_folder in _KINDS.items():
         path = folder / name
         if path.exists() and (not path.is_dir() if is_folder else not path.is_file()):
-            wanted, there = ("folder", "no folder") if is_folder else ("file", "no file")
-            allowed = f"{name} there is {there}, and a run has a {wanted} of that name: move it, or choose another"
+            wanted, there = ("folder", "not a folder") if is_folder else ("file", "not a file")
+            allowed = f"{name} in it is {there}, where a run has a {wanted}: move it, or choose another"
             raise ConfigError("hydra.run.dir", folder, allowed)
 
 
@@ -100,7 +101,7 @@ def _check_free(folder: Path, taken: bool) -> None:
 
 
 def claim(folder: Path, *, overwrite: bool = False, resume: bool = False) -> FolderLock:
-    """Check a folder and lock it, in one act: who started at the same time and came first may be done by now.
+    """Check and lock a folder. The checks are repeated under the lock, as another process may have come first.
 
     Raises:
         ConfigError: see `check_folder`.
@@ -116,15 +117,19 @@ def claim(folder: Path, *, overwrite: bool = False, resume: bool = False) -> Fol
 
 
 def delete_run(folder: Path) -> None:
-    """Delete what an earlier run recorded in the folder; `.hydra/` and `train.log` are left.
+    """Delete the results of an earlier run in the folder; `.hydra/` and `train.log` are kept.
 
-    `metrics.jsonl` goes last: until then the folder counts as taken. Without one there is no run, and what lies
-    there is somebody's own.
+    `metrics.jsonl` is deleted last: until then the folder counts as taken. A folder without that file holds no run, and
+    nothing in it is deleted.
     """
     if not (folder / METRICS).exists():
         return
-    for name in (SUMMARY, CHECKPOINTS, FIGURES, "wandb", PRUNED, METRICS):
-        path = folder / name
+    tables = folder.glob(f"{PRUNED}*.csv")
+    for path in (
+        *(folder / name for name in (SUMMARY, CHECKPOINTS, FIGURES, MEASURED, "wandb")),
+        *tables,
+        folder / METRICS,
+    ):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -132,11 +137,11 @@ def delete_run(folder: Path) -> None:
 
 
 def note_failure(folder: Path, line: str) -> dict[str, Any]:
-    """Say in the folder's `summary.json` that the run failed and why; what it says besides is kept.
+    """Record in `summary.json` that the run failed, and why; other entries are kept.
 
     Raises:
         ConfigError: another process writes there, or the summary is damaged.
-        OSError: it cannot be written.
+        OSError: the summary cannot be written.
     """
     lock = FolderLock(folder)
     try:

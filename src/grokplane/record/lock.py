@@ -1,8 +1,8 @@
-"""One writer a folder: a lock that the operating system gives back even when its holder is killed.
+"""Locks on folders, one writer each. The operating system releases a lock even if its holder is killed.
 
-Where the file system has no flock (Lustre mounted without it, some NFS and FUSE), a marker file that one process alone
-can create takes its place. What a killed process leaves of it is cleared by the next start on the same machine; another
-machine cannot tell dead from alive, and refuses.
+On file systems without flock (Lustre mounted without it, some NFS and FUSE) a marker file, which only one process can
+create, replaces the lock. A marker of a killed process is removed by the next start on the same machine. Another
+machine cannot know whether the process lives, and refuses the folder.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from filelock import BaseFileLock, FileLock, SoftFileLock, Timeout
 from grokplane.options import ConfigError
 
 LOCK = ".lock"
-MARKER = ".lock.held"  # there while the folder is held, on file systems without flock
+MARKER = ".lock.held"  # exists while the folder is held, on file systems without flock
 _NO_FLOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
-# Several attempts, as a reader's probe holds the lock for a moment.
+# Several attempts, because a reader's probe holds the lock for a moment.
 _PATIENCE = {"timeout": 0.1, "poll_interval": 0.02, "thread_local": False}
 
 
 class FolderBusy(ConfigError):  # noqa: N818 (reads as what happened)
-    """Another process writes in the folder."""
+    """Another process writes to the folder."""
 
     def __init__(self, folder: Path, holder: str, key: str = "hydra.run.dir") -> None:
         why = f"another process writes there ({holder}): choose another folder"
         if (folder / MARKER).exists():
-            why += f", or delete {MARKER} there if that process is dead: this file system has no flock to tell by"
+            why += f", or delete {MARKER} there if that process is dead: this file system has no flock to check that"
         super().__init__(key, folder, why)
 
 
@@ -39,15 +39,15 @@ class FolderLock:
     """The lock on `DIR/.lock`, held from construction to `release`; the file stays and names the last holder."""
 
     def __init__(self, folder: Path, key: str = "hydra.run.dir") -> None:
-        """Take the lock, creating the folder if needed.
+        """Acquire the lock, creating the folder if needed.
 
         Args:
-            folder: the run's, the sweep's or the multirun's.
-            key: the config key that names it.
+            folder: the folder of a run, a sweep or a multirun.
+            key: the config key that names the folder.
 
         Raises:
-            FolderBusy: if it is taken; the folder is left as it was.
-            ConfigError: it cannot be taken at all.
+            FolderBusy: another process holds the lock; the folder is left unchanged.
+            ConfigError: the lock cannot be acquired for another reason.
         """
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -63,7 +63,7 @@ class FolderLock:
             raise
 
     def release(self) -> None:
-        """Give the lock back; releasing twice does nothing."""
+        """Release the lock; a second call has no effect."""
         self._lock.release(force=True)
 
 
@@ -85,13 +85,13 @@ def _sign(path: Path) -> None:
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether a living process holds the folder's lock; opens read-only and creates nothing.
+    """Whether a living process holds the folder's lock. Opens read-only and creates nothing.
 
     Raises:
-        ConfigError: what lies there as the lock cannot be read.
+        ConfigError: the lock file cannot be read.
     """
     try:
-        file = os.open(folder / LOCK, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would wait for its other end
+        file = os.open(folder / LOCK, os.O_RDONLY | os.O_NONBLOCK)  # opening a pipe would block
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
@@ -114,7 +114,7 @@ def _unreadable(folder: Path, error: OSError) -> ConfigError:
 
 
 def _is_marked(path: Path) -> bool:
-    """Whether the marker is there and its process is not known to be dead; a dead one's is cleared away if possible."""
+    """Whether the marker exists and its process is not known to be dead. A dead process's marker is removed."""
     if not path.exists():
         return False
     lock = SoftFileLock(path, **_PATIENCE)
@@ -122,27 +122,27 @@ def _is_marked(path: Path) -> bool:
         lock.acquire()
     except Timeout:
         return True
-    except OSError:  # an archive that can be read alone
+    except OSError:  # a read-only archive
         return not _is_dead(path)
     lock.release()
     return False
 
 
 def _is_dead(marker: Path) -> bool:
-    """Whether the marker's process, whose id and machine are its first two words, was of this machine and has ended."""
+    """Whether the marker's process ran on this machine and has ended; the marker begins with process id and machine."""
     try:
         pid, machine, *_ = marker.read_text(encoding="utf-8").split()
         if machine == socket.gethostname():
             os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
-    except (OSError, ValueError):  # another user's, or a file that names none
+    except (OSError, ValueError):  # a process of another user, or a file that names no process
         return False
     return False
 
 
 def holder(folder: Path) -> str:
-    """Who holds the lock, or held it last: process, machine and since when; `unknown` where that cannot be read."""
+    """The present or last holder of the lock: process, machine and time; `unknown` if that cannot be read."""
     try:
         return (folder / LOCK).read_text(encoding="utf-8").strip() or "unknown"
     except (OSError, ValueError):

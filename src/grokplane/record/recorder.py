@@ -1,10 +1,10 @@
-"""The recorder of one member: its folder, its lock, and everything that is written there."""
+"""The recorder of one member: its folder, its lock, and all files that are written there."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from grokplane.record.checkpoints import Checkpoints
 from grokplane.record.code import code
 from grokplane.record.folder import claim, delete_run
 from grokplane.record.lock import FolderLock
+from grokplane.record.measured import MEASURED
 from grokplane.record.options import Record
 from grokplane.record.rows import METRICS, RowWriter, read_rows, rewind
 from grokplane.record.summary import (
@@ -35,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Takes a member's records; as a context manager, finishes as `failed` (Ctrl-C: `interrupted`) on an exception."""
+    """Records a member. As a context manager, finishes as `failed` (Ctrl-C: `interrupted`) on an exception."""
 
     def __init__(
         self,
@@ -45,21 +46,22 @@ class Recorder:
         *,
         overwrite: bool = False,
         resume_step: int | None = None,
-        keep_checkpoints: int = 2,
+        keep_checkpoints: int | None = 2,
+        stays: Callable[[int], bool] = lambda _: False,
         extra: Mapping[str, Any] | None = None,
         lock: FolderLock | None = None,
     ) -> None:
-        """Open a folder for writing; `summary.json` says `running` from now on.
+        """Open a folder for writing; from now on `summary.json` has the status `running`.
 
         Args:
             folder: the run's folder, created if needed.
             config: the member's whole config as plain nested dicts.
-            options: its `record` group.
+            options: the config's `record` group.
             overwrite: delete the run that the folder holds.
-            resume_step: go on with the run that the folder holds from this many updates done (0: from its start).
-            keep_checkpoints: see `Checkpoints`.
+            resume_step: resume the run that the folder holds from this many updates (0: from its start).
+            keep_checkpoints, stays: see `Checkpoints`.
             extra: further entries of `summary.json`, such as threads and device.
-            lock: the folder's, from `claim`, released at the end; None: it is claimed here.
+            lock: the folder's lock, from `claim`, released at the end; None: the folder is claimed here.
 
         Raises:
             FolderBusy, FolderTaken: see `check_folder`.
@@ -69,7 +71,8 @@ class Recorder:
         self._finished = False
         with ExitStack() as on_failure:
             on_failure.callback(self._lock.release)
-            self._settle(overwrite, resume_step, keep_checkpoints)
+            self.checkpoints = Checkpoints(folder, keep_checkpoints, stays)
+            self._settle(overwrite, resume_step)
             self._rows = RowWriter(folder / METRICS)
             on_failure.callback(self._rows.close)
             on_failure.push(self._tell)
@@ -84,7 +87,7 @@ class Recorder:
             on_failure.pop_all()
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Take one flat record with its `step`: into `metrics.jsonl`, W&B, and the summary's last and best."""
+        """Write one flat record with its `step` to `metrics.jsonl` and W&B; update the last and best values."""
         row = strict(record)
         self._rows.append(row)
         self._figures.add(row)
@@ -94,7 +97,7 @@ class Recorder:
     def checkpoint(
         self, step: int, state: Mapping[str, Any], *, regular: bool = True, grok: Mapping[str, Any] | None = None
     ) -> Path:
-        """Save a state after `step` updates and refresh the summary.
+        """Save a state after `step` updates and update the summary.
 
         Args:
             step: number of updates done.
@@ -122,15 +125,15 @@ class Recorder:
         diverged: int | None = None,
         error: str | None = None,
     ) -> dict[str, Any]:
-        """Close the run: W&B, `metrics.jsonl`, the summary, the lock. Finishing again changes nothing.
+        """Close the run: W&B, `metrics.jsonl`, the summary, the lock. A second call has no effect.
 
         Args:
             status: `finished`, `diverged`, `interrupted` or `failed`.
-            step: number of updates done; by default the latest step logged or saved.
-            grok: `train_step`, `test_step`, `delay` (None where never reached), `threshold` and `questions`; None: as
-                last told.
+            step: number of updates done; by default the latest step that was logged or saved.
+            grok: `train_step`, `test_step`, `delay` (None if never reached), `threshold` and `questions`; None: the
+                last value that was given.
             diverged: the first step whose training loss was not finite.
-            error: why it failed, in one line.
+            error: the reason of a failure, in one line.
 
         Returns:
             The summary as written.
@@ -142,7 +145,7 @@ class Recorder:
         self._step = self._step if step is None else step
         self._summary |= {"grok": dict(grok) if grok is not None else self._summary["grok"], "diverged": diverged}
         self._summary |= {} if error is None else {"error": error}
-        with ExitStack() as exits:  # whatever fails on the way, files and lock are let go of
+        with ExitStack() as exits:  # releases files and lock even after an error
             exits.callback(self._let_go)
             exits.callback(self._rows.close)
             self._end(status)  # before W&B, whose upload may take long or be killed
@@ -166,18 +169,18 @@ class Recorder:
             return
         try:
             self.finish("failed", error=cause(error))
-        except OSError as found:  # the run's own error is the one to be told of
+        except OSError as found:  # the run's own error must be the one that is raised
             _log.warning("%s: %s cannot be written: %s", self.folder, SUMMARY, found)
 
     def _tell(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:  # noqa: ARG002 (the signature of an exit)
-        """Write down why the recorder could not even begin."""
+        """Record why the recorder could not start."""
         if isinstance(error, Exception):
             self._summary["error"] = cause(error)
             with suppress(OSError):
                 write_failure(self.folder, self._told("failed"))
 
     def _end(self, status: str) -> None:
-        """Write the last summary; where there is no room for it, that the run failed, and why."""
+        """Write the last summary; if the disk is full, a short one that says that the run failed, and why."""
         try:
             self._write(status)
         except OSError as error:
@@ -186,7 +189,7 @@ class Recorder:
             if status != "failed":
                 raise
 
-    def _settle(self, overwrite: bool, resume_step: int | None, keep: int) -> None:
+    def _settle(self, overwrite: bool, resume_step: int | None) -> None:
         if overwrite:
             delete_run(self.folder)
         earlier = {} if resume_step is None else read_summary(self.folder)
@@ -194,13 +197,13 @@ class Recorder:
         self._step = resume_step or 0
         if resume_step is not None:
             rewind(metrics, resume_step)
+            rewind(self.folder / MEASURED, resume_step)
         self._figures = LastAndBest()
         earlier_rows = read_rows(metrics) if metrics.exists() else []
         for row in earlier_rows:
             self._figures.add(row)
-        if resume_step and not earlier_rows:  # a checkpoint is written after the rows before it
+        if resume_step and not earlier_rows:  # rows are written before the checkpoint of a later step
             _log.warning("%s: %s there has no row before step %d: they are lost", self.folder, METRICS, resume_step)
-        self.checkpoints = Checkpoints(self.folder, keep)
         self._earlier_seconds = float(earlier.get("wall_seconds") or 0.0)
         self._started = time.monotonic()
         self._summary: dict[str, Any] = {

@@ -17,14 +17,14 @@ METRICS = "metrics.jsonl"
 
 
 class RowWriter:
-    """Appends rows to a file, each flushed at once: a crash leaves at most one torn last line."""
+    """Append rows to a file and flush each one, so that a crash leaves at most one torn last line."""
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "ab")  # noqa: SIM115 (open for as long as the run lasts)
         self._torn = False
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write one row; what is not finite becomes null."""
+        """Write one row; non-finite values become null."""
         line = to_json(row).encode() + b"\n"
         self._torn = True
         self._file.write(line)
@@ -32,36 +32,36 @@ class RowWriter:
         self._torn = False
 
     def sync(self) -> None:
-        """Make the rows written so far survive a loss of power."""
+        """Make the rows written so far survive a power failure."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Close the file; closing twice does nothing."""
+        """Close the file; a second call has no effect."""
         try:
             self._file.close()
-        except OSError:  # the rest of a row that could not be written, of which `append` has told
+        except OSError:  # the rest of a row that could not be written; `append` has raised the error
             if not self._torn:
                 raise
 
 
 def read_rows(path: Path, fractions: bool = False) -> list[dict[str, Any]]:
-    """All whole rows of a file, in order; a torn last line is left out.
+    """All complete rows of a file, in order; a torn last line is left out.
 
     Args:
         path: the file.
-        fractions: steps may be fractions, as those of another program's run are.
+        fractions: whether steps may be fractions, as in runs of other programs.
 
     Raises:
-        ConfigError: for a damaged line that is not the last one: nothing is lost in silence.
+        ConfigError: a line other than the last one is damaged. Damaged rows are never dropped silently.
     """
     return [row for _, row in _whole_lines(path, fractions)]
 
 
-def rewind(path: Path, step: int) -> None:
-    """Drop, atomically, the rows whose step is `step` or later and a torn last line; a resumed run logs them again.
+def rewind(path: Path, step: float) -> None:
+    """Remove, atomically, rows at `step` or later and a torn last line; a resumed run logs them again.
 
     Raises:
-        ConfigError: see `read_rows`; the file stays as it is.
+        ConfigError: see `read_rows`; the file stays unchanged.
     """
     if not path.exists():
         return
@@ -72,14 +72,14 @@ def rewind(path: Path, step: int) -> None:
 
 
 def _whole_lines(path: Path, fractions: bool = False) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """The rows with their lines; a torn last line is left out, and lines without a character stand for nothing."""
+    """The rows with their lines; a torn last line is left out, and empty lines are skipped."""
     lines = path.read_bytes().splitlines(keepends=True)
     for number, line in enumerate(lines, start=1):
         try:
             if line.strip():
                 yield line, _parse(line, fractions)
         except ValueError as error:
-            if number < len(lines) or line.endswith(b"}\n"):  # what has its end is not torn
+            if number < len(lines) or line.endswith(b"}\n"):  # a line with its end is damaged, not torn
                 why = (
                     f"{path}: line {number} of {len(lines)} is damaged ({error}): delete that line, or the run's folder"
                 )
@@ -87,15 +87,15 @@ def _whole_lines(path: Path, fractions: bool = False) -> Iterator[tuple[bytes, d
 
 
 def _parse(line: bytes, fractions: bool) -> dict[str, Any]:
-    """The row; ValueError for a line that is torn or damaged: without its end, or no JSON object with a step."""
+    """The row. Raises ValueError for a line that is torn or damaged: without its end, or no JSON object with a step."""
     if not line.endswith(b"\n"):
-        raise ValueError("it has no end")
+        raise ValueError("its end is missing")
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     step = row.get("step")
     whole = isinstance(step, int) and not isinstance(step, bool)
     if not (whole or (isinstance(step, float) and (step.is_integer() or (fractions and math.isfinite(step))))):

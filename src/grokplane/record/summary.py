@@ -1,4 +1,4 @@
-"""`summary.json`: what a run came to, in one object that is whole at every moment."""
+"""`summary.json`: the outcome of a run as one JSON object, written atomically."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from grokplane.strict_json import to_json
 
 SUMMARY = "summary.json"
 STATUSES = ("running", "finished", "diverged", "interrupted", "failed")
-# Of a summary, what is kept where there is no room for all.
+# Entries of a summary that are kept if the disk has no room for all.
 _LEAST = ("status", "error", "steps", "diverged", "grok", "wandb_id")
 _PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "wandb", "grokplane")
 
 
 class LastAndBest:
-    """The last row of a run and, apart, its best values: the highest of each `Acc/`, the lowest of each `Loss/`.
+    """The last row of a run, and its best values: the highest of each `Acc/`, the lowest of each `Loss/`.
 
-    A best value is for the reader's curiosity: no result is ever picked by it.
+    Best values are only for information: no result is selected by them.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class LastAndBest:
         self.best: dict[str, dict[str, Any]] = {}
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Take in one row as read from or written to `metrics.jsonl`; on a tie the earlier step stays best."""
+        """Add one row of `metrics.jsonl`; among equal values the earliest step stays the best."""
         self.last = dict(row)
         for name, value in row.items():
             sign = {"Acc": 1, "Loss": -1}.get(name.split("/")[0])
@@ -52,14 +52,14 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 
 
 def write_failure(folder: Path, summary: Mapping[str, Any]) -> None:
-    """Replace the summary of a run that failed even where the disk is full: then by its least, in the room it has.
+    """Replace the summary of a failed run even if the disk is full: then with few entries, in the file's present space.
 
     Raises:
-        OSError: it cannot be written at all.
+        OSError: the summary cannot be written at all.
     """
     try:
         return write_summary(folder, summary)
-    except OSError:  # too large, or no room for a second file beside the first
+    except OSError:  # no room for a second file beside the first
         least = {name: summary[name] for name in _LEAST if name in summary} | {"last": {}, "best": {}}
     try:
         return write_summary(folder, least)
@@ -70,10 +70,10 @@ def write_failure(folder: Path, summary: Mapping[str, Any]) -> None:
 
 
 def cause(error: BaseException) -> str:
-    """What went wrong, in one line; of a full disk also what to do, whatever came of it on the way."""
+    """An error in one line; for a full disk also the remedy, even if the error is only a consequence."""
     full = _full_disk(error)
     if full is not None:
-        return f"the disk is full ({full.strerror}): free some space and go on with train.resume=true"
+        return f"the disk is full ({full.strerror}): free some space and resume with train.resume=true"
     line = " ".join(str(error).split())
     if isinstance(error, ConfigError):
         return line
@@ -81,7 +81,7 @@ def cause(error: BaseException) -> str:
 
 
 def _full_disk(error: BaseException | None) -> OSError | None:
-    """That a disk or a quota is full, if an error or one that it came from says so."""
+    """The error of a full disk or quota, if an error or one of its causes is one."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return error
@@ -90,9 +90,9 @@ def _full_disk(error: BaseException | None) -> OSError | None:
 
 
 def _checked(summary: Any) -> dict[str, Any]:
-    """A summary whose entries are of their kinds; ValueError otherwise: it may be somebody's."""
+    """A summary whose entries have the right types; ValueError otherwise, as the file may come from other people."""
     if not isinstance(summary, dict):
-        raise ValueError("it is no object")
+        raise ValueError("it is not an object")
     kinds = {"status": str, "steps": int, "diverged": int, "wall_seconds": int | float, "wandb_id": str}
     for name, kind in kinds.items():
         value = summary.get(name)
@@ -109,7 +109,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     """The folder's summary; empty if there is none yet.
 
     Raises:
-        ConfigError: it is not what this program wrote there, or cannot be read.
+        ConfigError: this program did not write the file, or it cannot be read.
     """
     try:
         return _checked(json.loads((folder / SUMMARY).read_text(encoding="utf-8")))
@@ -123,11 +123,11 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def status(folder: Path) -> str:
-    """What became of a run: `running` only while a living process holds its lock.
+    """The status of a run: `running` only while a living process holds its lock.
 
     Otherwise the summary's `finished`, `diverged`, `interrupted` or `failed`; `dead` for a run that was killed (its
-    summary still says running, or it has none); `empty` for a folder with no run in it. Nothing is written, and where
-    the lock cannot be read, as in another user's archive, the summary is believed.
+    summary still says running, or is missing); `empty` for a folder without a run. Nothing is written. If the lock
+    cannot be read, as in another user's archive, the summary's status is returned.
     """
     try:
         locked = is_locked(folder)
@@ -149,7 +149,7 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 @functools.cache
 def versions() -> dict[str, str | None]:
-    """Versions of Python and of the packages that results depend on; None for one that is not installed."""
+    """Versions of Python and of packages that affect results; None for a package that is not installed."""
     return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
 
 

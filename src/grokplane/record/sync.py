@@ -1,7 +1,7 @@
-"""`python -m grokplane.record.sync RUN`: rebuild a run's W&B run from what its folder records.
+"""`python -m grokplane.record.sync RUN`: rebuild a run's W&B run from its folder.
 
-Reads `metrics.jsonl`, `.hydra/config.yaml`, `summary.json` and `figures/`; only `wandb/` is written. A run that the
-server knows keeps its id and gets the steps that it lacks at its end.
+Reads `metrics.jsonl`, `.hydra/config.yaml`, `summary.json` and `figures/`, and writes only `wandb/`. A run that the
+server knows keeps its id, and the missing steps are appended.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from grokplane.options import ConfigError
+from grokplane.pasting import program
 from grokplane.record.frames import stored_config
 from grokplane.record.lock import holder, is_locked
 from grokplane.record.options import Record
@@ -29,10 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Sync one run.
 
     Returns:
-        Exit code: 0; 1 if W&B could not be used as asked; 2 for a folder that cannot be synced.
+        Exit code: 0; 1 if W&B could not be used as requested; 2 for a folder that cannot be synced.
     """
     open_streams()
-    parser = argparse.ArgumentParser(prog="python -m grokplane.record.sync", description="Rebuild a run's W&B run.")
+    parser = argparse.ArgumentParser(prog=program("sync"), description="Rebuild a run's W&B run.")
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--mode", choices=("online", "offline"), default="online", help="default: online")
     options = parser.parse_args(arguments)
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with Doing("asking W&B", BEFORE_REFUSALS):
         why = _unusable() if options.mode == "online" else None
     if why is not None:
-        note(f"{options.run}: not synced: {why}: log in with `wandb login`, or --mode offline")
+        note(f"{options.run}: not synced: {why}: log in with `wandb login`, or use --mode offline")
         return 1
     with Doing("sending the run to W&B"):
         tracker, rows = sync(options.run, options.mode, recorded)
@@ -56,17 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _unusable() -> str | None:
-    """Why W&B cannot be used online; None if it can."""
+    """The reason why W&B cannot be used online; None if it can."""
     try:
         why = obstacle()
         return None if why is None else f"W&B at {base_url()} cannot be used ({why})"
-    except Exception as error:  # whatever W&B raises of its environment and settings files
+    except Exception as error:  # W&B may raise anything for its environment and settings files
         return f"W&B cannot be used ({one_line(error)})"
 
 
 @dataclass(frozen=True)
 class _Recorded:
-    """What a run's folder holds: its config, its `record` group, its summary and its rows."""
+    """The content of a run's folder: config, `record` group, summary and rows."""
 
     config: dict[str, Any]
     options: Record
@@ -75,13 +76,13 @@ class _Recorded:
 
 
 def _recorded(folder: Path) -> _Recorded:
-    """Read the folder, all of it before anything is sent.
+    """Read the whole folder before anything is sent.
 
     Raises:
-        ConfigError, ValueError, OSError: it holds no run, one that still goes on, or a damaged one.
+        ConfigError, ValueError, OSError: the folder holds no run, a run in progress, or a damaged run.
     """
     if not folder.is_dir() or not (folder / METRICS).is_file():
-        what = "must be the folder of a run" if folder.exists() else "no such folder; it must be that of a run"
+        what = "must be the folder of a run" if folder.exists() else "no such folder; must be the folder of a run"
         raise ConfigError("RUN", folder, f"{what}, with a {METRICS}")
     if is_locked(folder):
         raise ConfigError("RUN", folder, f"a process writes there ({holder(folder)}): wait until it has ended")
@@ -104,10 +105,10 @@ def sync(folder: Path, mode: str, recorded: _Recorded) -> tuple[Tracker, int]:
     Args:
         folder: the run's folder.
         mode: `online` or `offline`.
-        recorded: what it holds.
+        recorded: the folder's content.
 
     Returns:
-        The finished tracker, whose `mode` says what was possible, and the number of rows.
+        The finished tracker, whose `mode` tells how W&B was used, and the number of rows.
     """
     options, summary = replace(recorded.options, wandb=mode), recorded.summary
     config = recorded.config | {name: summary[name] for name in ("code",) if name in summary}

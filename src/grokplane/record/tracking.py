@@ -1,4 +1,4 @@
-"""One W&B run for one member, in the member's own folder; whatever fails in it costs a warning, never the run."""
+"""One W&B run per member, in the member's own folder. A failure of W&B costs a warning, never the run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from grokplane.pasting import program
 from grokplane.record.options import Record
 from grokplane.record.wandb_mode import choose_mode, give_up, given, one_line, settings
 from grokplane.strict_json import flatten, strict
@@ -22,7 +23,7 @@ _ids_in_use: set[str] = set()
 
 
 def new_run_id() -> str:
-    """An id for a new W&B run: WANDB_RUN_ID for the first one of this process, as two runs cannot share it."""
+    """An id for a new W&B run: WANDB_RUN_ID for the first run of this process, because two runs cannot share it."""
     asked = os.environ.get("WANDB_RUN_ID")
     if asked and asked not in _ids_in_use:
         _ids_in_use.add(asked)
@@ -31,11 +32,11 @@ def new_run_id() -> str:
 
 
 class Tracker:
-    """A W&B run: online, offline or, when disabled or broken, nothing.
+    """A W&B run, online or offline; if W&B is disabled or broken, it does nothing.
 
     Attributes:
         mode: `online`, `offline`, `disabled`, or `broken` after a failure.
-        run_id: the run's id, under a sweep agent the one that the agent gave.
+        run_id: the run's id; under a sweep agent the agent's.
     """
 
     def __init__(
@@ -46,11 +47,11 @@ class Tracker:
         run_id: str,
         finish_timeout: float = 30.0,
     ) -> None:
-        """Start the run, or take it up again where the server knows the id; returns within 20 s without a network.
+        """Start the run, or resume it if the server knows the id; takes at most 20 s without a network.
 
         Args:
             folder: the run's folder; W&B writes under its `wandb/`.
-            config: the whole config, nested; W&B gets it flat, with the dotted keys that a sweep uses.
+            config: the whole config, nested; W&B gets it with the dotted keys that a sweep uses.
             options: the config's `record` group.
             run_id: from `new_run_id`, or the id of an earlier session of this run.
             finish_timeout: seconds that `finish` may wait for the upload.
@@ -65,18 +66,17 @@ class Tracker:
             self._start({"dir": str(place), **_arguments(folder, config, options, run_id, finish_timeout)})
 
     def log(self, row: Mapping[str, Any]) -> None:
-        """Log one row at its `step`; nulls are left out, and so are steps that the server has already."""
+        """Log one row at its `step`, without nulls; steps that the server already has are skipped."""
         with self._guarded():
             self._step = row["step"]
             if self._run is not None and row["step"] >= self._first_step:
                 self._run.log({name: value for name, value in row.items() if value is not None}, step=row["step"])
 
     def log_image(self, path: Path) -> None:
-        """Log an image file into the last row, under its name; that of a GIF ends in `_film`.
+        """Log an image file into the last row, under its name; a GIF's name gets the suffix `_film`.
 
-        A step of its own would keep a row that is logged later, by a run that is taken further, from coming in. Where
-        the server has the last row already, the image goes into the summary alone. PDF and SVG, which W&B does not
-        show, are passed over.
+        A step of its own would block later rows if the run is trained further. If the server already has the last row,
+        the image goes only into the summary. PDF and SVG are skipped, because W&B does not show them.
         """
         with self._guarded():
             if self._run is not None and path.suffix in IMAGES:
@@ -86,7 +86,7 @@ class Tracker:
                 try:
                     image = wandb.Image(str(path))
                 except (OSError, ValueError) as error:  # no file, or a damaged one
-                    _log.warning("%s is left out of W&B: it is no image (%s)", path, one_line(error))
+                    _log.warning("%s is left out of W&B: it is not an image (%s)", path, one_line(error))
                     return
                 if self._step >= self._first_step:
                     self._run.log({name: image}, step=self._step)
@@ -94,7 +94,7 @@ class Tracker:
                     self._run.summary.update({name: image})
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Write what became of the run into W&B's summary, wait for the upload at most the time given, and close it.
+        """Write the run's outcome into W&B's summary, wait for the upload up to the time limit, and close the W&B run.
 
         Args:
             summary: `status`, `grok` and `diverged` as in `summary.json`.
@@ -118,10 +118,10 @@ class Tracker:
                 self._run = wandb.init(mode="online", **arguments)
                 self.run_id, self._first_step = str(self._run.id), self._run.step
                 return
-            except Exception as error:  # whatever W&B raises, the run goes on
+            except Exception as error:  # the run continues whatever W&B raises
                 give_up(one_line(error))
                 self.mode = "offline"
-                # To W&B the id stays in use; `sync` uploads under the first one.
+                # For W&B the id stays in use; `sync` uploads under the first one.
                 arguments |= {"id": secrets.token_hex(4), "resume": None}
                 self._run = wandb.init(mode="offline", **arguments)
                 return
@@ -132,24 +132,23 @@ class Tracker:
     def _guarded(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # whatever W&B raises, the run goes on
+        except Exception as error:  # the run continues whatever W&B raises
             _log.warning(
-                "W&B failed (%s): the run goes on without it; `python -m grokplane.record.sync RUN` rebuilds it",
-                one_line(error),
+                "W&B failed (%s): the run continues without it; `%s RUN` rebuilds it", one_line(error), program("sync")
             )
             self.mode, self._run = "broken", None
 
 
 def _place(folder: Path) -> Path:
-    """Where W&B writes: WANDB_DIR, else the run's folder; a sweep's agent sets that variable itself."""
+    """The folder to which W&B writes: WANDB_DIR, else the run's folder; a sweep's agent sets that variable."""
     asked = None if os.environ.get("WANDB_SWEEP_ID") else os.environ.get("WANDB_DIR")
     return Path(os.path.expanduser(asked)) if asked else folder
 
 
 def _check_writable(folder: Path) -> None:
-    """Raise if the folder cannot be written: W&B would go to a temporary folder in silence.
+    """Raise if the folder is not writable: W&B would silently use a temporary folder.
 
-    The same for a name that is no text where the locale is none of UTF-8: W&B would print tracebacks.
+    Also raise for a name that the locale cannot decode (without UTF-8): W&B would print tracebacks.
     """
     if any("\ud800" <= letter <= "\udfff" for letter in str(folder)):
         raise ValueError(f"this locale cannot read the name {folder}: set LC_ALL=C.UTF-8")
@@ -161,8 +160,8 @@ def _check_writable(folder: Path) -> None:
 def _arguments(
     folder: Path, config: Mapping[str, Any], options: Record, run_id: str, finish_timeout: float
 ) -> dict[str, Any]:
-    """Of `wandb.init`: what was typed wins over W&B's environment and settings files, and these over our defaults."""
-    agent = settings().sweep_id is not None  # which has settled these
+    """Arguments of `wandb.init`. Config keys win over W&B's environment and settings files, which win over defaults."""
+    agent = settings().sweep_id is not None  # an agent has set project, entity and so on
     typed = {"group": options.group, "tags": list(options.tags), "name": options.name}
     typed |= {} if agent else {"project": options.project, "entity": options.entity}
     arguments: dict[str, Any] = {name: value for name, value in typed.items() if value}
@@ -188,7 +187,7 @@ def _run_settings(finish_timeout: float) -> Any:
         "login_timeout": 4.0,
         "finish_timeout": finish_timeout,
         "finish_timeout_raises": True,
-        "x_disable_stats": True,  # a stack's members share one machine
+        "x_disable_stats": True,  # the members of a stack share one machine
     }
     known = wandb.Settings.model_fields  # older versions lack some
     return wandb.Settings(**{name: value for name, value in wanted.items() if name in known and not given(name)})

@@ -1,4 +1,4 @@
-"""Whether W&B is used online, offline or not at all: settled before `wandb.init`, which blocks without a network."""
+"""Choice between W&B online, offline and disabled, before `wandb.init`, which blocks without a network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 _log = logging.getLogger(__name__)
 _ENVIRONMENT = {"online": "online", "run": "online", "shared": "online", "disabled": "disabled"}
-_OLDER_NAMES = {"api.forge.coreweave.com": "api.wandb.ai"}  # netrc files may know the server by this one
+_OLDER_NAMES = {"api.forge.coreweave.com": "api.wandb.ai"}  # netrc files may contain the server's older name
 _given_up: set[str] = set()
 
 
@@ -28,9 +28,9 @@ def choose_mode(asked: str) -> str:
     """The mode for this process: `online`, `offline` or `disabled`.
 
     Args:
-        asked: the config's `record.wandb`. `auto` is WANDB_MODE if set, else what `wandb offline` or `wandb disabled`
-            wrote into W&B's settings files, else online under a sweep agent or where a key is configured, else
-            offline. Online without a key or without an answer from the server is offline, with one warning a process.
+        asked: the config's `record.wandb`. `auto` is WANDB_MODE if set, else the setting that `wandb offline` or `wandb
+            disabled` wrote into W&B's settings files, else online under a sweep agent or with a configured key, else
+            offline. Online without a key or an answer from the server becomes offline, with one warning per process.
     """
     mode = _automatic() if asked == "auto" else asked
     if mode != "online" or base_url() in _given_up:
@@ -43,12 +43,12 @@ def choose_mode(asked: str) -> str:
 
 
 def obstacle() -> str | None:
-    """Why W&B cannot be used online; None if it can."""
+    """The reason why W&B cannot be used online; None if it can."""
     return _no_answer(base_url()) if has_key() else "no API key is configured"
 
 
 def give_up(why: str) -> None:
-    """Stay offline for the rest of this process; warns the first time."""
+    """Stay offline for the rest of this process; the first call logs a warning."""
     if base_url() not in _given_up:
         _given_up.add(base_url())
         _log.warning("W&B at %s cannot be used (%s): recording offline", base_url(), why)
@@ -57,7 +57,7 @@ def give_up(why: str) -> None:
 def settings() -> Any:
     """W&B's settings of this process, from the environment and its settings files.
 
-    W&B prints nothing from now on, unless WANDB_SILENT or WANDB_QUIET say so.
+    From now on W&B prints nothing, unless WANDB_SILENT or WANDB_QUIET request it.
     """
     import wandb
 
@@ -67,22 +67,22 @@ def settings() -> Any:
 
 
 def given(name: str) -> bool:
-    """Whether an environment variable or a settings file of W&B's says what a setting of `wandb.Settings` is."""
-    if name in ("silent", "quiet"):  # which `settings` sets too
+    """Whether an environment variable or a settings file of W&B sets this attribute of `wandb.Settings`."""
+    if name in ("silent", "quiet"):  # `settings` sets these too
         return f"WANDB_{name.upper()}" in os.environ
     return name in settings().model_fields_set
 
 
 def one_line(said: object) -> str:
-    """What W&B says or an error of its, which may be many lines, without the address of a manual."""
+    """A message or an error of W&B as one line, without links to manuals."""
     return " ".join(re.sub(r"For further information visit \S+", "", str(said)).split()) or type(said).__name__
 
 
 @contextlib.contextmanager
 def _unheard() -> Iterator[None]:
-    """W&B tells on standard error which files it reads, before it has read there that it shall be silent.
+    """Suppress W&B's lines on standard error about the files it reads, printed before W&B knows its own settings.
 
-    Of what it tells, that it takes nothing from a file is passed on: `mode = disabled` may stand there.
+    The message that W&B ignores a settings file is logged, because the file may contain `mode = disabled`.
     """
     if "WANDB_SILENT" in os.environ:
         yield
@@ -91,29 +91,29 @@ def _unheard() -> Iterator[None]:
         yield
     _, failed, why = told.getvalue().partition("wandb: ERROR ")
     if failed:
-        _log.warning("W&B takes nothing from its settings files: %s", one_line(why.replace("wandb: ERROR ", "")))
+        _log.warning("W&B ignores its settings files: %s", one_line(why.replace("wandb: ERROR ", "")))
 
 
 def _started_in() -> str:
-    """The folder whose `wandb/settings` counts: where the call was typed, also with hydra.job.chdir=true."""
+    """The folder whose `wandb/settings` applies: where the call was started, also with hydra.job.chdir=true."""
     from hydra.core.hydra_config import HydraConfig
 
     return HydraConfig.get().runtime.cwd if HydraConfig.initialized() else os.getcwd()
 
 
 def base_url() -> str:
-    """The W&B server in use, from the environment or W&B's settings files."""
+    """The address of the W&B server, from the environment or W&B's settings files."""
     return str(settings().base_url)
 
 
 def site(server: str) -> str:
-    """The name of a server, of its address (for programs or in a browser) or its host: `wandb.ai`."""
+    """The site of a server, from its API address, its web address or its host: `wandb.ai`."""
     host = (urlsplit(server).netloc or server).lower()
     return re.sub(r"^(api|app|www)\.", "", _OLDER_NAMES.get(host, host))
 
 
 def has_key() -> bool:
-    """Whether credentials for the server are configured: environment, settings files or .netrc."""
+    """Whether credentials for the server are configured, in the environment, settings files or .netrc."""
     known = settings()
     return bool(known.api_key or known.identity_token_file or _netrc_has(urlsplit(base_url()).netloc))
 
@@ -123,13 +123,13 @@ def _automatic() -> str:
     if mode:
         return _ENVIRONMENT.get(mode, "offline")
     stored = _ENVIRONMENT.get(settings().mode, "offline")
-    if stored != "online":  # W&B's own default, and what `wandb enabled` writes: it needs a key as ever
+    if stored != "online":  # "online" is W&B's default, also after `wandb enabled`, and still needs a key
         return stored
     return "online" if os.environ.get("WANDB_SWEEP_ID") or has_key() else "offline"
 
 
 def _netrc_has(host: str) -> bool:
-    """Whether the user's netrc file has a password for the host; a file that cannot be parsed has none."""
+    """Whether the user's netrc file has a password for the host; False for a file that cannot be parsed."""
     default = next((path for path in (Path.home() / ".netrc", Path.home() / "_netrc") if path.exists()), "")
     path = os.path.expanduser(os.environ.get("NETRC") or default)
     if not os.access(path, os.R_OK):
@@ -145,7 +145,7 @@ def _netrc_has(host: str) -> bool:
 
 @functools.cache
 def _no_answer(url: str, seconds: float = 5.0) -> str | None:
-    """Why the server gives no answer within a time that covers name lookup too; None if it gives one, even an error."""
+    """The reason why the server does not answer within a time limit, including name lookup; None if it answers."""
     outcome: list[str | None] = []
     thread = threading.Thread(target=lambda: outcome.append(_ask(url, seconds)), daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""Runs from W&B as pandas frames, kept on disk in the layout of a run's folder."""
+"""Runs from W&B as pandas frames, cached on disk in the layout of a run's folder."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CACHE = Path("outputs/wandb_cache")
-# A crashed or pre-empted run has stopped sending, and may go on.
+# States in which a run may continue: crashed and pre-empted runs have only stopped sending.
 OVER = ("finished", "failed", "killed")
-_NAME = r"[^/\\#?%:\x00-\x1f]+"  # W&B forbids these alone: a project may be called "my project"
+_NAME = r"[^/\\#?%:\x00-\x1f]+"  # W&B forbids only these: a project may be called "my project"
 _PATH = re.compile(rf"/?({_NAME})/({_NAME})/(?:runs/({_NAME})(?:/.*)?|({_NAME})/?)")
 _SERVER = re.compile(r"https?://([^/]+)", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 
 
 def fetch(run: str | Sequence[str], *, cache: str | Path = CACHE, refresh: bool = False) -> pd.DataFrame:
-    """Runs that were logged to W&B, as `grokplane.record.load` gives local ones.
+    """Read runs that were logged to W&B, in the format of `grokplane.record.load`.
 
-    The history comes whole from `scan_history` (`history` samples 500 rows in silence). What was fetched lies in
-    `CACHE/ENTITY/PROJECT/ID` as a run's folder, and the next call reads it there without the network, unless the run
-    was not over. Only numbers are kept; columns keep their names, and text of the config is kept as it is. `step` is
-    the logged one, where that is no number W&B's own; rows of one step are merged.
+    The whole history is read with `scan_history`, as `history` silently samples 500 rows. Fetched runs are cached in
+    `CACHE/ENTITY/PROJECT/ID` as run folders. The next call reads the cache without the network, unless the run was not
+    over. Only numbers are kept. Columns keep their names, and text in the config stays text. `step` is the logged step,
+    or W&B's own if the logged one is not a number; rows with equal steps are merged.
 
     Args:
-        run: `ENTITY/PROJECT/ID` or the run's address in a browser; or several of them.
-        cache: the folder.
-        refresh: ask W&B even where the cache has the run.
+        run: `ENTITY/PROJECT/ID`, or the run's web address; or several of them.
+        cache: the cache's folder.
+        refresh: query W&B even if the run is cached.
 
     Raises:
-        ValueError: for a path that names no run, or an address at another server than W&B is set up for.
+        ValueError: a path that names no run, or an address at another server than the one configured for W&B.
         ConfigError: the cache cannot be written.
-        wandb.errors.Error: what W&B raises if it cannot be reached, knows no such run, or nobody is logged in.
+        wandb.errors.Error: an error of W&B: no connection, no such run, or no login.
     """
     paths = [run] if isinstance(run, str) else list(run)
     return load([_cached(_parts(path), Path(cache), refresh) for path in paths])
 
 
 class _Run(NamedTuple):
-    """Where a run is: the server, None for the one that W&B is set up for, and its path there."""
+    """Location of a run: its server, None for the one configured for W&B, and its path there."""
 
     host: str | None
     entity: str
@@ -72,7 +72,7 @@ def _parts(path: str) -> _Run:
 
 
 def _cached(run: _Run, cache: Path, refresh: bool) -> Path:
-    """The run's folder in the cache, filled if it is not there yet."""
+    """The run's folder in the cache, filled if it is missing."""
     folder = cache.joinpath(run.entity, run.project, run.id)
     if refresh or not (folder / METRICS).exists() or not _is_over(folder, run.host):
         _store(run, folder, cache)
@@ -80,7 +80,7 @@ def _cached(run: _Run, cache: Path, refresh: bool) -> Path:
 
 
 def _is_over(folder: Path, host: str | None) -> bool:
-    """Whether the cache has all of the run of this server, of that which the environment names, or of any."""
+    """Whether the cache has the complete run of this server; None: of the environment's server, or of any."""
     try:
         about = json.loads((folder / FETCHED).read_text(encoding="utf-8"))
         server = host or os.environ.get("WANDB_BASE_URL")
@@ -90,16 +90,16 @@ def _is_over(folder: Path, host: str | None) -> bool:
 
 
 def _store(run: _Run, folder: Path, cache: Path) -> None:
-    """Ask W&B for a run and write its folder, last of all what it is: that tells that all is there."""
+    """Query W&B for a run and write its folder. The description is written last and marks the folder as complete."""
     import wandb
 
     server = site(base_url())
     path = f"{run.entity}/{run.project}/{run.id}"
     if run.host is not None and site(run.host) != server:
         remedy = f"set WANDB_BASE_URL=https://{run.host} and log in there"
-        raise ValueError(f"{run.host}/{path} is not at {server}, the server that W&B is set up for: {remedy}")
+        raise ValueError(f"{run.host}/{path} is not at {server}, the server that W&B is configured for: {remedy}")
     found = wandb.Api().run(path)
-    state = found.state  # before the rows: it may end while they come
+    state = found.state  # before the rows: the run may end while they arrive
     config, rows = _yaml(found.config), merged(found.scan_history())
     about = {"path": path, "host": server, "name": found.name, "state": state}
     try:
@@ -114,7 +114,7 @@ def _store(run: _Run, folder: Path, cache: Path) -> None:
 
 
 def _yaml(config: Any) -> str:
-    """A config as YAML; what cannot be kept in it (no mapping, or nested without end) is left out, with a warning."""
+    """A config as YAML; values that YAML cannot represent are left out, with a warning."""
     import yaml
 
     kept, lost = [], []
@@ -128,14 +128,14 @@ def _yaml(config: Any) -> str:
         except (yaml.YAMLError, RecursionError, ValueError, TypeError):
             lost.append(str(name))
     if lost:
-        _log.warning("of the run's config these keys are left out, which YAML cannot hold: %s", ", ".join(lost))
+        _log.warning("keys of the run's config that YAML cannot represent are left out: %s", ", ".join(lost))
     return "".join(kept) or "{}\n"
 
 
 def merged(history: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """W&B's history as rows: one a step, by ascending step, numbers only; what is not finite (text, to W&B) is null.
+    """W&B's history as rows: one per step, in ascending order, numbers only; non-finite values (text in W&B) are null.
 
-    Rows that have no step at all are left out, with a warning.
+    Rows without a step are left out, with a warning.
     """
     rows: dict[float, dict[str, Any]] = {}
     lost = 0
@@ -153,7 +153,7 @@ def merged(history: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _step(line: Mapping[str, Any]) -> float | None:
-    """The logged step of a row, else W&B's own; an int where it is whole."""
+    """The logged step of a row, else W&B's own; an int if it is whole."""
     for value in (line.get("step"), line.get("_step")):
         if isinstance(value, int) and not isinstance(value, bool):
             return value

@@ -1,8 +1,7 @@
-"""A sweep file's `command`: the program that W&B's agent starts, and the overrides that are the same for every cell.
+"""A sweep file's `command`: the program that W&B's agent starts, and overrides that are the same for every cell.
 
-The agent takes the parts one by one: a macro such as `${program}` becomes what it stands for, every other part is
-passed as it is. Without a `command` it starts `/usr/bin/env python PROGRAM --key=value ...`: no override but the
-parameters.
+The agent replaces macros such as `${program}` and passes every other part unchanged. Without a `command` it starts
+`/usr/bin/env python PROGRAM --key=value ...`, with no overrides but the parameters.
 """
 
 from __future__ import annotations
@@ -16,8 +15,9 @@ from grokplane.sweep.parsing import FileContent
 
 PROGRAMS = ("train.py", "train_mnist.py")
 PROGRAM = "${program}"
-# Each stands for a cell's parameters, which are passed on here as they are. The agent needs the first: no other makes
-# what `train.py` reads.
+CONSOLE = "grokplane"  # the installed command, of which `train` and `train-mnist` are the programs
+# Macros for a cell's parameters, which are passed on unchanged here. The agent needs the first one: no other macro
+# gives arguments that `train.py` reads.
 ARGUMENTS = tuple(
     f"${{{name}}}"
     for name in (
@@ -31,19 +31,19 @@ ARGUMENTS = tuple(
         "args_override_hydra",
     )
 )
-# Needed by the agent alone, whose runs must be on W&B's server; any other mode is what the file's author wants.
+# Overrides that only the agent needs: its runs must be online. Any other mode is the choice of the file's author.
 AGENTS_OWN = {"record.wandb": "online"}
 
 
 def read_command(file: FileContent) -> tuple[str, dict[str, str]]:
-    """The name in PROGRAMS of a file's program, and its fixed overrides by key.
+    """The program of a file (a name in PROGRAMS), and its fixed overrides by key.
 
     Raises:
-        Refused: a command that this program cannot carry out as the agent would.
+        Refused: a command that this program cannot run as the agent would.
     """
-    parts = file.content.get("command") or ()  # to the agent, an empty one is none
+    parts = file.content.get("command") or ()  # the agent treats an empty command as none
     if not isinstance(parts, list | tuple) or not all(isinstance(part, str) for part in parts):
-        file.refuse("command", parts, "a list of texts")
+        file.refuse("command", parts, "a list of strings")
     if not parts:
         return _declared(file), {}
     at, program = _program(file, parts)
@@ -52,12 +52,12 @@ def read_command(file: FileContent) -> tuple[str, dict[str, str]]:
 
 
 def is_agents_own(key: str, value: object) -> bool:
-    """Whether a key with this value is meant for W&B's agent alone."""
+    """Whether a key with this value is meant only for W&B's agent."""
     return AGENTS_OWN.get(key.lstrip("+")) == str(value).strip(" '\"")
 
 
 def _declared(file: FileContent) -> str:
-    """The program that the file's `program` names, by its path or by its name alone."""
+    """The program that the file's `program` names, by path or by name."""
     value = file.content.get("program")
     name = Path(str(value)).name
     if name not in PROGRAMS:
@@ -66,10 +66,10 @@ def _declared(file: FileContent) -> str:
 
 
 def _program(file: FileContent, parts: Sequence[str]) -> tuple[int, str]:
-    """Where in the command the program stands, and which it is: the macro, a path, or `-m` and a module's name."""
+    """Index of the program in the command, and its name: the macro, a path, `-m` and a name, or `grokplane train`."""
     for at, part in enumerate(parts):
-        module = at > 0 and parts[at - 1] == "-m"
-        name = f"{part}.py" if module else Path(part).name
+        named = at > 0 and (parts[at - 1] == "-m" or Path(parts[at - 1]).name == CONSOLE)
+        name = f"{part.replace('-', '_')}.py" if named else Path(part).name
         if part == PROGRAM:
             return at, _declared(file)
         if name in PROGRAMS and not _assigns(part):
@@ -84,7 +84,7 @@ def _assigns(part: str) -> bool:
 
 
 def _check_before(file: FileContent, parts: Sequence[str]) -> None:
-    """What stands before the program starts it, which is not needed here; but a variable would change what it does."""
+    """Check the parts before the program. They start it and are not needed, but a variable would change the run."""
     for part in parts:
         if _assigns(part):
             allowed = (
@@ -94,7 +94,7 @@ def _check_before(file: FileContent, parts: Sequence[str]) -> None:
 
 
 def _fixed(file: FileContent, parts: Sequence[str]) -> dict[str, str]:
-    """The overrides behind the program, by key."""
+    """The overrides after the program, by key."""
     fixed: dict[str, str] = {}
     for key, part in _overrides(file, parts):
         if key in fixed:
@@ -109,16 +109,16 @@ def _overrides(file: FileContent, parts: Sequence[str]) -> Iterator[tuple[str, s
         if part in ARGUMENTS:
             continue
         if re.fullmatch(r"\$\{\w+\}", part):
-            file.refuse("command", part, f"no macro that stands here; {one_of(part, ARGUMENTS)}")
+            file.refuse("command", part, f"unknown macro here; {one_of(part, ARGUMENTS)}")
         file.check_text("command", part)
         key, equals, _ = part.partition("=")
         if not equals or part.startswith("-") or key.lstrip("+~").startswith("hydra"):
-            file.refuse("command", part, "key=value after the program; flags and Hydra's keys cannot be run here")
+            file.refuse("command", part, "only key=value is allowed after the program, no flags and no Hydra keys")
         yield key.removeprefix("++"), part
 
 
 def without_agents_own(parameters: Mapping[str, object]) -> dict[str, object]:
-    """The specifications of parameters, without a key that the file fixes at what is meant for W&B's agent alone."""
+    """The specifications of the parameters, without a key that is fixed at a value meant only for W&B's agent."""
     kept = dict(parameters)
     for key, spec in parameters.items():
         values = spec.get("values", [spec.get("value")]) if isinstance(spec, dict) else []

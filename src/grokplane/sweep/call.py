@@ -1,4 +1,4 @@
-"""What was typed after `python sweep.py`."""
+"""The arguments of `python sweep.py`."""
 
 from __future__ import annotations
 
@@ -12,41 +12,25 @@ from grokplane import config
 from grokplane.app.errors import Refused
 from grokplane.app.typed import as_typed
 from grokplane.options import DIGITS, ConfigError, one_of
+from grokplane.pasting import program
+from grokplane.shipped import SWEEPS
 
-USAGE = """python sweep.py FILE [key=value ...] [--dry-run | --status] [--executor NAME] [--max-members N] [--seed N]
-
-Trains every cell of a sweep file (W&B's format, method grid or random) as stacks, with no server.
-
-  key=value              a key that is the same for all cells; wins over the file's command, fixes a parameter
-  key=a,b                values of a parameter, in place of the file's or besides them
-  hydra.sweep.dir=DIR    where everything lands: a folder a cell, sweep.csv, a figure [outputs/sweeps/FILE]
-  hydra.launcher.KEY=V   options of the stacks and the executor, listed below
-  --dry-run              print cells, stacks, memory and an estimate of the time; nothing is written
-  --status               print the table of the cells as they are
-  --executor NAME        where stacks are trained: {executors} [local]
-  --max-members N        members of a stack [what half of the free memory holds, by a measurement]
-  --seed N               of method random [0]
-  --help                 this
-
-The same call again skips finished cells, resumes interrupted ones and retries failed ones. Exit code: 0 when every cell
-finished, 1 when one failed or diverged, 2 for a call that is refused, 130 or 143 when stopped by a signal.
-"""
-_SWITCHES = ("--dry-run", "--status", "--help", "-h")
+_SWITCHES = ("--dry-run", "--status")
 _VALUES = {"--executor": "hydra.launcher.executor", "--max-members": "hydra.launcher.max_members", "--seed": ""}
 _HYDRA = ("hydra.sweep.dir=", "hydra.launcher.")
 
 
 @dataclass(frozen=True)
 class Call:
-    """A call.
+    """The arguments of one call.
 
     Attributes:
         file: the sweep file.
         typed: overrides of the cells.
         hydra: overrides of Hydra's own keys.
-        folder: where everything lands.
-        seed: of random draws; None where it was not typed.
-        dry_run, status: whether only to print.
+        folder: the sweep's folder.
+        seed: seed of random draws; None if it was not given.
+        dry_run, status: whether to print only.
     """
 
     file: Path
@@ -58,18 +42,16 @@ class Call:
     status: bool
 
 
-def parse_call(arguments: Sequence[str]) -> Call | None:
-    """The call that these arguments make; None if it asks for help.
+def parse_call(arguments: Sequence[str]) -> Call:
+    """Parse the arguments of a call.
 
     Raises:
-        Refused: no file, unknown flags, keys of Hydra's that mean nothing here.
+        Refused: no file, unknown flags, or Hydra keys that have no effect here.
     """
     switches, values, rest = _sorted(arguments)
-    if {"--help", "-h"} & switches:
-        return None
     if not rest or "=" in rest[0]:
-        raise Refused("FILE: missing; allowed: python sweep.py FILE [key=value ...]")
-    file, overrides = Path(rest[0]), rest[1:]
+        raise Refused(f"FILE: missing; allowed: {program('sweep')} FILE [key=value ...]")
+    file, overrides = _file(rest[0]), rest[1:]
     hydra = as_typed([line for line in overrides if line.lstrip("+~").startswith("hydra")])
     hydra += [f"{_VALUES[flag]}={value}" for flag, value in values.items() if _VALUES[flag]]
     for line in overrides:
@@ -96,17 +78,24 @@ def parse_call(arguments: Sequence[str]) -> Call | None:
     )
 
 
+def _file(text: str) -> Path:
+    """The sweep file at that path; where there is none, `NAME` and `sweeps/NAME.yaml` are the shipped one."""
+    file, shipped = Path(text), SWEEPS / Path(text).with_suffix(".yaml").name
+    by_name = str(file.parent) in (".", "sweeps") and shipped.is_file()
+    return shipped if by_name and not file.exists() else file
+
+
 def _folder(line: str) -> Path:
-    """The folder that `hydra.sweep.dir=...` names, `${now:...}` and `${oc.env:...}` resolved."""
+    """The folder that `hydra.sweep.dir=...` names, with `${now:...}` and `${oc.env:...}` resolved."""
     key, value = "hydra.sweep.dir", config.parse([line])[0].value()
-    named = OmegaConf.create({key: value})[key]  # which a refusal names
+    named = OmegaConf.create({key: value})[key]  # a refusal shows the resolved value
     if not named:
         raise ConfigError(key, named, "must name a folder")
     return Path(named)
 
 
 def _sorted(arguments: Sequence[str]) -> tuple[set[str], dict[str, str], list[str]]:
-    """Flags without a value, flags with one, and what is no flag."""
+    """Flags without a value, flags with a value, and the remaining arguments."""
     switches, values, rest = set[str](), dict[str, str](), list[str]()
     left = list(arguments)
     while left:
@@ -118,6 +107,6 @@ def _sorted(arguments: Sequence[str]) -> tuple[set[str], dict[str, str], list[st
         elif flag in _VALUES and (equals or left):
             values[flag] = value if equals else left.pop(0)
         else:
-            allowed = one_of(flag, [*_SWITCHES, *(f"{name} VALUE" for name in _VALUES)])
+            allowed = one_of(flag, [*_SWITCHES, "--help", *(f"{name} VALUE" for name in _VALUES)])
             raise Refused(f"{flag}{equals}{value}: {allowed}")
     return switches, values, rest

@@ -1,4 +1,4 @@
-"""What is refused of a sweep before anything is written: cells that cannot be built, words that no cell heeds."""
+"""Checks of a sweep before anything is written: cells that cannot be built, keys that no cell reads."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ STEPS = "train.steps"
 
 
 def refuse_hopeless(sweep: SweepFile, cells: Sequence[Cell], tasks: Sequence[Remaining], elsewhere: bool) -> None:
-    """Refuse a sweep that has not begun and of which no cell can be built, or none reads a key that it fixes or varies.
+    """Refuse a new sweep of which no cell can be built, or of which no cell reads a key that the sweep fixes or varies.
 
-    What the file or the call says in vain would make copies of the same run. Cells are built until one reads all keys.
+    An unread key would give copies of the same run. Cells are built one by one until a cell reads all keys.
 
     Raises:
         Refused, ConfigError: see above.
@@ -33,7 +33,7 @@ def refuse_hopeless(sweep: SweepFile, cells: Sequence[Cell], tasks: Sequence[Rem
 
 
 def _unread(tasks: Sequence[Remaining], elsewhere: bool) -> Iterator[Mapping[str, str]]:
-    """The keys that a cell does not read, of one after the other; raises the first refusal if none can be built."""
+    """The keys that a cell does not read, cell by cell; raises the first error if no cell can be built."""
     first, built = None, False
     for task in tasks:
         try:
@@ -41,7 +41,7 @@ def _unread(tasks: Sequence[Remaining], elsewhere: bool) -> Iterator[Mapping[str
         except REFUSALS as error:
             first = first or error
             continue
-        except Exception:  # whatever it is, it is that cell's own failure, told of when it is its turn
+        except Exception:  # a failure of this cell only, which is reported when the cell is trained
             found = {}
         built = True
         yield found
@@ -50,12 +50,13 @@ def _unread(tasks: Sequence[Remaining], elsewhere: bool) -> Iterator[Mapping[str
 
 
 def refuse_fewer_steps(sweep: SweepFile, cells: Sequence[Cell], tasks: Sequence[Remaining]) -> None:
-    """Refuse steps, typed or in the file's command, that no cell that has begun would stop at; reads only.
+    """Refuse `train.steps`, from the command line or the file's command, below that of every run that has begun.
 
-    A cell may have been taken further by itself, so one that has as few as the sweep says is enough.
+    A cell may have been trained further by itself, so one cell with at most that many steps is enough. Nothing is
+    written.
 
     Raises:
-        Refused: naming one cell and its steps.
+        Refused: names one cell and its number of steps.
     """
     said = {cell.folder: cell.config.train.steps for cell in cells if cell.config is not None and STEPS in sweep.fixed}
     longer = [task for task in tasks if task.config.train.steps > said.get(task.folder, math.inf)]
@@ -63,11 +64,11 @@ def refuse_fewer_steps(sweep: SweepFile, cells: Sequence[Cell], tasks: Sequence[
         return
     one = f"{longer[0].folder.name} has {longer[0].config.train.steps:,}"
     allowed = "leave it out, or name another folder with hydra.sweep.dir=FOLDER"
-    raise Refused(f"{sweep.fixed[STEPS]}: only upward where cells have begun, and {one}; {allowed}")
+    raise Refused(f"{sweep.fixed[STEPS]}: cells that have begun can only be trained further, and {one}; {allowed}")
 
 
 def _steps(folder: Path) -> float:
-    """How many steps the run in a folder is to have; infinity where there is none."""
+    """The number of steps that the run in a folder is to have; infinity if there is no run."""
     stored = run_config(folder) if (folder / METRICS).exists() else None
     forget_saved()
     return math.inf if stored is None else stored["train"]["steps"]

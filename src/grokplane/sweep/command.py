@@ -1,4 +1,4 @@
-"""`python sweep.py FILE`: a sweep file from reading to the table, with no server."""
+"""`python sweep.py FILE`: trains a sweep file without a server, from reading the file to writing the table."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ from grokplane import config
 from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.exit_codes import FAILED, REFUSED, SIGNALLED
-from grokplane.app.jobs import check_launcher, known_keys, trains_elsewhere
+from grokplane.app.jobs import check_launcher, trains_elsewhere
 from grokplane.app.nulls import as_nulls
+from grokplane.app.plugged import named_plugins
 from grokplane.app.progress import clock
 from grokplane.app.unread import of_launcher, refuse_unread, said
+from grokplane.app.untyped import known_keys
 from grokplane.files import write_text
 from grokplane.options import ConfigError
+from grokplane.plugins import check_named
 from grokplane.record import FolderLock, is_locked, status
 from grokplane.record.folder import note_failure
 from grokplane.resources import human
 from grokplane.say import note, open_streams, say
-from grokplane.sweep.call import USAGE, Call, parse_call
+from grokplane.sweep.call import Call, parse_call
 from grokplane.sweep.cells import Cell, changed, make_cells
 from grokplane.sweep.check import refuse_fewer_steps, refuse_hopeless
 from grokplane.sweep.cost import free_bytes, pace
-from grokplane.sweep.executors import EXECUTORS, Executor
-from grokplane.sweep.options import launcher_keys
+from grokplane.sweep.executors import Executor
 from grokplane.sweep.place import Place, find_place
 from grokplane.sweep.plan import Stacked, described, left_to_do, stacks
 from grokplane.sweep.progress import SweepProgress
@@ -49,17 +51,17 @@ OVER = ("finished", "diverged", "failed")
 
 
 def main() -> None:
-    """Run `sweep.py`; ends the process with its exit code."""
+    """Run `sweep.py` and end the process with its exit code."""
     open_streams()
     arguments = as_nulls(sys.argv[1:])
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra raises in place of printing several lines
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors in place of printing several lines
     signal.signal(signal.SIGTERM, _leave)
     try:
         code = _main(arguments)
     except REFUSALS as error:
         note(one_line(error, [typed for typed in arguments if "=" in typed], known_keys("train")))
         code = REFUSED
-    except KeyboardInterrupt:  # between two stacks, or a second one that does not wait for the step
+    except KeyboardInterrupt:  # between two stacks, or a second one during a step
         code = SIGNALLED + signal.SIGINT
     sys.exit(code)
 
@@ -70,13 +72,12 @@ def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the s
 
 def _main(arguments: Sequence[str]) -> int:
     call = parse_call(arguments)
-    if call is None:
-        say("\n".join([USAGE.format(executors=", ".join(EXECUTORS)), *launcher_keys()]))
-        return 0
     with Doing("composing the cells", BEFORE_REFUSALS):
+        config.use_plugins(named_plugins(call.typed))  # what the file alone names is not imported
         sweep = read_sweep(call.file)
         composer = Composer(sweep.config_name)
         sweep = changed(sweep, call.typed, composer)
+        check_named(named_plugins(tuple(sweep.fixed.values())))
         launcher = _launcher(call, sweep)
         if call.seed is not None and sweep.method == "grid":
             raise Refused(f"--seed {call.seed}: would not be read, as {sweep.path} says method: grid; leave it out")
@@ -99,14 +100,14 @@ def _main(arguments: Sequence[str]) -> int:
     except OSError as error:
         raise ConfigError("hydra.sweep.dir", call.folder, f"cannot be made ({error.strerror})") from error
     try:
-        place = find_place(call.folder, sweep, cells, composer)  # once more: another call may have come first
+        place = find_place(call.folder, sweep, cells, composer)  # again, because another call may have come first
         return _run(place, cells, planned, instantiate(launcher[launcher.executor]))
     finally:
         lock.release()
 
 
 def _launcher(call: Call, sweep: SweepFile) -> DictConfig:
-    """The options of the stacks, checked."""
+    """The options of the stacks, validated."""
     asked = config.compose(["hydra/launcher=stacked", *call.hydra], sweep.config_name, with_hydra=True)
     check_launcher(asked)
     refuse_unread(said(config.parse(call.hydra)), [of_launcher(asked.hydra.launcher)])
@@ -114,19 +115,19 @@ def _launcher(call: Call, sweep: SweepFile) -> DictConfig:
 
 
 def _print_plan(cells: Sequence[Cell], planned: Sequence[Stacked]) -> None:
-    """What would be done, and about how long it would take here, one stack after the other."""
+    """Print the planned stacks, and an estimate of the time to train them one after the other."""
     left = sum(len(stack.tasks) for stack in planned)
     bad = [cell for cell in cells if cell.config is None]
     say(f"{len(cells)} cells, {left} to train in {len(planned)} stacks")
     seconds, known = 0.0, dict[tuple[int, int], Any]()
     for number, stack in enumerate(planned, 1):
         size = len(stack.tasks)
-        key = (id(stack.memory), size)  # stacks of one group and size cost the same
+        key = (id(stack.memory), size)  # stacks of the same group and size cost the same
         try:
             member = stack.member()
             if key not in known:
                 known[key] = pace([member] * size)
-        except Exception as error:  # whatever a cell does must not take the others with it
+        except Exception as error:  # an error of one cell must not end the others
             say(f"stack {number}: {described(stack)}; cannot be timed: {failure_line(error)}")
             continue
         own = known[key].seconds(max(0, stack.tasks[0].step), member.train.steps, member.log)
@@ -142,7 +143,7 @@ def _print_plan(cells: Sequence[Cell], planned: Sequence[Stacked]) -> None:
 
 
 def _run(place: Place, cells: Sequence[Cell], planned: Sequence[Stacked], executor: Executor) -> int:
-    """Train what is planned and write the table of all cells there; the exit code."""
+    """Train the planned stacks and write the table of all cells; return the exit code."""
     folder = place.folder
     note(f"folder  {folder}")
     place.write()
@@ -159,7 +160,7 @@ def _run(place: Place, cells: Sequence[Cell], planned: Sequence[Stacked], execut
     for row in rows:
         if row["status"] != "finished":
             why = row["error"] or (
-                f"at step {row['diverged']}" if row["status"] == "diverged" else "run again to go on"
+                f"at step {row['diverged']}" if row["status"] == "diverged" else "run again to resume"
             )
             say(f"  {row['folder']}: {row['status']}, {why}")
     say(f"table   {folder / TABLE}" + f", with {len(others)} cells of earlier calls" * bool(others))
@@ -174,7 +175,7 @@ def _run(place: Place, cells: Sequence[Cell], planned: Sequence[Stacked], execut
 
 
 def _train(cells: Sequence[Cell], planned: Sequence[Stacked], executor: Executor) -> int:
-    """Train the stacks; 128 + the signal that stopped the sweep, else 0."""
+    """Train the stacks; return 128 + the signal that stopped the sweep, or 0."""
     code, count = 0, len(planned)
     jobs = [stack.job(f"stack {place} of {count}") for place, stack in enumerate(planned, 1)]
     with SweepProgress(len(cells), len(cells) - sum(len(stack.tasks) for stack in planned)) as progress:
@@ -189,22 +190,22 @@ def _train(cells: Sequence[Cell], planned: Sequence[Stacked], executor: Executor
 
 
 def _note_lost(folder: Path, error: str) -> None:
-    """Write down why a run ended whose worker could not say so itself."""
+    """Write the error of a run whose worker died without writing it."""
     if not is_locked(folder) and status(folder) not in ("finished", "diverged"):
         note_failure(folder, error)
 
 
 def _draw(rows: Sequence[dict[str, Any]], parameters: Sequence[str], cell: DictConfig, folder: Path) -> list[Path]:
-    """Draw the figure that fits the grid's shape; a picture that fails must not fail the sweep.
+    """Draw the figure that fits the grid's shape. An error in drawing does not fail the sweep.
 
     Args:
-        rows: of the table.
+        rows: the rows of the table.
         parameters: the swept keys.
-        cell: the config of one of them.
-        folder: the sweep's.
+        cell: the config of one cell.
+        folder: the sweep's folder.
 
     Returns:
-        The figure's files.
+        Paths of the figure's files.
     """
     import pandas
 

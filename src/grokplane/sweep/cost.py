@@ -1,4 +1,4 @@
-"""What a stack costs, by a short measurement: bytes a member, seconds a step and a log point."""
+"""Cost of a stack by a short measurement: bytes per member, seconds per step and per log point."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import torch
 
 from grokplane.metrics import Compressed, Information
 from grokplane.resources import available_bytes
-from grokplane.train import LogOptions, Member, Stack, run
+from grokplane.train import LogOptions, Member, Stack, prepare_process, run
 
-# Of the memory that is free, what a stack may take: other programs need some, and so does the record of each member.
+# Share of the free memory that a stack may take: other programs need memory, and so do the members' records.
 SHARE = 0.5
 ALWAYS, NEVER = LogOptions(dense_steps=1 << 62), LogOptions(dense_steps=0, every=1 << 62)
 
@@ -28,19 +28,20 @@ class Memory:
     each: int
 
     def of(self, members: int) -> int:
-        """Bytes of a stack with that many members."""
+        """Bytes of a stack of this many members."""
         return self.fixed + members * self.each
 
     def fitting(self, free: int) -> int:
-        """How many members a stack may have where so many bytes are free; at least one."""
+        """Number of members that fit into this many free bytes; at least one."""
         return max(1, int(SHARE * free - self.fixed) // max(1, self.each))
 
 
 def memory(member: Member) -> Memory:
-    """Measure the peak memory of stacks of one and of two such members, each over a few updates and log points.
+    """Measure the peak memory of stacks of one and of two such members, over a few updates and log points each.
 
-    Parameters, gradients, optimizer state, data and activations all have the member axis, so what the second member
-    adds every further one adds too. It has another seed, so that its data are its own where a seed draws them.
+    Parameters, gradients, optimizer state, data and activations all have the member axis, so every further member adds
+    as much as the second one. The second member has another seed, so that it has its own data if the seed draws the
+    data.
     """
     pair = [_cheap(replace(member, seed=member.seed + other)) for other in (0, 1)]
     one, two = _peak(pair[:1]), _peak(pair)
@@ -48,19 +49,19 @@ def memory(member: Member) -> Memory:
 
 
 def free_bytes(device: str) -> int:
-    """Memory that a stack on this device could still get."""
+    """Memory that a stack on this device can still allocate."""
     return torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else available_bytes()
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds that a stack takes for one step, and for one log point besides."""
+    """Seconds that a stack takes per step, and additionally per log point."""
 
     step: float
     point: float
 
     def seconds(self, start: int, steps: int, log: LogOptions) -> float:
-        """Seconds from step `start` to step `steps`; drawing and uploading at the end left out."""
+        """Seconds from step `start` to step `steps`, without figures and uploads at the end."""
         points, at = 1, start
         while (at := log.next_after(at)) < steps:
             points += 1
@@ -68,14 +69,14 @@ class Pace:
 
 
 def pace(members: Sequence[Member], seconds: float = 1.0) -> Pace:
-    """Time a stack for about so many seconds without building it: without log points, then with one at every step."""
+    """Time a built stack for about this many seconds: without log points, then with a log point at every step."""
     members = [_cheap(member) for member in members]
     plain = _seconds_a_step(members, NEVER, seconds / 2)
     return Pace(plain, max(0.0, _seconds_a_step(members, ALWAYS, seconds / 2) - plain))
 
 
 def _cheap(member: Member) -> Member:
-    """The member without what is done once and kept on disk, and with all it does in this thread."""
+    """The member without work that is done once and cached on disk, and without other threads or processes."""
     if isinstance(member.mi, Compressed):
         return replace(member, mi=replace(member.mi, code="pca", workers=0))
     if isinstance(member.mi, Information):
@@ -84,12 +85,13 @@ def _cheap(member: Member) -> Member:
 
 
 def _settled(member: Member) -> int:
-    """The step from which on all cost the same, in memory too: a GPU's are captured by then."""
+    """The step from which on all steps take the same time and memory; on a GPU the step has been captured by then."""
     return 2 if member.train.device == "cpu" else 8
 
 
 def _seconds_a_step(members: Sequence[Member], log: LogOptions, seconds: float) -> float:
     warm_up = _settled(members[0])
+    prepare_process(members)
     stack = Stack([replace(member, log=log) for member in members])
     began: list[float] = []
 
@@ -104,13 +106,14 @@ def _seconds_a_step(members: Sequence[Member], log: LogOptions, seconds: float) 
 
 
 def _peak(members: Sequence[Member]) -> int:
-    """Most bytes that a stack's tensors held at a time, over a few updates with log points before and between."""
+    """Peak bytes of a stack's tensors over a few updates, with log points before and between them."""
+    prepare_process(members)
     if members[0].train.device.startswith("cuda"):
         before = torch.cuda.memory_allocated(members[0].train.device)
         torch.cuda.reset_peak_memory_stats(members[0].train.device)
         _try_out(members)
         return torch.cuda.max_memory_allocated(members[0].train.device) - before
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # torch's profiler would write to standard error
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # silences torch's profiler on standard error
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:

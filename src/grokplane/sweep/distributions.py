@@ -1,7 +1,7 @@
-"""How a parameter of a sweep file takes its values: W&B's forms, listed for a grid or drawn at random.
+"""Distributions of a sweep file's parameters: W&B's forms, listed for a grid or drawn at random.
 
-Names and meaning are those of W&B's sweep configuration; `min` and `max` of `log_uniform` are natural logarithms there,
-those of `log_uniform_values` are the values themselves.
+Names and meanings are those of W&B's sweep configuration. `min` and `max` of `log_uniform` are natural logarithms.
+Those of `log_uniform_values` are the values themselves.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-# Written with three decimals each, probabilities add up to 1 but for this much times their number.
+# Tolerance of the sum of probabilities, per probability, for probabilities written with three decimals.
 ROUNDING = 0.0005
 
 Draw = Callable[[np.random.Generator, Mapping[str, Any]], Any]
@@ -24,9 +24,9 @@ class Distribution:
     """One of W&B's distributions.
 
     Attributes:
-        needs: keys that must be given.
-        draw: a value, before it is quantised.
-        takes: keys that may be given, with their defaults.
+        needs: required keys.
+        draw: draws a value, before quantisation.
+        takes: optional keys, with their defaults.
         quantised: whether values are rounded to multiples of `q`.
     """
 
@@ -36,7 +36,7 @@ class Distribution:
     quantised: bool = False
 
     def __call__(self, generator: np.random.Generator, keys: Mapping[str, Any]) -> Any:
-        """A value drawn with these keys."""
+        """Draw a value with these keys."""
         value = self.draw(generator, {**self.takes, **keys})
         if not self.quantised:
             return value
@@ -45,7 +45,7 @@ class Distribution:
 
 
 def _multiple(number: int, q: float) -> float:
-    """So many q, as the decimal that is meant: 3 * 0.1 is 0.30000000000000004."""
+    """`number` times q, rounded to the decimal number meant: 3 * 0.1 is 0.30000000000000004."""
     return number * q if isinstance(q, int) else float(f"{number * q:.12g}")
 
 
@@ -72,7 +72,7 @@ _CONTINUOUS: dict[str, tuple[tuple[str, ...], Draw, Mapping[str, Any]]] = {
     "uniform": (_RANGE, _uniform, {}),
     "log_uniform": (_RANGE, lambda generator, keys: math.exp(_uniform(generator, keys)), {}),
     "log_uniform_values": (_RANGE, _log_uniform_values, {}),
-    # log(1/x) uniform between the limits; between values that is the same as log(x) uniform.
+    # log(1/x) uniform between the limits, which is the same distribution as log(x) uniform.
     "inv_log_uniform": (_RANGE, lambda generator, keys: math.exp(-_uniform(generator, keys)), {}),
     "inv_log_uniform_values": (_RANGE, _log_uniform_values, {}),
     "normal": ((), _normal, _NORMAL),
@@ -89,15 +89,15 @@ DISTRIBUTIONS = {
     **{name: Distribution(*parts) for name, parts in _CONTINUOUS.items()},
     **{f"q_{n}": Distribution(*parts, quantised=True) for n, parts in _CONTINUOUS.items() if not n.startswith("inv_")},
 }
-# Those that can be listed one after the other.
+# Distributions that can be listed value by value.
 COUNTABLE = ("constant", "categorical", "int_uniform", "q_uniform")
 
 
 def listed(name: str, keys: Mapping[str, Any], most: int) -> list[Any]:
-    """The values of a countable distribution, for a grid; the first `most` of them.
+    """The first `most` values of a countable distribution, for a grid.
 
     Raises:
-        OverflowError: its limits are so many `q` that no float holds their number.
+        OverflowError: the limits are so many `q` apart that the number is not a float.
     """
     if name == "constant":
         return [keys["value"]]

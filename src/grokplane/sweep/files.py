@@ -1,4 +1,4 @@
-"""Many open folders in one process: how many files it may open, and one log for all of them."""
+"""Support for many open folders in one process: the limit on open files, and log files of all folders."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from grokplane.record.folder import LOG
 from grokplane.say import Lines
 
-_OWN = 200  # files that the process has open besides
+_OWN = 200  # files that the process opens for other purposes
 
 
 def allow_files(count: int) -> None:
-    """Raise the limit on open files to `count` and some, as far as the system lets a process do so itself."""
+    """Raise the limit on open files to `count` plus a reserve, as far as the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count + _OWN if hard == resource.RLIM_INFINITY else min(count + _OWN, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -25,7 +25,7 @@ def allow_files(count: int) -> None:
 
 @contextmanager
 def logs_in(folders: Sequence[Path]) -> Iterator[None]:
-    """Within the block what grokplane logs goes into every folder's `train.log`, warnings to standard error too."""
+    """A block in which grokplane's log goes into every folder's `train.log`, and warnings also to standard error."""
     logger = logging.getLogger("grokplane")
     level, propagate = logger.level, logger.propagate
     console = logging.StreamHandler(sys.stderr)
@@ -46,9 +46,9 @@ def logs_in(folders: Sequence[Path]) -> Iterator[None]:
 
 
 class _FolderLogs(logging.Handler):
-    """Appends each record to a file in every folder, or in the record's own; opened for the line alone.
+    """Append each record to a file in every folder, or only in the record's own folder; opened for each line.
 
-    A stack may have a thousand folders. What concerns one member has that member's `folder` in its `extra`.
+    A stack may have a thousand folders. A record about one member names that member's `folder` in its `extra`.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:

@@ -1,4 +1,4 @@
-"""Which members can be trained together: those that differ in stackable keys alone and stand at the same step."""
+"""Grouping members into stacks: members that differ only in stackable keys and are at the same step."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grokplane.train import Member
 
 
 def signature(settings: Mapping[str, Any]) -> Hashable:
-    """What two members must have in common to be one stack: equal where `train.check_stackable` lets them through.
+    """The settings that two members must share to form one stack; equal where `train.check_stackable` accepts them.
 
     Args:
         settings: a member's config as plain dicts, see `grokplane.app.session.plain`.
@@ -25,11 +25,11 @@ def signature(settings: Mapping[str, Any]) -> Hashable:
 
 
 def grouped(signatures: Sequence[Hashable], at_most: Callable[[list[int]], int]) -> list[list[int]]:
-    """Positions of members by signature, in the order in which they first come, in even parts.
+    """Indices of members grouped by signature, in order of first occurrence, each group split into even parts.
 
     Args:
-        signatures: one a member.
-        at_most: how many of a group's members one stack may have.
+        signatures: one per member.
+        at_most: returns how many members of a group one stack may have.
     """
     groups: dict[Hashable, list[int]] = {}
     for position, one in enumerate(signatures):
@@ -38,14 +38,14 @@ def grouped(signatures: Sequence[Hashable], at_most: Callable[[list[int]], int])
 
 
 def evenly(group: list[int], at_most: int) -> list[list[int]]:
-    """As few parts as possible, none with more than `at_most`, their sizes equal or one apart."""
+    """As few parts as possible, none larger than `at_most`, with sizes that differ by at most one."""
     count = -(-len(group) // max(1, at_most))
     bounds = [len(group) * number // count for number in range(count + 1)]
     return [group[start:stop] for start, stop in itertools.pairwise(bounds)]
 
 
 def _fixed(value: Any) -> Hashable:
-    """A config value without its stackable keys, in a form that can be hashed; the order of a mapping counts."""
+    """A config value without its stackable keys, in hashable form; the order of a mapping matters."""
     if isinstance(value, Mapping):
         stackable = _stackable(get_class(value["_target_"])) if _is_choice(value) else {}
         kept = {key: part for key, part in value.items() if not stackable.get(key, False)}
@@ -61,6 +61,6 @@ def _is_choice(value: Mapping[str, Any]) -> bool:
 
 @cache
 def _stackable(choice: type) -> dict[str, bool]:
-    """Each key of a choice: whether members of one stack may differ in it."""
+    """For each key of a choice, whether members of one stack may differ in it."""
     found = getattr(choice, "__dataclass_fields__", {})
     return {spec.name: spec.metadata.get("stackable", False) for spec in (fields(choice) if found else ())}

@@ -1,4 +1,4 @@
-"""The jobs of a Hydra multirun, trained as stacks: what the basic launcher would leave, in less time."""
+"""The jobs of a Hydra multirun, trained as stacks: the same results as the basic launcher, in less time."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class _Launched:
     """A job as Hydra composed it.
 
     Attributes:
-        config: with Hydra's node.
-        asked: without.
-        folder: where it lands.
+        config: the config with Hydra's node.
+        asked: the config without Hydra's node.
+        folder: the job's folder.
     """
 
     config: DictConfig
@@ -45,7 +45,7 @@ class Multirun:
 
     Args:
         context: Hydra's loader and callbacks.
-        function: what Hydra would call for every job; `grokplane.app.entry.Jobs` is told the exit codes.
+        function: the function that Hydra calls for every job; `grokplane.app.entry.Jobs` receives the exit codes.
         master: the config of the multirun.
     """
 
@@ -56,16 +56,16 @@ class Multirun:
     def launch(
         self, overrides: Sequence[Sequence[str]], first: int, executor: Executor, max_members: int | None
     ) -> list[JobReturn]:
-        """Train the jobs; what became of each, in their order.
+        """Train the jobs; return their results in order.
 
         Args:
-            overrides: of each job.
-            first: number of the first one.
-            executor: where stacks are trained.
-            max_members: of a stack; None: by memory.
+            overrides: the overrides of each job.
+            first: number of the first job.
+            executor: trains the stacks.
+            max_members: most members of a stack; None: by memory.
 
         Raises:
-            SystemExit: asked to stop by a signal; everything can be resumed.
+            SystemExit: a signal stopped the multirun; everything can be resumed.
         """
         setup_globals()
         configure_log(self._master.hydra.hydra_logging, self._master.hydra.verbose)
@@ -73,7 +73,7 @@ class Multirun:
         with Doing("composing the jobs"):
             jobs = [self._load(number, list(one)) for number, one in enumerate(overrides, first)]
         tasks = {number: task for number, job in enumerate(jobs) if (task := self._task(job)) is not None}
-        with env_override(jobs[0].config.hydra.job.env_set):  # the same for all: `grokplane.app.hydra_keys`
+        with env_override(jobs[0].config.hydra.job.env_set):  # equal for all jobs: see `grokplane.app.hydra_keys`
             outcomes = self._train(tasks, executor, max_members)
         returns = [self._returned(job, outcomes.get(number)) for number, job in enumerate(jobs)]
         if max(self._codes, default=0) >= SIGNALLED:
@@ -81,7 +81,7 @@ class Multirun:
         return returns
 
     def _load(self, number: int, overrides: list[str]) -> _Launched:
-        """A job's config and folder, as Hydra's `run_job` settles them."""
+        """A job's config and folder, as Hydra's `run_job` determines them."""
         made = self._context.config_loader.load_sweep_config(self._master, overrides)
         with open_dict(made):
             made.hydra.job.id = made.hydra.job.num = number
@@ -92,7 +92,7 @@ class Multirun:
         return _Launched(made, without_hydra(made), folder)
 
     def _task(self, job: _Launched) -> Remaining | None:
-        """What is left to do; None, and the line that says why, where there is nothing."""
+        """The remaining work of a job; None, after printing the reason, if there is none."""
         with hydra_is(job.config):
             self._context.callbacks.on_job_start(config=job.config, task_function=self._function)
         config.validate(job.asked)
@@ -117,7 +117,7 @@ class Multirun:
     def _train(
         self, tasks: Mapping[int, Remaining], executor: Executor, max_members: int | None
     ) -> dict[int, _Outcome]:
-        """Train the jobs that have something left to do; what became of each, by its number."""
+        """Train the jobs that have remaining work; return their outcomes by job number."""
         numbers = {id(task): number for number, task in tasks.items()}
         with Doing("measuring what the jobs take"):
             planned = stacks(list(tasks.values()), max_members)
@@ -126,14 +126,14 @@ class Multirun:
         for place, stack in enumerate(planned, 1):
             note(f"stack {place} of {len(planned)}: {described(stack)}")
         for position, result in executor.run(jobs):
-            self._codes.append(result.exit_code if result.exit_code != FAILED else 0)  # Hydra raises those
+            self._codes.append(result.exit_code if result.exit_code != FAILED else 0)  # Hydra raises failures
             parts = zip(planned[position].tasks, result.summaries, result.errors, strict=True)
             for task, summary, error in parts:
                 outcomes[numbers[id(task)]] = summary, error
         return outcomes
 
     def _returned(self, job: _Launched, outcome: _Outcome | None) -> JobReturn:
-        """The job's report on standard output, and what Hydra is told."""
+        """Print the job's report, and return its result in Hydra's form."""
         typed = OmegaConf.to_container(job.config.hydra.overrides.task)
         assert isinstance(typed, list)
         told = JobReturn(typed, job.asked, job.config, os.getcwd(), JobRuntime.instance().get("name"))

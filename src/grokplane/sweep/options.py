@@ -7,9 +7,9 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from grokplane import config
 from grokplane.app.usage import row
 from grokplane.options import checked, option, shown
+from grokplane.schemas import described, schema
 from grokplane.sweep.executors import EXECUTORS, executor_class
 
 NAME = "stacked"
@@ -18,37 +18,35 @@ NAME = "stacked"
 @dataclass(frozen=True)
 @checked
 class StackOptions:
-    """What decides how jobs become stacks, and where these are trained."""
+    """Options that determine how jobs form stacks, and where the stacks are trained."""
 
     executor: str = option("local", "where stacks are trained", choices=EXECUTORS)
-    max_members: int | None = option(None, "members of a stack; null: what half the free memory holds", at_least=1)
+    max_members: int | None = option(
+        None, "most members of a stack; null: as many as half of the free memory holds", at_least=1
+    )
 
 
 def register(target: str) -> None:
-    """Put the launcher's typed config into Hydra's store as `hydra/launcher=stacked`.
+    """Register the launcher's typed config with Hydra as `hydra/launcher=stacked`.
 
     Args:
-        target: the launcher's class, dotted. It is called with the keys of StackOptions, and each executor by its name.
+        target: the launcher's class, dotted. Its arguments are the keys of StackOptions, and each executor by its name.
     """
+    schemas = {name: schema(executor_class(name)) for name in EXECUTORS}
     executors: list[tuple[str, type, Any]] = [
-        (name, schema, field(default_factory=schema)) for name, schema in _executor_schemas().items()
+        (name, node, field(default_factory=node)) for name, node in schemas.items()
     ]
-    schema = config.schema(StackOptions)
     launcher = make_dataclass(
-        "StackedLauncher", [*executors, ("_target_", str, field(default=target))], bases=(schema,)
+        "StackedLauncher", [*executors, ("_target_", str, field(default=target))], bases=(schema(StackOptions),)
     )
     ConfigStore.instance().store(group="hydra/launcher", name=NAME, node=launcher, provider="grokplane")
 
 
 def launcher_keys() -> list[str]:
-    """A line for each key of the launcher with its default, for `--help`."""
+    """One line per launcher key with its default, for `--help`."""
     groups = {"": StackOptions} | {f"{name}.": executor_class(name) for name in EXECUTORS}
     return [
-        row(f"hydra.launcher.{prefix}{spec.name}={shown(spec.default)}", spec.metadata["help"])
+        row(f"hydra.launcher.{prefix}{spec.name}={shown(spec.default)}", described(choice)[spec.name])
         for prefix, choice in groups.items()
         for spec in fields(choice)
     ]
-
-
-def _executor_schemas() -> dict[str, type]:
-    return {name: config.schema(executor_class(name)) for name in EXECUTORS}

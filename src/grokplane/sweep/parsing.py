@@ -1,4 +1,4 @@
-"""What a sweep file says, part by part, and refusals that name the file, the key, the value and what is allowed."""
+"""Parsing of sweep files. Errors name the file, the key, the value and what is allowed."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from grokplane.app.errors import Refused
 from grokplane.options import DIGITS, one_of, shown
 from grokplane.sweep.distributions import COUNTABLE, DISTRIBUTIONS, ROUNDING
 
-LARGEST_WHOLE = 2**63 - 1  # that can be drawn
-LARGEST_LOG = 700  # of which the exponential is a float
-DEEPEST, LARGEST = 20, 1_000_000  # how deep a file's parts lie, and how many they are
+LARGEST_WHOLE = 2**63 - 1  # largest whole number that can be drawn
+LARGEST_LOG = 700  # largest number whose exponential is a float
+DEEPEST, LARGEST = 20, 1_000_000  # limits on the nesting depth and on the number of parts of a file
 _POSITIVE = ("q", "sigma", "a", "b")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A swept key: the name of its distribution and what the file says of it."""
+    """A swept key: the name of its distribution and the distribution's keys."""
 
     distribution: str
     keys: Mapping[str, Any]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as W&B reads it, but a key that is given twice is an error, and so is a number that no float can hold."""
+    """YAML as W&B reads it, but repeated keys and numbers that no float can represent are errors."""
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
         """As in yaml.SafeLoader."""
-        # The digits first: Python takes long to read many of them, and refuses from 4,300 on.
+        # The digits are counted first: Python is slow with many digits, and refuses more than 4,300.
         if len(node.value) > 2 * DIGITS or abs(value := super().construct_yaml_int(node)) >= 10**DIGITS:
             short = f"{node.value[:10]}..."
             raise yaml.constructor.ConstructorError(None, None, f"{short} has over {DIGITS} digits", node.start_mark)
@@ -51,38 +51,38 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def load_yaml(path: Path) -> Any:
-    """What a file holds; Refused where it cannot be read."""
+    """The content of a file; Refused if it cannot be read."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
         _check_size(content)
         return content
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"{path}: cannot be read ({getattr(error, 'strerror', None) or 'not text'})") from None
-    # What PyYAML raises beside its own errors, of !!int x and of thousands of brackets.
+    # Errors that PyYAML raises besides its own, for !!int x and for thousands of brackets.
     except (yaml.YAMLError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise Refused(f"{path}: not YAML: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
 def _check_size(content: Any) -> None:
-    """Raise ValueError for what refers to parts of itself so that it has no end, or more parts than anybody's file."""
+    """Raise ValueError for content that contains itself, or that has more parts than any real file."""
     left, seen = [(content, 0)], 0
     while left:
         part, depth = left.pop()
         seen += 1
         if depth > DEEPEST or seen > LARGEST:
-            raise ValueError("it holds itself, or too much")
+            raise ValueError("it contains itself, or is too large")
         inside = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
         left += [(one, depth + 1) for one in inside]
 
 
 class FileContent:
-    """The content of a file, and refusals that name it."""
+    """The content of a file, with errors that name the file."""
 
     def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
         self.path, self.content = path, content
 
     def refuse(self, key: str, value: object, allowed: str) -> NoReturn:
-        """Raise Refused with this line."""
+        """Raise Refused with this message."""
         raise Refused(f"{self.path}: {key}={shown(value)}: {allowed}")
 
     def check_known(self, prefix: str, content: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -110,7 +110,7 @@ class FileContent:
         return value
 
     def parameter(self, key: str, spec: Any, method: str) -> Parameter:
-        """A swept key as the file describes it."""
+        """Parse a swept key."""
         place = f"parameters.{key}"
         if key.lstrip("+~").startswith("hydra"):
             self.refuse(place, "{...}", "Hydra's keys cannot be swept here")
@@ -123,14 +123,14 @@ class FileContent:
         if name not in DISTRIBUTIONS:
             self.refuse(f"{place}.distribution", name, one_of(name, DISTRIBUTIONS))
         if method == "grid" and name not in COUNTABLE:
-            self.refuse(f"{place}.distribution", name, f"a grid can list {', '.join(COUNTABLE)}")
+            self.refuse(f"{place}.distribution", name, f"allowed in a grid: {', '.join(COUNTABLE)}")
         distribution = DISTRIBUTIONS[name]
         keys = {part: value for part, value in spec.items() if part != "distribution"}
         quantum = ("q",) if distribution.quantised else ()
         self.check_known(f"{place}.", keys, (*distribution.needs, *distribution.takes, *quantum))
         for part in distribution.needs:
             if part not in keys:
-                self.refuse(f"{place}.{part}", None, f"needed by distribution {name}")
+                self.refuse(f"{place}.{part}", None, f"required by distribution {name}")
         self._check_values(place, keys)
         self._check_numbers(place, name, keys)
         return Parameter(name, keys)
@@ -142,7 +142,7 @@ class FileContent:
         for value in values:
             self._check_value(f"{place}.{'values' if 'values' in keys else 'value'}", value)
         if len(set(map(hashable, values))) < len(values):
-            self.refuse(f"{place}.values", values, "each only once")
+            self.refuse(f"{place}.values", values, "each value only once")
 
     def _check_numbers(self, place: str, name: str, keys: Mapping[str, Any]) -> None:
         for part, value in keys.items():
@@ -163,9 +163,9 @@ class FileContent:
 
     def _check_limit(self, place: str, name: str, value: float) -> None:
         if name == "int_uniform" and (not isinstance(value, int) or abs(value) > LARGEST_WHOLE):
-            self.refuse(place, value, f"must be a whole number, at most {LARGEST_WHOLE:,} either way")
+            self.refuse(place, value, f"must be a whole number of magnitude at most {LARGEST_WHOLE:,}")
         if name.endswith("log_uniform") and abs(value) > LARGEST_LOG:
-            allowed = f"is a natural logarithm here, at most {LARGEST_LOG} either way"
+            allowed = f"is a natural logarithm here, of magnitude at most {LARGEST_LOG}"
             self.refuse(place, value, f"{allowed}; for limits of the values themselves write {name}_values")
 
     def _check_chances(self, place: str, chances: Any, count: int) -> None:
@@ -178,13 +178,13 @@ class FileContent:
             self.refuse(place, chances, f"must add up to 1, but for rounding; they add up to {sum(chances):.6g}")
 
     def check_text(self, place: str, text: str) -> None:
-        """A file may be somebody's: it must not have what is no part of it (`${oc.env:HOME}`) put into a config."""
+        """Refuse lookups (`${oc.env:HOME}`): a file from other people must not read this machine into a config."""
         if looks_up(text):
             self.refuse(place, text, "would be looked up on this machine; allowed: ${key}, the value of another key")
 
     def _check_value(self, place: str, value: Any) -> None:
         if value is None:
-            self.refuse(place, value, 'arrives as the text None; write "null" in quotes')
+            self.refuse(place, value, 'becomes the text None; write "null" in quotes')
         if not isinstance(value, int | float | str | list):
             self.refuse(place, value, "a number, a word or a list; no mapping and no date")
         self.check_text(place, str(value))
@@ -193,13 +193,13 @@ class FileContent:
 
 
 def hashable(value: Any) -> Any:
-    """A value, or what stands for a list or a mapping in a set."""
+    """The value, or a hashable stand-in for a list or a mapping."""
     return repr(value) if isinstance(value, list | dict) else value
 
 
 def looks_up(text: str) -> bool:
-    """Whether an override would be looked up outside the config (`${oc.env:HOME}`); `${key}` is another key's value."""
-    plain = text.replace("\\", "")  # Hydra takes escapes out of what it reads
+    """Whether an override is resolved outside the config (`${oc.env:HOME}`); `${key}` is another key's value."""
+    plain = text.replace("\\", "")  # Hydra removes escapes when it reads
     return "${" in plain and ":" in plain
 
 
@@ -208,7 +208,7 @@ def _is_finite(value: object) -> bool:
 
 
 def _implied(spec: Mapping[str, Any]) -> str:
-    """The distribution that W&B takes where none is named."""
+    """The distribution that W&B assumes if the file names none."""
     if "values" in spec:
         return "categorical_w_probabilities" if "probabilities" in spec else "categorical"
     if "value" in spec:

@@ -1,4 +1,4 @@
-"""Whose a sweep's folder is: one sweep's, whose grid may grow from call to call. A second one would take its table."""
+"""Ownership of a sweep's folder: one sweep, whose grid may grow with each call. A second sweep would lose the table."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, Refused, one_line
-from grokplane.app.jobs import known_keys
 from grokplane.app.resume import disagreements, few
 from grokplane.app.session import plain
+from grokplane.app.untyped import known_keys
 from grokplane.files import write_text
 from grokplane.record import status
 from grokplane.record.folder import SWEEP
@@ -24,20 +24,20 @@ from grokplane.sweep.parsing import looks_up
 from grokplane.sweep.sweepfile import SweepFile
 from grokplane.sweep.table import TABLE
 
-MULTIRUN = "multirun.yaml"  # which Hydra writes
+MULTIRUN = "multirun.yaml"  # written by Hydra
 
 
 @dataclass(frozen=True)
 class Place:
-    """A sweep's folder and what is known of it.
+    """A sweep's folder and its recorded contents.
 
     Attributes:
-        folder: the sweep's.
+        folder: the sweep's folder.
         program: the name of its program's config.
-        keys: what is swept, in the order of the cells' names.
-        cells: the overrides that make each of its cells, in the order of `keys`, by the cell's folder.
-        config: that of the first of them, nested.
-        others: those that this call does not ask for.
+        keys: the swept keys, in the order of the cells' names.
+        cells: overrides of each cell, in the order of `keys`, by the cell's folder.
+        config: config of the first cell, nested.
+        others: cells that this call does not include.
     """
 
     folder: Path
@@ -48,24 +48,24 @@ class Place:
     others: tuple[Cell, ...] = ()
 
     def write(self) -> None:
-        """Note in the folder whose it is; its lock is held."""
+        """Record the sweep in the folder; the caller holds the folder's lock."""
         told = {"program": self.program, "keys": self.keys, "cells": self.cells, "config": self.config}
         write_text(self.folder / SWEEP, to_json(told) + "\n")
 
 
 def find_place(folder: Path, sweep: SweepFile, cells: Sequence[Cell], composer: Composer) -> Place:
-    """The folder as this sweep's, with the cells of earlier calls; reads only.
+    """The folder as this sweep's, with the cells of earlier calls. Nothing is written.
 
-    A sweep of the same program and keys whose cells have the same config but for these is the same sweep: its grid may
-    be another part of the whole.
+    Sweeps with the same program and keys, and with cells whose configs are otherwise equal, are the same sweep. Their
+    grids may be different parts of the whole.
 
     Raises:
-        Refused: something else lies there; what differs, and what to do.
+        Refused: the folder holds something else; the message names the difference and the remedy.
     """
     _check_free(folder)
     for cell in cells:
         if cell.folder.exists() and not cell.folder.is_dir():
-            _refuse(folder, "cannot be a sweep's", f"{cell.folder.name} there is no folder")
+            _refuse(folder, "cannot be a sweep's", f"{cell.folder.name} in it is not a folder")
     first = next(cell for cell in cells if cell.config is not None)
     assert first.config is not None
     own = {cell.folder.name: cell.lines for cell in (first, *cells)}
@@ -77,21 +77,21 @@ def find_place(folder: Path, sweep: SweepFile, cells: Sequence[Cell], composer: 
     left = {name: lines for name, lines in there.cells.items() if name not in own}
     others = [earlier_cell(lines, folder / name, composer) for name, lines in left.items()]
     for other in others:
-        status(other.folder)  # refuses what cannot be read now and not when the table is written
+        status(other.folder)  # a folder that cannot be read is refused now, not when the table is written
     return Place(folder, there.program, there.keys, {**there.cells, **own}, there.config, tuple(others))
 
 
 def _check_free(folder: Path) -> None:
-    """Refuse a folder that holds no sweep but something that a sweep's files would lie among."""
+    """Refuse a folder that holds no sweep but a run, a multirun or other things in the place of a sweep's files."""
     if (folder / METRICS).exists():
         _refuse(folder, "holds a run", METRICS)
     if (folder / MULTIRUN).exists() and not (folder / SWEEP).exists():
         _refuse(folder, "holds a multirun", MULTIRUN)
     if folder.exists() and not folder.is_dir():
-        _refuse(folder, "cannot be a sweep's", "it is no folder")
+        _refuse(folder, "cannot be a sweep's", "it is not a folder")
     for name in (SWEEP, TABLE):
         if (folder / name).is_dir():
-            _refuse(folder, "cannot be a sweep's", f"{name} there is a folder")
+            _refuse(folder, "cannot be a sweep's", f"{name} in it is a folder")
 
 
 def _refuse(folder: Path, what: str, why: str) -> NoReturn:
@@ -99,16 +99,16 @@ def _refuse(folder: Path, what: str, why: str) -> NoReturn:
 
 
 def _read(folder: Path) -> Place | None:
-    """What is noted in a folder; None for a folder without a note. It may be damaged, or somebody's."""
+    """The sweep recorded in a folder; None without a record. The record may be damaged or written by other people."""
     try:
         told = json.loads((folder / SWEEP).read_text())
         keys, cells = tuple(told["keys"]), {name: tuple(lines) for name, lines in told["cells"].items()}
         named = {tuple(line.partition("=")[0] for line in lines) for lines in cells.values()}
         lines = itertools.chain(*cells.values())
         if named != {keys} or not isinstance(told["config"], dict) or any(map(looks_up, lines)):
-            raise ValueError("its cells are none")
+            raise ValueError("its cells are not valid")
         if any(Path(name).name != name for name in cells):
-            raise ValueError("a cell lies elsewhere")
+            raise ValueError("a cell is outside of the folder")
         return Place(folder, str(told["program"]), keys, cells, told["config"])
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -120,9 +120,9 @@ def _read(folder: Path) -> Place | None:
 
 
 def _differences(there: Place, sweep: SweepFile, composer: Composer) -> str:
-    """In what a sweep is not the one there; empty where it is. Its base is tried on the first of the cells there."""
+    """How a sweep differs from the recorded one; empty if it does not. The config is compared for the first cell."""
     if there.program != sweep.config_name:
-        return f"it is one of {there.program}.py, not of {sweep.config_name}.py"
+        return f"it is a sweep of {there.program}.py, not of {sweep.config_name}.py"
     if there.keys != tuple(sweep.parameters):
         return f"it sweeps {', '.join(there.keys)}, not {', '.join(sweep.parameters)}"
     overrides = (*sweep.fixed.values(), *next(iter(there.cells.values())))

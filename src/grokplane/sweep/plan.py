@@ -1,4 +1,4 @@
-"""What is left to do in the cells' folders, and in which stacks."""
+"""The remaining work in the cells' folders, grouped into stacks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
-from grokplane import config
+from grokplane import config, plugins
 from grokplane.app.errors import REFUSALS, Refused
 from grokplane.app.resume import check_length, disagreements, few, forget_saved, nothing_left, run_config, saved
 from grokplane.app.session import plain
@@ -31,12 +31,12 @@ log = logging.getLogger(__name__)
 
 
 class Remaining(NamedTuple):
-    """A run that has something left to do.
+    """A run that has remaining work.
 
     Attributes:
-        config: its config, Hydra's node left out.
-        folder: where it lands.
-        step: that of its last checkpoint, -1 for none.
+        config: its config, without Hydra's node.
+        folder: its folder.
+        step: step of its last checkpoint, -1 for none.
         notes: see `StackJob`.
     """
 
@@ -51,37 +51,38 @@ class Stacked:
     """Tasks that are trained as one stack.
 
     Attributes:
-        tasks: its members.
-        memory: what it takes; None where nothing had to be measured.
+        tasks: the stack's members.
+        memory: the memory that it needs; None if it was not measured.
     """
 
     tasks: Sequence[Remaining]
     memory: Memory | None
 
     def member(self) -> Member:
-        """The first of its members."""
+        """The first member."""
         return config.member(self.tasks[0].config)
 
     def job(self, label: str) -> StackJob:
-        """The stack as a unit of work."""
+        """The stack as a job for an executor."""
         return StackJob(
             tuple(OmegaConf.to_yaml(task.config, resolve=True) for task in self.tasks),
             tuple(str(task.folder.absolute()) for task in self.tasks),
             tuple(task.notes for task in self.tasks),
             label,
+            plugins.names(),
         )
 
 
 def stacks(tasks: Sequence[Remaining], max_members: int | None, measure: bool = False) -> list[Stacked]:
-    """Tasks as the stacks in which they are trained: those that differ in stackable keys alone, from one step on.
+    """Group tasks into stacks: tasks that differ only in stackable keys and start at the same step.
 
     Args:
         tasks: in any order.
-        max_members: of a stack; None: as many as half of the free memory holds, by a measurement.
-        measure: measure where it is not needed for that, too.
+        max_members: most members of a stack; None: as many as fit into half of the free memory, by a measurement.
+        measure: measure the memory also where that is not needed for the grouping.
 
     Raises:
-        ConfigError: the number of members is to be measured on a device that is not here.
+        ConfigError: the number of members must be measured, but the device does not exist here.
     """
     for device in {task.config.train.device for task in tasks} if max_members is None else ():
         _refuse_unmeasurable(device)
@@ -111,14 +112,14 @@ def _refuse_unmeasurable(device: str) -> None:
 
 
 def _measured(configs: Sequence[DictConfig]) -> Memory | None:
-    """Memory of a stack of members like the largest of these that can be trained; None if none can.
+    """Memory of a stack of members like the largest one that can be trained; None if none can.
 
-    A stack is padded to its largest member, so that is what every further one adds.
+    A stack is padded to its largest member, so every further member adds as much.
     """
     sizes: dict[str, int] = {}
 
     def size(one: DictConfig) -> int:
-        key = str(one.data)  # seeds draw about as much from the same data
+        key = str(one.data)  # different seeds draw about as many points from the same data
         if key not in sizes:
             sizes[key] = _points(one)
         return sizes[key]
@@ -126,15 +127,15 @@ def _measured(configs: Sequence[DictConfig]) -> Memory | None:
     for one in sorted(configs, key=size, reverse=True):
         try:
             return memory(config.member(one))
-        except REFUSALS:  # told of when it is that cell's turn
+        except REFUSALS:  # reported when the cell is trained
             continue
-        except Exception as error:  # whatever a cell does must not take the others with it
+        except Exception as error:  # an error of one cell must not end the others
             log.warning("a cell's memory cannot be measured: %s", failure_line(error))
     return None
 
 
 def _points(one: DictConfig) -> int:
-    """How many questions a member has, on both sides of its split; 0 where it cannot be built, for whatever reason."""
+    """Number of questions of a member, on both sides of its split; 0 if it cannot be built for any reason."""
     with suppress(Exception):
         member = config.member(one)
         examples = member.data.examples(member.seed)
@@ -143,11 +144,11 @@ def _points(one: DictConfig) -> int:
 
 
 def left_to_do(cells: Sequence[Cell]) -> list[Remaining]:
-    """The cells that are not over, as tasks that go on from their last checkpoints; reads only.
+    """The cells that are not over, as tasks that resume from their last checkpoints. Nothing is written.
 
     Raises:
-        Refused: folders that hold runs with another config, or with one that nobody can go on with, by name.
-        FolderBusy: another process writes in one.
+        Refused: folders that hold runs with another config, or with one that cannot be resumed; the message names them.
+        FolderBusy: another process writes to a folder.
     """
     wrong, tasks = [], []
     for cell in cells:
@@ -158,7 +159,7 @@ def left_to_do(cells: Sequence[Cell]) -> list[Remaining]:
             stored = _stored(cell.folder, module_of(cell.config))
             found = few(disagreements(plain(cell.config), stored)) if stored is not None else ""
             task = _task(cell, stored) if not found else None
-        except REFUSALS as error:  # what lies there may be damaged, or somebody's
+        except REFUSALS as error:  # the folder may be damaged or written by other people
             found, task = failure_line(error), None
         wrong += [f"{cell.folder.name}: {found}"] if found else []
         tasks += [] if task is None else [task]
@@ -166,15 +167,15 @@ def left_to_do(cells: Sequence[Cell]) -> list[Remaining]:
     if wrong:
         allowed = "name another folder with hydra.sweep.dir=FOLDER, or delete these"
         told = few(wrong, "; ")
-        raise Refused(f"{cells[0].folder.parent} holds cells that this sweep cannot go on with: {told}: {allowed}")
+        raise Refused(f"{cells[0].folder.parent} holds cells that this sweep cannot resume: {told}: {allowed}")
     return tasks
 
 
 def _stored(folder: Path, module: str | None) -> dict[str, Any] | None:
-    """The config of the run in a folder, typed and checked; None where there is no run, or none that began.
+    """The config of the run in a folder, typed and checked; None if no run has begun there.
 
     Raises:
-        One of REFUSALS: it is none of ours.
+        One of REFUSALS: the folder holds no run of this program.
     """
     found = run_config(folder) if (folder / METRICS).exists() else None
     return None if found is None else plain(composed(found, [] if module is None else [module]))
@@ -183,7 +184,7 @@ def _stored(folder: Path, module: str | None) -> dict[str, Any] | None:
 def _task(cell: Cell, stored: Mapping[str, Any] | None) -> Remaining | None:
     assert cell.config is not None
     steps = cell.config.train.steps
-    if stored is not None:  # a cell may have been taken further by itself
+    if stored is not None:  # a cell may have been trained further by itself
         steps = max(steps, stored["train"]["steps"])
     going_on = OmegaConf.merge(cell.config, {"train": {"resume": True, "steps": steps}})
     assert isinstance(going_on, DictConfig)
@@ -197,7 +198,7 @@ def _task(cell: Cell, stored: Mapping[str, Any] | None) -> Remaining | None:
 
 
 def described(stack: Stacked) -> str:
-    """A stack's size in a few words."""
+    """A short description of a stack's size."""
     found = stack.memory
     size = f", {human(found.each)} each, {human(found.of(len(stack.tasks)))} in all" if found else ""
     begun = f" from step {stack.tasks[0].step:,}" if stack.tasks[0].step > 0 else ""

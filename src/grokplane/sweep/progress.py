@@ -1,4 +1,4 @@
-"""How far a sweep is, over its cells; a stack's own progress over steps stands below."""
+"""Progress of a sweep over its cells. The progress of a stack over its steps is shown below it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class SweepProgress(Counted):
     """A bar over cells on a terminal; elsewhere a line for each stack that ends.
 
     Args:
-        cells: of the sweep.
-        over: how many of them were over before.
+        cells: number of cells of the sweep.
+        over: number of cells that were over before.
     """
 
     def __init__(self, cells: int, over: int) -> None:
@@ -26,14 +26,14 @@ class SweepProgress(Counted):
         self._counts: Counter[str] = Counter()
 
     def plan(self, lines: Sequence[str]) -> None:
-        """Tell what is going to be trained."""
+        """Print the planned stacks."""
         if self._done:
             self._say(f"{self._done} of {self._cells} cells are over")
         for line in lines:
             self._say(line)
 
     def ended(self, result: StackResult) -> None:
-        """Note a stack that ended."""
+        """Record a stack that ended."""
         pairs = zip(result.summaries, result.errors, strict=True)
         self._counts.update("failed" if error else "lost" if told is None else told["status"] for told, error in pairs)
         self._done += len(result.summaries)

@@ -1,10 +1,9 @@
-"""One stack as a unit of work: plain data in, plain data out, so that any process on any machine can train it."""
+"""One stack as a job: plain data in, plain data out, so that any process on any machine can train it."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,54 +20,23 @@ from grokplane.record.folder import delete_run, note_failure
 from grokplane.record.rows import METRICS
 from grokplane.record.summary import cause
 from grokplane.sweep.files import allow_files, logs_in
+from grokplane.sweep.job import StackJob, StackResult
 from grokplane.train import Stack
 
 log = logging.getLogger(__name__)
 
-# Open at a time: metrics, lock, and W&B's own.
+# Open files of a member: metrics, lock, and those of W&B.
 FILES_A_MEMBER = 8
 
 
-@dataclass(frozen=True)
-class StackJob:
-    """Members to train as one stack; picklable.
-
-    Attributes:
-        configs: each member's complete, resolved config as YAML text, without Hydra's node. With `train.resume=true` a
-            member goes on from its folder's last checkpoint, which must be of the same step for all.
-        folders: each member's folder, absolute.
-        notes: what goes into each folder's `.hydra/` beside `config.yaml`: file name to text.
-        label: what progress calls this stack.
-    """
-
-    configs: tuple[str, ...]
-    folders: tuple[str, ...]
-    notes: tuple[Mapping[str, str], ...] = ()
-    label: str = ""
-
-
-@dataclass(frozen=True)
-class StackResult:
-    """What became of a stack; picklable.
-
-    Attributes:
-        exit_code: 0 when all finished, 3 when one diverged, 1 when one failed, 128 + the signal that asked to stop.
-        summaries: each member's `summary.json`; None where it could not be trained.
-        errors: one line for each member that failed; None for the others.
-    """
-
-    exit_code: int
-    summaries: tuple[Mapping[str, Any] | None, ...]
-    errors: tuple[str | None, ...]
-
-
 def run_stack(job: StackJob) -> StackResult:
-    """Train a stack to its end; never raises for what a member does.
+    """Train a stack to its end. Errors of members are recorded and not raised.
 
-    When the stack cannot be trained, the members that cannot even be built alone are left out; when it fails on the way
-    it goes on in halves from the last checkpoints, so that in the end only those members fail that fail alone. Each of
-    these gets a `summary.json` with status `failed` and its `error`.
+    If the stack cannot be built, the members that cannot be built alone are left out. If training fails, it continues
+    in halves from the last checkpoints, so that in the end only members that fail alone have failed. Each of them gets
+    a `summary.json` with status `failed` and its `error`.
     """
+    config.use_plugins(job.plugins)
     config.register_schemas()
     allow_files(FILES_A_MEMBER * len(job.folders))
     work = _Work(job)
@@ -78,10 +46,10 @@ def run_stack(job: StackJob) -> StackResult:
 
 
 class _Member:
-    """One member of a job: its config, its folder and what became of it.
+    """One member of a job: its config, its folder and its outcome.
 
-    In its own folder a fresh run is one that resumes from nothing, so every member resumes: what was begun before a
-    failure is gone on with, whatever the call asked for.
+    In its own folder a new run is the same as one that resumes from nothing, so every member resumes. Work done before
+    a failure is kept, whatever the call asked for.
     """
 
     def __init__(self, text: str, folder: str, notes: Mapping[str, str]) -> None:
@@ -93,7 +61,7 @@ class _Member:
         self.lock: FolderLock | None = None
 
     def open(self) -> None:
-        """Make the folder ready: lock it, delete the run that is to be overwritten, fill `.hydra/`.
+        """Prepare the folder: lock it, delete a run that is to be overwritten, write `.hydra/`.
 
         Raises:
             FolderBusy, FolderTaken: see `grokplane.record.check_folder`.
@@ -108,7 +76,7 @@ class _Member:
         write_config(self.folder, self.config, self.notes)
 
     def tried(self, attempt: Callable[[], object]) -> bool:
-        """Whether an attempt goes well; notes why not."""
+        """Whether an attempt succeeds; records the error if it does not."""
         try:
             attempt()
         except Exception as error:
@@ -117,47 +85,47 @@ class _Member:
         return True
 
     def hold(self) -> FolderLock:
-        """The folder's lock; taken anew for a further attempt."""
+        """The folder's lock, acquired again for another attempt."""
         self.lock = self.lock or claim(self.folder, resume=True)
         return self.lock
 
     def let_go(self) -> None:
-        """Give the lock back, if it is not yet."""
+        """Release the lock if it is held."""
         if self.lock is not None:
             self.lock.release()
             self.lock = None
 
     def build(self) -> None:
-        """Build it alone; raises what is wrong with it."""
+        """Build the member alone, to raise errors that are its own."""
         Stack([config.member(self.config)])
 
     def over(self) -> bool:
-        """Whether an earlier attempt brought it to its end."""
+        """Whether an earlier attempt trained it to its end."""
         over = nothing_left(self.folder, self.config) is not None
         if over:
             self.summary = read_summary(self.folder)
         return over
 
     def step(self) -> int:
-        """The step of its last checkpoint, -1 for none."""
+        """Step of its last checkpoint, -1 for none."""
         last = saved(self.folder.absolute())
         return -1 if last is None else last.step
 
     def fail(self, error: Exception) -> None:
-        """Note an error that is this member's own."""
+        """Record an error of this member."""
         self.let_go()
         self.error = failure_line(error)
         trace = None if isinstance(error, REFUSALS) else error
         log.warning("%s failed: %s", self.folder, self.error, exc_info=trace, extra={"folder": self.folder})
-        if not isinstance(error, FolderBusy | FolderTaken):  # somebody else's run lies there
+        if not isinstance(error, FolderBusy | FolderTaken):  # the folder holds another run
             try:
                 self.summary = note_failure(self.folder, self.error)
-            except (OSError, ConfigError) as found:  # a full disk, a lock not given back
+            except (OSError, ConfigError) as found:  # a full disk, or a lock that was not released
                 log.warning("%s: summary.json cannot be written: %s", self.folder, found)
 
 
 class _Work:
-    """A job on its way."""
+    """A job in progress."""
 
     def __init__(self, job: StackJob) -> None:
         notes = job.notes or ({},) * len(job.configs)
@@ -165,7 +133,7 @@ class _Work:
         self.label, self.signal = job.label, 0
 
     def run(self) -> None:
-        """Train all that can be trained."""
+        """Train all members that can be trained."""
         opened = [position for position, member in enumerate(self.members) if member.tried(member.open)]
         if opened:
             self._train(opened)
@@ -176,7 +144,7 @@ class _Work:
         try:
             locks = [one.hold() for one in members]
             outcome = execute([one.config for one in members], [one.folder for one in members], self.label, locks=locks)
-        except Exception as error:  # whatever it is, it must not take the other members with it
+        except Exception as error:  # an error of one member must not end the others
             for one in members:
                 one.let_go()
             self._take_apart(positions, error)
@@ -189,7 +157,7 @@ class _Work:
         if len(positions) == 1:
             self.members[positions[0]].fail(error)
             return
-        log.warning("a stack of %d is taken apart: %s", len(positions), failure_line(error))
+        log.warning("a stack of %d members failed and is split: %s", len(positions), failure_line(error))
         steps: dict[int, list[int]] = {}
         for position in positions:
             member = self.members[position]
@@ -201,7 +169,7 @@ class _Work:
                 self._train(part)
 
     def result(self) -> StackResult:
-        """What became of it all."""
+        """The result of the job."""
         summaries = tuple(member.summary for member in self.members)
         errors = tuple(member.error for member in self.members)
         statuses = {summary["status"] for summary in summaries if summary is not None}
@@ -211,12 +179,12 @@ class _Work:
 
 
 def _smaller(parts: list[list[int]], whole: int) -> list[list[int]]:
-    """The parts, or halves of the one that is as large as the stack that failed."""
+    """The parts, or the halves of a part that is as large as the stack that failed."""
     if len(parts) == 1 and len(parts[0]) == whole:
         return [parts[0][: whole // 2], parts[0][whole // 2 :]]
     return parts
 
 
 def failure_line(error: Exception) -> str:
-    """What went wrong, in one line."""
+    """The error as one line."""
     return one_line(error, [], []) if isinstance(error, REFUSALS) else cause(error)

@@ -1,4 +1,4 @@
-"""Sweep files in W&B's format: what they say, and one line for what cannot be run."""
+"""Sweep files in W&B's format, and one-line errors for files that cannot be run."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from grokplane.sweep.agent_command import read_command, without_agents_own
 from grokplane.sweep.distributions import DISTRIBUTIONS, listed
 from grokplane.sweep.parsing import FileContent, Parameter, load_yaml
 
-# What W&B reads; what only W&B's server has a use for is accepted and left alone.
+# Keys that W&B reads. Keys that only W&B's server uses are accepted and ignored.
 KEYS = ("program", "method", "parameters", "command", "run_cap", "metric", "name", "description", "project", "entity")
 METHODS = ("grid", "random")
 RESUMES_ITSELF = dict.fromkeys(
-    ("train.resume", "train.overwrite"), "a sweep resumes by itself; to start a cell anew, delete its folder"
+    ("train.resume", "train.overwrite"), "a sweep resumes automatically; to repeat a cell, delete its folder"
 )
 
 
 @dataclass(frozen=True)
 class SweepFile:
-    """A sweep file, checked.
+    """A validated sweep file.
 
     Attributes:
-        path: where it lies.
-        config_name: its program's config.
+        path: path of the file.
+        config_name: primary config of its program.
         method: `grid` or `random`.
-        parameters: by config key, in the file's order.
-        fixed: overrides in its `command`, the same for every cell; what is ignored here is left out.
-        run_cap: how many cells at most; None: no limit, which `random` needs.
-        modules: modules of the user's own that the call named; what the file names is not imported on its word.
+        parameters: parameters by config key, in the file's order.
+        fixed: overrides in its `command`, the same for every cell, without those meant only for W&B's agent.
+        run_cap: most cells; None: no limit. `random` requires it.
+        modules: the user's own modules that the call named; modules that only the file names are not imported.
     """
 
     path: Path
@@ -49,13 +49,13 @@ class SweepFile:
     modules: tuple[str, ...] = ()
 
     def cells(self, seed: int = 0) -> list[dict[str, Any]]:
-        """Each cell's value by key: the whole grid, the last key running fastest, or `run_cap` random draws.
+        """Each cell's values by key: the whole grid, with the last key varying fastest, or `run_cap` random draws.
 
-        A draw is a function of the seed, the key and the cell's number alone, so that a larger `run_cap` adds cells to
-        those there were. Cells drawn twice are left out.
+        A draw is a function of the seed, the key and the cell's number only, so a larger `run_cap` adds cells to the
+        earlier ones. Cells that are drawn twice are left out.
 
         Raises:
-            Refused: more cells than one call may have, or a parameter that has no value.
+            Refused: more cells than one call may have, or a parameter without values.
         """
         if self.method == "grid":
             return self._grid(min(self.run_cap or MOST_JOBS + 1, MOST_JOBS + 1))
@@ -65,12 +65,12 @@ class SweepFile:
         return list({repr(cell): cell for cell in drawn}.values())
 
     def _grid(self, most: int) -> list[dict[str, Any]]:
-        """The first so many cells of the grid; those need no more values of any axis."""
+        """The first `most` cells of the grid; no axis needs more values than that."""
         axes = []
         for key, one in self.parameters.items():
             try:
                 axes.append(listed(one.distribution, one.keys, most))
-            except OverflowError:  # steps so small that nobody can count them
+            except OverflowError:  # too many steps to count
                 raise self._no_value(key, "cannot be listed: limits or q are too large or too small") from None
             if not axes[-1]:
                 raise self._no_value(key, f"no multiple of q={one.keys.get('q', 1)} lies between min and max")
@@ -88,7 +88,7 @@ class SweepFile:
         except (OverflowError, ValueError):
             value = math.inf
         if isinstance(value, float) and not math.isfinite(value):
-            raise self._no_value(key, "draws what is no finite number; allowed: narrower limits")
+            raise self._no_value(key, "draws numbers that are not finite; allowed: narrower limits")
         return value
 
     def _no_value(self, key: str, why: str) -> Refused:
@@ -96,7 +96,7 @@ class SweepFile:
 
 
 def read_sweep(path: Path) -> SweepFile:
-    """The sweep that a file describes.
+    """Read and validate a sweep file.
 
     Raises:
         Refused: one line with the file, the key, the value and what is allowed.
@@ -121,7 +121,7 @@ def read_sweep(path: Path) -> SweepFile:
     if method == "random" and cap is not None and cap > MOST_JOBS:
         file.refuse("run_cap", cap, f"at most {MOST_JOBS:,}")
     for key in fixed.keys() & parameters.keys():
-        file.refuse("command", fixed[key], "a key either in the command or among the parameters")
+        file.refuse("command", fixed[key], "allowed either in the command or among the parameters")
     for key in RESUMES_ITSELF.keys() & {*fixed, *parameters}:
         raise Refused(f"{path}: {key}: {RESUMES_ITSELF[key]}")
     return SweepFile(path, program.removesuffix(".py"), method, parameters, fixed, cap)

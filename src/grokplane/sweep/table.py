@@ -1,4 +1,4 @@
-"""The table of a sweep: one row a cell, on the terminal and in `sweep.csv`."""
+"""The table of a sweep, one row per cell, for the terminal and for `sweep.csv`."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ SHOWN = ("Acc/train", "Acc/test", "Loss/train", "Loss/test")
 def table(cells: Sequence[Cell], root: Path) -> list[dict[str, Any]]:
     """A row for each cell.
 
-    Its parameters by config key; then `status` (`grokplane.record.status`; `pending` for a cell without a folder),
-    `steps`, `grok.*`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, and its `folder` below the
-    root. Where a parameter has the name of one of those, the latter is called `recorded.` and that name.
+    A row has the parameters by config key, then `status` (`grokplane.record.status`; `pending` for a cell without a
+    folder), `steps`, `grok.*`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, and `folder`
+    relative to the root. If a parameter has the name of one of these columns, that column is called `recorded.` and the
+    name.
     """
     return [_row(cell, root) for cell in cells]
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How many cells there are of each status: "32 cells: 31 finished, 1 diverged"."""
+    """Number of cells by status: "32 cells: 31 finished, 1 diverged"."""
     counts = Counter(row["status"] for row in rows)
     return f"{len(rows)} cells: {', '.join(f'{count} {name}' for name, count in counts.items())}"
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write `sweep.csv` atomically; what there is no value for is empty."""
+    """Write `sweep.csv` atomically; missing values are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -45,7 +46,7 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def format_table(rows: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -> str:
-    """The table for a terminal: parameters, status, steps, accuracies, grok steps, the error if there is one."""
+    """The table for a terminal: parameters, status, steps, accuracies, grok steps, and the error if there is one."""
     columns = [*parameters, "status", "steps", "last.Acc/train", "last.Acc/test", "grok.train_step", "grok.test_step"]
     lines = [columns, *([_shown(row[column]) for column in columns] for row in rows)]
     widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
@@ -56,7 +57,7 @@ def format_table(rows: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -
 
 def _row(cell: Cell, root: Path) -> dict[str, Any]:
     outcome = _outcome(cell, root).items()
-    # A sweep over grok.threshold asks for a value, and a run that began has recorded one.
+    # A sweep over grok.threshold sets a value, and a run that has begun has recorded one.
     return {**cell.values, **{f"recorded.{name}" if name in cell.values else name: value for name, value in outcome}}
 
 

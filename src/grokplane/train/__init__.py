@@ -1,5 +1,6 @@
-"""Training: members, their stack, the loop, log points, grok marks. Knows nothing of files, W&B or plots."""
+"""Training: members, stacks, the loop, log points, grok marks. Does not depend on files, W&B or plots."""
 
+from grokplane.train.begun import prepare_process
 from grokplane.train.grok import GrokMarks, GrokOptions
 from grokplane.train.log_points import LogOptions
 from grokplane.train.loop import Point, run, train
@@ -17,6 +18,7 @@ __all__ = [
     "Stack",
     "TrainOptions",
     "check_stackable",
+    "prepare_process",
     "run",
     "train",
     "try_metrics",

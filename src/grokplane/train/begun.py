@@ -1,4 +1,4 @@
-"""What a run was begun with that its config does not say, kept in its checkpoints: it goes on with the same."""
+"""Settings of a run that its config does not contain. Checkpoints store them, so that a resumed run keeps them."""
 
 from __future__ import annotations
 
@@ -8,36 +8,54 @@ from typing import Any
 import torch
 
 from grokplane.options import ConfigError
+from grokplane.process_settings import set_up_process
 from grokplane.random import STREAMS
+from grokplane.resources import cores
+from grokplane.train.member import Member
 
-MOST_THREADS = 1024  # as of `train.threads`: far more and the process ends
+MOST_THREADS = 1024  # the limit of `train.threads`: far more threads end the process
 
 
 def begun() -> dict[str, int]:
-    """How this version reads a seed, and the CPU threads in use: with another number, sums have other last bits."""
+    """The version of the seed streams and the number of CPU threads, on which the last bits of sums depend."""
     return {"streams": STREAMS, "threads": torch.get_num_threads()}
 
 
-def go_on(states: Sequence[Mapping[str, Any]], seed: int) -> None:
-    """Take the threads that the states of a stack's members were made with, the most of them where they differ.
+def prepare_process(members: Sequence[Member], states: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Set up this process for members that are to be trained, or asked, as one stack; see `set_up_process`.
+
+    The number of threads is that of the states, the largest where they differ. Without states it is `train.threads`;
+    where that is null, one thread a member, at most four, and no more than the estimates of information leave free.
 
     Args:
-        states: one a member.
-        seed: of one of them, for the message.
+        members: the members of the stack.
+        states: the states from which the members go on, see `Stack.state`.
 
     Raises:
-        ConfigError: a state of a version in which a seed meant another split, other batches and other noise, or one
-            whose number of threads no run has.
+        ConfigError: see `check_begun`.
+    """
+    check_begun(states, members[0].seed)
+    # Threads that wait for a core which estimates are at can be many times slower than fewer threads.
+    free = max(1, cores() - members[0].mi.workers)
+    chosen = members[0].train.threads or min(len(members), 4, free)
+    set_up_process(max((state["threads"] for state in states), default=chosen))
+
+
+def check_begun(states: Sequence[Mapping[str, Any]], seed: int) -> None:
+    """Refuse states with which this version cannot go on.
+
+    Args:
+        states: one per member.
+        seed: the seed of one member, for the error message.
+
+    Raises:
+        ConfigError: a state of a version in which a seed gave another split, other batches and other noise, or a state
+            with an impossible number of threads.
     """
     if any(state.get("streams") != STREAMS for state in states):
-        allowed = "stands for another split and other batches in this version than in the checkpoint's; begin anew"
+        allowed = "gives another split and other batches in this version than in the checkpoint's; start a new run"
         raise ConfigError("seed", seed, allowed)
-    torch.set_num_threads(max(_threads(state) for state in states))
-
-
-def _threads(state: Mapping[str, Any]) -> int:
-    number = state.get("threads")
-    if type(number) is not int or not 1 <= number <= MOST_THREADS:
-        allowed = f"the checkpoint was made with so many threads; must be 1 to {MOST_THREADS}: begin anew"
-        raise ConfigError("train.threads", number, allowed)
-    return number
+    for number in (state.get("threads") for state in states):
+        if type(number) is not int or not 1 <= number <= MOST_THREADS:
+            allowed = f"the checkpoint's number of threads; must be 1 to {MOST_THREADS}; start a new run"
+            raise ConfigError("train.threads", number, allowed)

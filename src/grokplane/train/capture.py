@@ -1,9 +1,9 @@
-"""Steps as replays of a CUDA graph, which cost the host one call in place of a hundred.
+"""Steps as replays of a CUDA graph: the host launches one graph in place of about a hundred kernels.
 
-A replay does what was captured, with what it finds in the same memory: so all that differs from step to step lies in
-tensors that are written to before it, by `Stack.at` and here. Nothing is masked: a member that is not alive is updated
-in vain, and put back at the end of the stretch, before anybody looks. If a loss ceased to be finite on the way, the
-whole stretch is put back and done again step by step with masks, which happens at most once a member.
+A replay runs the captured kernels on the same memory. So everything that differs between steps lies in tensors, which
+`Stack.at` and this file fill before the replay. The captured step does not mask dead members. It updates them too, and
+their old values are restored at the end of the stretch, before anything reads them. If a loss becomes non-finite within
+a stretch, the whole stretch is restored and repeated step by step with masks. That happens at most once per member.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from grokplane.train.step import Batch, gather, update_all
 
 log = logging.getLogger(__name__)
 
-WARM_UP = 3  # updates before the capture: the optimizer's and cuBLAS's memory is there then
+WARM_UP = 3  # updates before the capture, in which the optimizer and cuBLAS allocate their memory
 Step = Callable[[], None]
 
 
 def cuda_graph(step: Step, device: torch.device) -> Step:
-    """Capture what a function does on a device, without doing it; what does it again.
+    """Capture a function on a device without running it, and return a function that replays it.
 
     Raises:
-        RuntimeError: where it asks the device for something on the way.
+        RuntimeError: the function synchronises with the device.
     """
     graph = torch.cuda.CUDAGraph()
     own = torch.cuda.graph(graph, stream=torch.cuda.Stream(device), capture_error_mode="thread_local")
-    # A capture that fails leaves its stream the current one. Other threads may go on with what they do on the device.
+    # A failed capture leaves its stream as the current one. Other threads may continue to use the device.
     with torch.cuda.device(device), torch.cuda.stream(torch.cuda.current_stream(device)), own:
         step()
     return graph.replay
@@ -42,8 +42,8 @@ class CapturedSteps:
 
     Args:
         stack: what is trained.
-        batch: the full batch; None: one is gathered at every step.
-        record: makes of a step on a device what repeats it.
+        batch: the full batch; None if a batch is gathered at every step.
+        record: turns a step on a device into a function that repeats it.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class CapturedSteps:
         self._refused = False
 
     def advance(self, positions: Tensor | None, until: int, stop: Callable[[], bool]) -> bool:
-        """Do the updates up to step `until`, or fewer if asked to stop; False, with nothing done, if another must.
+        """Do the updates up to step `until`, or fewer if `stop` asks; False, with nothing done, if none is captured.
 
         Args:
             positions: each step's points [until - step, E, B]; None for the full batch.
-            until: the step to end at.
-            stop: asked after every step.
+            until: the step at which to end.
+            stop: called after every step.
         """
         stack = self._stack
         if self._refused or stack.step < self._first + WARM_UP:
@@ -90,9 +90,9 @@ class CapturedSteps:
         return not lost
 
     def _captured(self, positions: Tensor | None) -> Step | None:
-        """Capture a step; None if that cannot be done, and a warning if it fails."""
+        """Capture a step; None if that is impossible, with a warning if the capture fails."""
         stack = self._stack
-        self._refused = not stack.capturable  # now that the optimizer has its state
+        self._refused = not stack.capturable  # asked here, because the optimizer has its state by now
         if self._refused:
             return None
         self._positions = None if positions is None else positions[0].clone()
@@ -105,5 +105,5 @@ class CapturedSteps:
             self._replay = self._record(step, stack.device)
         except RuntimeError as error:
             self._refused = True
-            log.warning("the step cannot be captured as a CUDA graph and is slower without (%s)", error)
+            log.warning("the step cannot be captured as a CUDA graph and will be slower (%s)", error)
         return self._replay

@@ -1,4 +1,4 @@
-"""Where a stack is trained."""
+"""The device on which a stack is trained."""
 
 import torch
 
@@ -6,17 +6,17 @@ from grokplane.options import ConfigError
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name.
+    """The device with this name.
 
     Raises:
-        ConfigError: if this machine has none, with those that it has.
+        ConfigError: this machine has no such device; the message lists the devices that it has.
     """
     try:
         device = torch.device(name)
         if device.type not in ("cpu", "cuda"):
             raise RuntimeError(f"{name} is not a device that this project trains on")
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):  # torch raises the latter where it was built without the device
+    except (RuntimeError, AssertionError):  # a torch that was built without the device raises the latter
         here = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         raise ConfigError("train.device", name, f"no such device here; allowed: {', '.join(here)}") from None
     return device

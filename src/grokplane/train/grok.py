@@ -1,4 +1,4 @@
-"""When a member fitted its training set, and when it generalised."""
+"""The steps at which a member fitted its training set and generalised."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,26 +22,26 @@ class GrokOptions:
     stop_after: int | None = option(None, "stop this many steps after generalising; null: never", at_least=0)
 
     def check(self, mirrored: Sequence[bool]) -> None:
-        """Refuse marks that cannot be made.
+        """Check that the marks can be made.
 
         Args:
             mirrored: whether each member's task has questions that mirror each other.
 
         Raises:
-            ConfigError: unseen questions are asked for where one has none.
+            ConfigError: `unseen` questions are required, and a member's task has none.
         """
         if self.questions == "unseen" and not all(mirrored):
-            allowed = "needs operands that can change places, and here answers depend on their order; use test"
+            allowed = "needs operands that can be swapped, and this task's answers depend on their order; use test"
             raise ConfigError("grok.questions", self.questions, allowed)
 
 
 @dataclass
 class GrokMarks:
-    """First log points at which the accuracies reached the threshold; None where that has not happened.
+    """First log points at which the accuracies reached the threshold; None before that.
 
     Attributes:
-        train_step: the training set was fitted.
-        test_step: the held-out questions were answered.
+        train_step: the step at which the training set was fitted.
+        test_step: the step at which the held-out questions were answered.
     """
 
     train_step: int | None = None
@@ -55,12 +55,12 @@ class GrokMarks:
         return self.test_step - self.train_step
 
     def before(self, step: int) -> "GrokMarks":
-        """The marks made before a step."""
+        """The marks that were made before a step."""
         kept = [mark if mark is not None and mark < step else None for mark in (self.train_step, self.test_step)]
         return GrokMarks(*kept)
 
     def see(self, step: int, train_accuracy: float, test_accuracy: float, options: GrokOptions) -> None:
-        """Note the accuracies of a log point; steps come in ascending order."""
+        """Record the accuracies of a log point; steps must ascend."""
         if self.train_step is None and train_accuracy >= options.threshold:
             self.train_step = step
         if self.test_step is None and test_accuracy >= options.threshold:

@@ -1,4 +1,4 @@
-"""At which steps everything is measured."""
+"""The log points: steps at which everything is measured."""
 
 import math
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from grokplane.unread import Surroundings
 @dataclass(frozen=True)
 @checked
 class LogOptions:
-    """The config group `log`: at which steps everything is measured."""
+    """The config group `log`: the steps at which everything is measured."""
 
-    dense_steps: int = option(30, "log every one of the first steps", at_least=0)
-    every: int = option(100, "then steps between log points", at_least=1)
+    dense_steps: int = option(30, "number of first steps that are all logged", at_least=0)
+    every: int = option(100, "steps between log points after those", at_least=1)
     points_per_decade: int | None = option(
-        None, "in place of log.every: geometrically spaced points", at_least=1, at_most=10_000
+        None, "geometrically spaced log points per decade, in place of log.every", at_least=1, at_most=10_000
     )
 
     def unread(self, around: Surroundings) -> dict[str, str]:  # noqa: ARG002 (its own keys decide)
         """See `grokplane.unread`."""
         geometric = self.points_per_decade is not None
-        return {"every": f"log.points_per_decade={self.points_per_decade} takes its place"} if geometric else {}
+        return {"every": f"log.points_per_decade={self.points_per_decade} replaces it"} if geometric else {}
 
     def due(self, step: int) -> bool:
-        """Whether `step` is a log point; the last step of a run is one too, whatever this says."""
+        """Whether `step` is a log point. The last step of a run is always one, independent of this result."""
         if step < self.dense_steps:
             return True
         if self.points_per_decade is None:
@@ -40,7 +40,7 @@ class LogOptions:
         return geometric_at_least(step + 1, self.points_per_decade)
 
     def count(self, steps: int) -> int:
-        """About how many log points a run of so many steps has."""
+        """Approximate number of log points of a run with this many steps."""
         dense = min(self.dense_steps, steps)
         if self.points_per_decade is None:
             return dense + steps // self.every
@@ -48,7 +48,7 @@ class LogOptions:
 
 
 def geometric_at_least(step: int, points_per_decade: int) -> int:
-    """The first of 0, 1, and the rounded powers 10^(k / points_per_decade) that is not below `step`."""
+    """The first of 0, 1 and the rounded powers 10^(k / points_per_decade) that is at least `step`."""
     if step <= 1:
         return step
     k = max(0, len(str(step)) - 1) * points_per_decade

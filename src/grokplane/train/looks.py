@@ -1,4 +1,4 @@
-"""Looks at whole subsets: all points at once, or of a large subset one part after the other."""
+"""Forward passes over whole subsets: all points at once, or a large subset in parts."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from grokplane.train.stack import Stack
 
 Layers = Mapping[str, Mapping[str, Tensor]]
 
-# Outputs and layers of subsets up to so many bytes are kept from one look, for all metrics. A constant and no share of
-# the free memory: parts have other round-off than the whole.
+# Outputs and layers of subsets up to this many bytes are kept from one pass for all metrics. The limit is a constant,
+# not a share of the free memory, because parts have other round-off than the whole.
 WHOLE_BYTES = 2**31
 
 
 class Looks:
-    """Looks at the subsets of a stack as its network is at a step, before the update.
+    """Forward passes over the subsets of a stack, with the network as it is before the update of a step.
 
     Args:
-        stack: whose network.
-        step: whose numbers noise at log points has.
+        stack: the stack whose network is used.
+        step: the step that numbers the noise at log points.
     """
 
     def __init__(self, stack: Stack, step: int) -> None:
@@ -35,12 +35,12 @@ class Looks:
 
     @cached_property
     def _large(self) -> bool:
-        """Whether outputs and layers are not kept; only where a point's are the same whatever others there are."""
+        """Whether to evaluate in parts and keep no outputs; only if a point's outputs do not depend on other points."""
         points = self._stack.examples.train.mask.shape[1] + self._stack.examples.test.mask.shape[1]
         return points * self._stack.point.both > WHOLE_BYTES and not bound_together(self._stack.network)
 
     def at(self, subset: StackedSubset, graph: bool = False) -> tuple[Subset, Tensor | None]:
-        """A subset as metrics see it, and if asked for and not too large its losses [E, n] with their graph."""
+        """A subset as metrics see it; with `graph`, unless it is too large, also its losses [E, n] with their graph."""
         if self._large:
             return self._in_parts(subset), None
         layers: dict[str, LayerOutput] = {}
@@ -51,11 +51,11 @@ class Looks:
         return Subset(outputs.detach(), subset.targets, *known), losses if graph else None
 
     def gradients(self, train: Subset, losses: Tensor | None) -> Layers:
-        """Gradients of every member's mean loss over its training points, by layer and role.
+        """Gradients of every member's mean training loss, by layer and role.
 
         Args:
-            train: the training subset, as it was seen.
-            losses: its losses with their graph; None: they are made anew.
+            train: the training subset, as `at` returned it.
+            losses: its losses with their graph; None: compute them again.
         """
         subset, layers = self._stack.examples.train, self._stack.network.layers()
         names = [(layer, role) for layer, roles in layers.items() for role in roles]
@@ -65,7 +65,7 @@ class Looks:
             with torch.enable_grad():
                 own = self._losses(subset, part) if losses is None else losses
                 total = (torch.where(train.mask[:, part], own, 0) * train.weights[:, part]).sum()
-            # The loss may not reach all.
+            # The loss may not depend on all parameters.
             found = torch.autograd.grad(total, parameters, materialize_grads=True)
             totals = [one + more for one, more in zip(totals, found, strict=True)]
         by_layer: dict[str, dict[str, Tensor]] = {layer: {} for layer in layers}
@@ -74,7 +74,7 @@ class Looks:
         return by_layer
 
     def noiseless(self, kept: Mapping[str, Subset]) -> Mapping[str, Mapping[str, LayerOutput]]:
-        """The layers of both subsets without the model's own noise: another look where it goes through the network."""
+        """The layers of both subsets without the model's own noise; a second pass if noise enters later layers."""
         with self._looking():
             flows = self._stack.network.noise_flows
         if not flows:
@@ -84,7 +84,7 @@ class Looks:
             return {"train": self._layers(examples.train), "eval": self._layers(examples.test)}
 
     def _in_parts(self, subset: StackedSubset) -> Subset:
-        """Losses and right answers, without outputs and layers."""
+        """Losses and correct answers, without outputs and layers."""
         tolerance, found = self._stack.examples.tolerance, []
         for part in self._parts(subset):
             outputs, targets = self._made(subset, part), subset.targets[:, part]
@@ -99,7 +99,7 @@ class Looks:
 
     @torch.no_grad()
     def _layers(self, subset: StackedSubset) -> Mapping[str, LayerOutput]:
-        """All layers, put together from parts."""
+        """All layers, concatenated from the parts."""
         found: list[dict[str, LayerOutput]] = []
         for part in self._parts(subset):
             found.append({})
@@ -114,7 +114,7 @@ class Looks:
         return parts(points, self._stack.point.both) if self._large else iter([slice(0, points)])
 
     def _outputs(self, subset: StackedSubset, part: slice, layers: dict[str, LayerOutput] | None = None) -> Tensor:
-        """Outputs of some points [E, b, C]; their layers are put into `layers`."""
+        """Outputs of some points [E, b, C]; their layers are stored in `layers`."""
         network = self._stack.network
         with self._looking():
             network.pad(subset.mask[:, part], training=False)
@@ -124,7 +124,7 @@ class Looks:
 
     @contextmanager
     def _looking(self) -> Iterator[None]:
-        """In this block the network is as metrics see it."""
+        """A block in which the network is in the state that metrics see."""
         self._stack.network.eval()
         self._stack.at(self._step)
         try:
@@ -134,7 +134,7 @@ class Looks:
 
 
 def _tap(layers: dict[str, LayerOutput]) -> Tap:
-    """A tap that keeps what it sees."""
+    """A tap that stores the values it receives."""
 
     def tap(
         name: str,
@@ -154,7 +154,7 @@ def _tap(layers: dict[str, LayerOutput]) -> Tap:
 
 
 def _joined(of_parts: Sequence[LayerOutput]) -> LayerOutput:
-    """A layer's values of all points. It has no noise: a network with noise is looked at as a whole."""
+    """A layer's values for all points. There is no noise: a network with noise is evaluated on all points at once."""
     preactivations = torch.cat([one.preactivations for one in of_parts], 1)
     same = of_parts[0].activations is of_parts[0].preactivations
     activations = preactivations if same else torch.cat([one.activations for one in of_parts], 1)

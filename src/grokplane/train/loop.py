@@ -1,4 +1,7 @@
-"""The loop. Read from top to bottom: run -> _Steps.advance -> `update` in step.py, or its replay in capture.py."""
+"""The training loop.
+
+Read from top to bottom: `run` -> `_Steps.advance` -> `update` in step.py, or its replay as a CUDA graph in capture.py.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,12 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 
+from grokplane.callbacks import LogPoint
 from grokplane.metrics import Observation, masked_fraction
 from grokplane.train.capture import CapturedSteps
 from grokplane.train.member import Member
@@ -21,23 +26,24 @@ from grokplane.train.step import gather, update, whole
 
 T = TypeVar("T")
 
-# Steps whose batch indices are drawn and moved to the device together, and the longest stretch without a sign of life.
+# Number of steps whose batch indices are drawn and moved to the device together. It is also the most steps between
+# pauses.
 CHUNK = 100
 
 
 @dataclass(frozen=True)
 class Point:
-    """A step at which the loop pauses, before the update of that step.
+    """A pause of the loop at a step, before the update of that step.
 
     Attributes:
         step: number of updates done.
-        state: gives a member's state: the checkpoint's where one is due, else the present one. Where records of steps
-            before a checkpoint are complete only now, it is of an earlier step, as its own "step" says.
-        records: one flat record a member with its `step`, of a log point and where a member is lost; else empty. A
-            member that has nothing to tell has an empty record. What is estimated beside training comes with the
-            records some steps later, in their order; those of earlier steps all before a checkpoint.
-        checkpoint: whether a checkpoint is due.
-        finished: whether each member will be updated no more.
+        state: returns a member's state, by the member's number. At a checkpoint that had to wait for estimates it is
+            the state of an earlier step, which its "step" gives. Otherwise it is the present state.
+        records: one flat record per member with its `step`, at a log point and where a member diverged; otherwise
+            empty. A member without new values has an empty record. Estimates run beside training, so a record may come
+            some steps late. Records keep their order, and all records of earlier steps come before a checkpoint.
+        checkpoint: whether a checkpoint must be written.
+        finished: whether each member will receive no more updates.
         interrupted: whether the caller asked to stop.
     """
 
@@ -50,25 +56,29 @@ class Point:
 
 
 def train(members: Sequence[Member]) -> Iterator[Point]:
-    """Train members as one stack, from their initial weights to the end; `run` a `Stack` for more control."""
+    """Train members as one stack, from their initial weights to the end. `run` a `Stack` for more control.
+
+    Call `prepare_process(members)` first. It applies `train.threads` and the other process-wide settings, which decide
+    the last bits of the numbers.
+    """
     return run(Stack(members))
 
 
 def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = True) -> Iterator[Point]:
-    """Train a stack from its step to `train.steps`, pausing at log points, at checkpoints and every CHUNK steps.
+    """Train a stack from its step to `train.steps`. Pause at log points, at checkpoints and every CHUNK steps.
 
-    Members that are over leave its tensors at checkpoints and at multiples of CHUNK: steps that neither logging nor
-    an interruption moves, so that the others' round-off is the same however the run is watched and resumed.
+    Members that are over leave the stack's tensors at checkpoints and at multiples of CHUNK. Neither logging nor an
+    interruption moves these steps, so the other members' round-off is the same however the run is logged and resumed.
 
     Args:
-        stack: what to train; its state at a pause is that of the point's step.
-        stop: asked after every step; when it says yes the loop pauses once more and ends.
-        capture: capture the step as a CUDA graph where that can be done; the same bits, sooner.
+        stack: the stack to train. At a pause its state is that of the point's step.
+        stop: called after every step. When it returns True, the loop pauses once more and ends.
+        capture: capture the step as a CUDA graph where possible. The weights stay the same to the last bit.
     """
     member = stack.shared
     steps = member.train.steps
     check_memory(stack)
-    steps_of = _Steps(stack, capture)
+    steps_of, saves = _Steps(stack, capture), member.checkpoints
     reported = [False] * len(stack.rows)
     timer, queue, stopping = _Timer(), RecordQueue(), False
     try:
@@ -77,7 +87,7 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
             _log(stack, reported, timer, last, queue)
             last = last or not bool(stack.alive.any())
             before, reported = reported, [last or not alive for alive in stack.alive.tolist()]
-            checkpoint, leaving = _checkpoint_due(stack), any(reported) and not last and _may_narrow(stack)
+            checkpoint, leaving = saves.due(stack.step), any(reported) and not last and _may_narrow(stack)
             ends = last or leaving or reported != before
             yield from _pause(stack, queue, last or checkpoint, reported, ends)
             if last:
@@ -89,10 +99,10 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
             if leaving:
                 stack.narrow()
                 steps_of, reported = _Steps(stack, capture), [False] * len(stack.rows)
-            until = min(steps, member.log.next_after(stack.step), _next_checkpoint(stack), _next_chunk(stack))
+            until = min(steps, member.log.next_after(stack.step), saves.next_after(stack.step), _next_chunk(stack))
             with timer:
                 timer.steps += steps_of.advance(until, stop)
-                bool(stack.alive.any())  # a device may still be at it: wait, so that the time is that of the steps
+                bool(stack.alive.any())  # waits for the device, so that the time is that of the steps
             stopping = stop()
     finally:
         if stack.gauge is not None:
@@ -100,10 +110,10 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
 
 
 def _pause(stack: Stack, queue: RecordQueue, checkpoint: bool, reported: Sequence[bool], ends: bool) -> Iterator[Point]:
-    """What is complete by now: all of it where a member ends, all of earlier steps ahead of a checkpoint.
+    """Yield the complete records: all records if a member ends, those of earlier steps before a checkpoint.
 
-    While there is room, a checkpoint waits for those, and training goes on. A resumed run logs the step of its
-    checkpoint again, so the record of that step may come later.
+    While the queue has room, a checkpoint waits for these records and training goes on. A resumed run logs the step of
+    its checkpoint again, so the record of that step may come after the checkpoint.
     """
     if checkpoint and not ends and queue.keeps_back(stack.step, stack.state_bytes):
         queue.put_states(stack.step, [stack.state(number) for number in range(len(stack.members))], stack.state_bytes)
@@ -116,14 +126,14 @@ def _pause(stack: Stack, queue: RecordQueue, checkpoint: bool, reported: Sequenc
 
 
 def _late(stack: Stack, complete: Sequence[Ready]) -> Iterator[Point]:
-    """What had to wait, at the present step."""
+    """Yield the entries that had to wait, as points of the present step."""
     for one in complete:
         state = one.states.__getitem__ if one.states else stack.state
         yield Point(stack.step, state, _by_member(stack, one.records, over={}), checkpoint=bool(one.states))
 
 
 def _by_member(stack: Stack, of_rows: Sequence[T], over: T) -> list[T]:
-    """What belongs to rows as what belongs to members, with what those have that are not in the stack any more."""
+    """Values of rows as values of members; members that have left the stack get `over`."""
     if not of_rows:
         return []
     rows = dict(zip(stack.rows, of_rows, strict=True))
@@ -131,14 +141,14 @@ def _by_member(stack: Stack, of_rows: Sequence[T], over: T) -> list[T]:
 
 
 def _log(stack: Stack, reported: Sequence[bool], timer: _Timer, last: bool, queue: RecordQueue) -> None:
-    """Measure what this pause tells of each row's member: at a log point, and where one was lost since the last one."""
+    """Measure this pause: every row at a log point, and rows whose member diverged since the last pause."""
     log = stack.shared.log
     due = last or log.due(stack.step)
-    looks: dict[int, list[int]] = {}  # by step, the rows that have a record of it
+    looks: dict[int, list[int]] = {}  # step -> rows that have a record of this step
     steps = stack.steps()
     for row in (row for row, done in enumerate(reported) if not done):
         lost = steps[row] < stack.step or bool(stack.diverged[row] >= 0)
-        # The step at which a member was lost has its row already if it was a log point.
+        # If a member diverged at a log point, that step has been recorded already.
         if not log.due(steps[row]) if lost else due:
             looks.setdefault(steps[row], []).append(row)
     seconds = timer.seconds_per_step() if looks else None
@@ -147,13 +157,14 @@ def _log(stack: Stack, reported: Sequence[bool], timer: _Timer, last: bool, queu
         records = measure(stack, seen)
         if step == stack.step and due:
             _mark(stack, seen, last)
+            _show(stack, records)
         rows = looks.get(step, [])
         estimates = None if stack.gauge is None else stack.gauge.estimate(seen, rows)
         queue.put(step, [record if row in rows else {} for row, record in enumerate(records)], estimates)
 
 
 def _mark(stack: Stack, seen: Observation, last: bool) -> None:
-    """Note what a log point says of the living: that they fitted, generalised, are to stop; at the end, are lost."""
+    """Mark the members that fitted, generalised or must stop at a log point; at the end, those that diverged."""
     held_out = seen.scored[stack.shared.grok.questions]
     scores = [masked_fraction(subset.correct, subset) for subset in (seen.train, held_out)]
     fitted, generalised = torch.stack(scores).tolist()
@@ -166,12 +177,20 @@ def _mark(stack: Stack, seen: Observation, last: bool) -> None:
             stack.alive[row] = False
 
 
+def _show(stack: Stack, records: Sequence[Record]) -> None:
+    """Show this log point to the callbacks of the living, which may end them."""
+    for row in torch.nonzero(stack.alive).flatten().tolist() if stack.hooks else ():
+        number = stack.rows[row]
+        if stack.hooks.show(number, LogPoint(stack.step, records[row], partial(stack.state, number))):
+            stack.alive[row] = False
+
+
 class _Steps:
-    """The updates of a stack, with what they need as long as its members stay the same.
+    """The updates of a stack, with the data that they need while the members stay the same.
 
     Args:
-        stack: what is trained.
-        capture: capture the step as a CUDA graph where that can be done.
+        stack: the stack to train.
+        capture: capture the step as a CUDA graph where possible.
     """
 
     def __init__(self, stack: Stack, capture: bool) -> None:
@@ -180,7 +199,7 @@ class _Steps:
         self._captured = CapturedSteps(stack, self._batch) if capture and stack.capturable else None
 
     def advance(self, until: int, stop: Callable[[], bool]) -> int:
-        """Do the updates up to step `until`, or fewer if asked to stop or if no member is left; the number done."""
+        """Update up to step `until`, or until `stop` or the last member's end; return the number of steps done."""
         stack, batch = self._stack, self._batch
         start, positions = stack.step, stack.positions(stack.step, until)
         if self._captured is not None and self._captured.advance(positions, until, stop):
@@ -195,18 +214,8 @@ class _Steps:
         return stack.step - start
 
 
-def _checkpoint_due(stack: Stack) -> bool:
-    step = stack.step
-    return step > 0 and (step & (step - 1) == 0 or step % stack.shared.train.checkpoint_every == 0)
-
-
 def _may_narrow(stack: Stack) -> bool:
-    return _checkpoint_due(stack) or (stack.step > 0 and stack.step % CHUNK == 0)
-
-
-def _next_checkpoint(stack: Stack) -> int:
-    every = stack.shared.train.checkpoint_every
-    return min((stack.step // every + 1) * every, 1 << stack.step.bit_length())
+    return stack.shared.checkpoints.regular(stack.step) or (stack.step > 0 and stack.step % CHUNK == 0)
 
 
 def _next_chunk(stack: Stack) -> int:
@@ -214,7 +223,7 @@ def _next_chunk(stack: Stack) -> int:
 
 
 class _Timer:
-    """Wall time of the updates since it was last asked."""
+    """Wall time of the updates since the last reading."""
 
     def __init__(self) -> None:
         self.steps, self._seconds, self._start = 0, 0.0, 0.0
@@ -226,7 +235,7 @@ class _Timer:
         self._seconds += time.perf_counter() - self._start
 
     def seconds_per_step(self) -> float | None:
-        """Mean seconds of a step since the last call; None if there was none."""
+        """Mean seconds per step since the last call; None if there was no step."""
         mean = self._seconds / self.steps if self.steps else None
         self.steps, self._seconds = 0, 0.0
         return mean

@@ -1,4 +1,4 @@
-"""A member: one run, as the objects its config stands for."""
+"""A member: one run, as the objects that its config describes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from grokplane.callbacks import Callback
 from grokplane.data import Task
 from grokplane.losses import Loss
 from grokplane.metrics import InformationChoice, Metric, Off
 from grokplane.models import ModelChoice
 from grokplane.optim import OptimizerChoice, RuleChoice, Schedule, check_together
 from grokplane.options import ConfigError, checked, option
+from grokplane.train.checkpoint_steps import CheckpointSteps
 from grokplane.train.grok import GrokOptions
 from grokplane.train.log_points import LogOptions
 from grokplane.train.options import TrainOptions
@@ -20,7 +22,7 @@ from grokplane.train.options import TrainOptions
 @dataclass(frozen=True)
 @checked
 class Member:
-    """Everything that decides how one network is trained and what is measured of it."""
+    """Everything that determines how one network is trained and what is measured."""
 
     data: Task
     model: ModelChoice
@@ -30,6 +32,7 @@ class Member:
     seed: int = option(0, "decides initial weights, split, batch order and noise", at_least=0, stackable=True)
     rules: Mapping[str, RuleChoice] = field(default_factory=dict)
     metrics: Mapping[str, Metric] = field(default_factory=dict)
+    callbacks: Mapping[str, Callback] = field(default_factory=dict)
     mi: InformationChoice = field(default_factory=Off)
     log: LogOptions = field(default_factory=LogOptions)
     grok: GrokOptions = field(default_factory=GrokOptions)
@@ -39,12 +42,17 @@ class Member:
         check_together(self.rules)
         self.schedule.check(self.train.steps)
 
+    @property
+    def checkpoints(self) -> CheckpointSteps:
+        """At which steps the run saves a checkpoint."""
+        return CheckpointSteps(self.train.checkpoint_every, self.train.keep_checkpoints, self.log)
+
 
 def check_stackable(members: Sequence[Member]) -> None:
-    """Raise unless the members differ in stackable keys alone.
+    """Raise unless the members differ only in stackable keys.
 
     Raises:
-        ConfigError: naming the first other key in which a member differs from the first one.
+        ConfigError: names the first other key in which a member differs from the first member.
     """
     if not members:
         raise ValueError("a stack needs at least one member")
@@ -55,10 +63,10 @@ def check_stackable(members: Sequence[Member]) -> None:
 
 
 def _differences(one: Any, other: Any, prefix: str) -> Iterator[tuple[str, object, bool]]:
-    """The keys in which two choices differ: (key, the other's value, whether it is stackable)."""
+    """The keys in which two choices differ: (key, the other choice's value, whether the key is stackable)."""
     for spec in fields(one):
         a, b, key = getattr(one, spec.name), getattr(other, spec.name), prefix + spec.name
-        if isinstance(a, Mapping) and list(a) != list(b):  # equal mappings may differ in order, which counts
+        if isinstance(a, Mapping) and list(a) != list(b):  # the order of a mapping matters
             yield key, list(b), False
         elif isinstance(a, Mapping):
             for name in a:

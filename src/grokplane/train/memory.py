@@ -1,56 +1,23 @@
-"""What training and looking take of the memory, found from one point; what cannot fit is refused with its bytes."""
+"""Refuse updates and log points that do not fit into the free memory."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import torch
-from torch import Tensor
 
 from grokplane.models import StackedModel
 from grokplane.options import ConfigError
 from grokplane.resources import available_bytes, human
+from grokplane.train.stack import Stack
 
-if TYPE_CHECKING:
-    from grokplane.train.stack import Stack
-
-# An update holds of every value its gradient too, and what the loss makes of the outputs.
+# During an update every value has a gradient too, and the loss allocates tensors of the outputs' size.
 COPIES = 3
 
 
-class PointBytes(NamedTuple):
-    """What one point of every row's member takes: its outputs, and the values of all its layers."""
-
-    outputs: int
-    layers: int
-
-    @property
-    def both(self) -> int:
-        """All of it."""
-        return self.outputs + self.layers
-
-
-def point_bytes(network: StackedModel, point: Tensor) -> PointBytes:
-    """Sizes found by sending one point [E, 1, ...] through the network."""
-    seen: dict[int, Tensor] = {}
-
-    def tap(name: str, *values: Tensor | bool | None) -> None:  # noqa: ARG001 (a tap's arguments)
-        seen.update((id(value), value) for value in values if isinstance(value, Tensor))
-
-    training = network.training
-    network.eval()
-    network.at(0)
-    with torch.no_grad():
-        outputs = network(network.encode(point), tap)
-    network.train(training)
-    return PointBytes(outputs.nbytes, sum(value.nbytes for value in seen.values()))
-
-
 def check_memory(stack: Stack) -> None:
-    """Refuse a full batch, and looks at whole subsets, that would take more than half of the free memory.
+    """Refuse a full batch, or observations of whole subsets, that would take more than half of the free memory.
 
     Raises:
-        ConfigError: with the bytes that it would take.
+        ConfigError: gives the required bytes.
     """
     point, one, half = stack.point, stack.shared, free_bytes(stack.device) // 2
     train, held_out = (subset.mask.shape[1] for subset in (stack.examples.train, stack.examples.test))
@@ -74,10 +41,10 @@ def check_memory(stack: Stack) -> None:
 
 
 def bound_together(network: StackedModel) -> bool:
-    """Whether a point's outputs outside of training depend on which others there are: noise is numbered by point."""
+    """Whether a point's outputs outside of training depend on the other points. Noise does: it is numbered by point."""
     return bool(network.noisy) or network.mixes(training=False)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that can still be had on a device."""
+    """Free memory of a device, in bytes."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_bytes()

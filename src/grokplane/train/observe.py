@@ -1,14 +1,14 @@
-"""A look at a stack: both subsets once through the network, and what the metrics make of it."""
+"""Observing a stack: one forward pass over both subsets, and the metrics computed from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
-from grokplane.metrics import Observation, collected
+from grokplane.metrics import Metric, Observation, collected
 from grokplane.train.looks import Looks
 from grokplane.train.stack import Stack
 
@@ -18,9 +18,9 @@ Record = dict[str, Any]
 def observe(stack: Stack, seconds_per_step: float | None = None, step: int | None = None) -> Observation:
     """Activations, outputs and losses of every row's member on its whole subsets, before the update of a step.
 
-    That is the stack's step, or one before at which a member was lost. It draws nothing from the streams of training
-    (there is no dropout; noise at log points has numbers of its own, given by the step) and leaves parameters, their
-    `.grad` and the optimizer as they are.
+    The step is the stack's own, or an earlier one at which a member diverged. Observation draws nothing from the
+    streams of training: there is no dropout, and noise at log points has numbers of its own, which the step determines.
+    It leaves parameters, their `.grad` and the optimizer unchanged.
     """
     now = stack.step if step is None else step
     looks, examples = Looks(stack, now), stack.examples
@@ -42,18 +42,23 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
     return Observation(now, train, held_out, rates, *known)
 
 
-def measure(stack: Stack, seen: Observation) -> list[Record]:
-    """The values of all metrics, one flat record a row with its `step`, in one transfer from the device.
+def measure(stack: Stack, seen: Observation, metrics: Mapping[str, Metric] | None = None) -> list[Record]:
+    """The values of metrics, one flat record per row with its `step`, in one transfer from the device.
 
-    Losses and accuracies are always among them.
+    Losses and accuracies are always included.
+
+    Args:
+        stack: what was looked at.
+        seen: the look.
+        metrics: by name; None: those of the stack's members.
     """
     with torch.no_grad():
-        values = collected(stack.shared.metrics, seen)
+        values = collected(stack.shared.metrics if metrics is None else metrics, seen)
     rows = torch.stack([value.to(torch.float64) for value in values.values()], 1).tolist()
     return [{"step": seen.step} | _own(stack, number, values, row) for number, row in enumerate(rows)]
 
 
 def _own(stack: Stack, number: int, names: Iterable[str], row: Sequence[float]) -> Record:
-    """One member's values by name: as it would have them alone, so without `unseen` if its task has no mirrors."""
+    """One member's values by name, as in a solo run: without `unseen` if its task has no mirrors."""
     mirrored = stack.examples.mirrored[number]
     return {name: value for name, value in zip(names, row, strict=True) if mirrored or not name.endswith("/unseen")}

@@ -1,9 +1,10 @@
-"""How long, where and with what batches to train."""
+"""Options of training: steps, batches, device, checkpoints."""
 
 from dataclasses import dataclass
 
 from grokplane.data import SAMPLERS
 from grokplane.options import ConfigError, checked, option
+from grokplane.train.checkpoint_steps import check_keep
 from grokplane.unread import Surroundings
 
 DTYPES = ("float32", "float64")
@@ -21,18 +22,23 @@ class TrainOptions:
     dtype: str = option("float32", "precision of parameters and activations", choices=DTYPES)
     threads: int | None = option(
         None,
-        "CPU threads; null: one a member, up to 4 and to the cores that estimates leave, a resumed run as before",
+        "CPU threads; null: one per member, at most 4 and the cores free of estimates; a resumed run keeps its number",
         at_least=1,
         at_most=1024,
     )
-    checkpoint_every: int = option(1_000, "steps between checkpoints (powers of two come besides)", at_least=1)
-    keep_checkpoints: int = option(2, "how many of the regular checkpoints are kept", at_least=1)
-    resume: bool = option(False, "go on from the last checkpoint in hydra.run.dir")
-    overwrite: bool = option(False, "start anew in a folder that holds a run, which is deleted")
+    checkpoint_every: int = option(1_000, "steps between checkpoints, besides those at powers of two", at_least=1)
+    keep_checkpoints: int | str = option(
+        2,
+        "kept beside powers of two: the last so many, all, log_points (one at each), N/decade (a geometric series)",
+        at_least=1,
+    )
+    resume: bool = option(False, "resume from the last checkpoint in hydra.run.dir")
+    overwrite: bool = option(False, "delete the run in the folder and start again")
 
     def __post_init__(self) -> None:
         if isinstance(self.batch_size, str) and self.batch_size != "full":
             raise ConfigError("train.batch_size", self.batch_size, "must be full or a whole number, at least 1")
+        check_keep(self.keep_checkpoints)
         if self.batch_size == "full" and self.sampling != "shuffled":
             raise ConfigError("train.sampling", self.sampling, "needs a number for train.batch_size, which is full")
         if self.resume and self.overwrite:
@@ -40,7 +46,7 @@ class TrainOptions:
 
     def unread(self, around: Surroundings) -> dict[str, str]:  # noqa: ARG002 (its own keys decide)
         """See `grokplane.unread`."""
-        return {"sampling": "train.batch_size=full takes every point"} if self.batch_size == "full" else {}
+        return {"sampling": "train.batch_size=full uses every point"} if self.batch_size == "full" else {}
 
 
 GROUP = "train"

@@ -1,9 +1,10 @@
-"""What a stack is built of, from its members and their data."""
+"""Parts of a stack, built from its members and their data."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ def refuse_labels(member: Member) -> None:
 
 
 def inputs(examples: StackedExamples, members: Sequence[Member], network: StackedModel) -> Inputs:
-    """What a stack's networks are asked at every log point."""
+    """The inputs of a stack's networks at every log point."""
     discrete = examples.vocabulary is not None
     places = [place for place in range(examples.shape.numel()) if place not in examples.fixed]
     return Inputs(
@@ -54,9 +55,9 @@ def signature(examples: StackedExamples) -> Signature:
 
 
 def buffer(values: Tensor, members: int, batch_size: int | str) -> Tensor | None:
-    """Where a CPU gathers the questions of every step.
+    """The memory into which a CPU gathers the questions of every step.
 
-    A tensor of its own in each step costs 16 members of MNIST's size 1 to 3% of the step.
+    A new tensor in each step would cost 16 members of MNIST's size 1 to 3% of the step.
     """
     if values.device.type != "cpu" or isinstance(batch_size, str):
         return None
@@ -71,3 +72,31 @@ def streams(members: Sequence[Member], examples: StackedExamples) -> list[Batche
     sampler, size = SAMPLERS[options.sampling], options.batch_size
     counts = examples.train.count.tolist()
     return [sampler(member.seed, count, size) for member, count in zip(members, counts, strict=True)]
+
+
+class PointBytes(NamedTuple):
+    """Bytes of one point over all rows of a stack: the outputs, and the values of all layers."""
+
+    outputs: int
+    layers: int
+
+    @property
+    def both(self) -> int:
+        """The sum of both."""
+        return self.outputs + self.layers
+
+
+def point_bytes(network: StackedModel, point: Tensor) -> PointBytes:
+    """Measure the sizes by sending one point [E, 1, ...] through the network."""
+    seen: dict[int, Tensor] = {}
+
+    def tap(name: str, *values: Tensor | bool | None) -> None:  # noqa: ARG001 (a tap's arguments)
+        seen.update((id(value), value) for value in values if isinstance(value, Tensor))
+
+    training = network.training
+    network.eval()
+    network.at(0)
+    with torch.no_grad():
+        outputs = network(network.encode(point), tap)
+    network.train(training)
+    return PointBytes(outputs.nbytes, sum(value.nbytes for value in seen.values()))

@@ -1,4 +1,4 @@
-"""Log points and checkpoints that wait for what is still being estimated of log points before them."""
+"""A queue of log points and checkpoints that wait for unfinished estimates of earlier log points."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from grokplane.metrics import Pending
 from grokplane.train.observe import Record
 
-# Bytes of activations and states that may be kept in memory until they can go; the last of them always may.
+# Limit on the bytes of activations and states that wait in memory. The newest entry is always accepted.
 MAX_HELD_BYTES = 2**26
 
 
 class Ready(NamedTuple):
-    """What can be written now: one record a member of a log point, or one state a member of a checkpoint."""
+    """A complete entry: one record per member of a log point, or one state per member of a checkpoint."""
 
     records: Sequence[Record] = ()
     states: Sequence[Mapping[str, Any]] = ()
@@ -28,21 +28,21 @@ class RecordQueue:
         self._waiting: deque[_Entry] = deque()
 
     def put(self, step: int, records: Sequence[Record], estimates: Pending | None) -> None:
-        """Add the log point of a step: one record a member, and what is being estimated of it."""
+        """Append the log point of a step: one record per member, and the estimates in progress."""
         held = 0 if estimates is None else estimates.held
         self._waiting.append(_Entry(step, Ready(records), estimates, held))
 
     def put_states(self, step: int, states: Sequence[Mapping[str, Any]], size: int) -> None:
-        """Add the checkpoint of a step, which takes so many bytes."""
+        """Append the checkpoint of a step; `size` is its size in bytes."""
         self._waiting.append(_Entry(step, Ready(states=states), None, size))
 
     def keeps_back(self, step: int, size: int) -> bool:
-        """Whether a checkpoint of a step has to wait for estimates, and there is room for its bytes until then."""
+        """Whether a checkpoint of a step must wait for estimates, and the queue has room for its bytes."""
         waits = any(entry.step < step and not entry.done() for entry in self._waiting)
         return waits and sum(entry.held for entry in self._waiting) + size <= MAX_HELD_BYTES
 
     def take(self, before: float = 0) -> list[Ready]:
-        """What is complete, first the oldest; log points of steps before `before` are waited for."""
+        """Remove and return the complete entries, oldest first; wait for log points of steps before `before`."""
         complete = []
         while self._waiting and (self._waiting[0].step < before or self._full() or self._waiting[0].done()):
             complete.append(self._waiting.popleft().joined())

@@ -1,4 +1,4 @@
-"""A stack of members: everything that training changes, built from the members and saved as plain dicts."""
+"""A stack of members: the state that training changes, built from the members and saved as plain dicts."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ from torch import Tensor
 from grokplane import data, models
 from grokplane.metrics import Gauge
 from grokplane.optim import Context, Factor, Kept
-from grokplane.resources import cores, keep_freed_memory
 from grokplane.train import parts
-from grokplane.train.begun import begun, go_on
+from grokplane.train.begun import begun, check_begun
 from grokplane.train.device import find_device
 from grokplane.train.grok import GrokMarks
+from grokplane.train.hooks import Hooks
 from grokplane.train.member import Member, check_stackable
-from grokplane.train.memory import point_bytes
 from grokplane.unread import Surroundings, unread
 
 
 class Stack:
-    """Members in training, E of them until one is over and `narrow` takes it out.
+    """Members in training: E of them, until one is over and `narrow` removes it.
 
     Attributes:
-        members: what they are, those that are over too; in stackable keys they may differ.
-        rows: which of the members the rows [E] of all tensors belong to, in ascending order.
+        members: all members, including those that are over; they may differ in stackable keys.
+        rows: the member of each row [E] of all tensors, in ascending order.
         step: number of updates done.
         network, optimizer, examples: networks, optimizer and data of these rows, each with the member axis.
-        point: what one point of all rows takes.
-        batch_buffer: where minibatches are gathered [E, B, ...]; None on a GPU and for full batches.
-        buffers: what the network's forward pass changes in training and a checkpoint holds, [E, ...].
-        rules: what is added to the plain update, by name, in the order of the config.
-        gauge: measures mutual information at log points; None where nobody asked for it.
+        point: bytes that one point of all rows takes.
+        batch_buffer: memory into which minibatches are gathered [E, B, ...]; None on a GPU and for full batches.
+        buffers: state that the network's forward pass changes in training and that a checkpoint holds, [E, ...].
+        rules: rules that extend the plain update, by name, in the order of the config.
+        gauge: measures mutual information at log points; None if the config asks for none.
         alive: members that are still updated [E], bool, on the device; changed in place.
-        diverged: first step whose training loss was not finite [E] int64, -1 where none; on the device, in place too.
-        factor: what the schedule makes of every learning rate in the present step.
-        marks: when each member fitted and generalised, those that are over too.
+        diverged: first step whose training loss was not finite [E] int64, -1 if none; on the device, changed in place.
+        factor: factor of the schedule on every learning rate in the present step.
+        marks, hooks: when each member fitted and generalised, and the hooks of its callbacks, including members that
+            are over.
+
+    Threads and other settings of the process stay as they are; `prepare_process` sets them, also for `load_states`.
 
     Raises:
-        ConfigError: for members that cannot be trained, or not as one stack.
+        ConfigError: members that cannot be trained, or cannot be trained as one stack.
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -52,18 +54,13 @@ class Stack:
         self.dtype: torch.dtype = getattr(torch, options.dtype)
         self.device = find_device(options.device)
         self.marks = [GrokMarks() for _ in members]
+        self.hooks = Hooks(members)
         self._over: dict[int, dict[str, Any]] = {}
-        # Threads that wait for a core which estimates are at can be many times slower than fewer threads.
-        free = max(1, cores() - members[0].mi.workers)
-        torch.set_num_threads(options.threads or min(len(members), 4, free))
-        keep_freed_memory()
-        if self.device.type == "cuda":  # convolutions as exact as all else, and the same in every run
-            torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic = False, True
         self._build()
         self.gauge = self._measured()
 
     def _build(self) -> None:
-        """Make everything that has the member axis, with initial weights."""
+        """Build everything that has the member axis, with initial weights."""
         members = self.present
         options = members[0].train
         self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
@@ -74,9 +71,9 @@ class Stack:
         self.batch_buffer = parts.buffer(self.examples.train.values, len(members), options.batch_size)
         choices, seeds = [member.model for member in members], [member.seed for member in members]
         self.network = models.build(choices, parts.signature(self.examples), seeds, self.dtype).to(self.device)
-        self.point = point_bytes(self.network, self.examples.train.inputs(slice(0, 1)))
+        self.point = parts.point_bytes(self.network, self.examples.train.inputs(slice(0, 1)))
         self.network.pad(self.examples.train.mask if self.batches is None else None, training=True)
-        for subset in (self.examples.train, self.examples.test):  # what a look refuses is refused now
+        for subset in (self.examples.train, self.examples.test):  # errors of the forward pass are raised here
             self.network.pad(subset.mask, training=False)
         self.network.pad(None, training=False)
         self.parameters = dict(self.network.named_parameters())
@@ -100,19 +97,19 @@ class Stack:
 
     @property
     def shared(self) -> Member:
-        """What all members have in common: any key of it but the stackable ones."""
+        """The first member, for keys that all members share: every key that is not stackable."""
         return self.members[0]
 
     @property
     def present(self) -> list[Member]:
-        """The members that the rows belong to."""
+        """The members of the rows."""
         return [self.members[number] for number in self.rows]
 
     def narrow(self) -> None:
-        """Take the members that are not alive out of all tensors, so that they cost nothing more.
+        """Remove the members that are not alive from all tensors, so that they cost nothing more.
 
-        What `state` gives of them stays. Of members that are alive only round-off can change: torch adds up one row
-        otherwise than several, and rounds the last elements of a tensor otherwise than those before them.
+        `state` still returns their last state. For members that are alive only round-off can change: torch sums a
+        single row in another order than several rows, and rounds the last elements of a tensor differently.
         """
         kept = torch.nonzero(self.alive).flatten().tolist()
         states = {number: self.state(number) for number in self.rows}
@@ -127,7 +124,7 @@ class Stack:
 
     @property
     def unread(self) -> dict[str, str]:
-        """Config keys that mean nothing for any of these members, and why."""
+        """Config keys that have no effect for any of these members, and why."""
         examples = self.examples
         vectors = examples.vocabulary is None and len(examples.shape) == 1
         around = Surroundings(
@@ -147,7 +144,7 @@ class Stack:
         return self.device.type == "cuda" and all(part.capturable for part in parts)
 
     def at(self, step: int) -> None:
-        """Tell all that depends on the step which one it is, on the device too, where a captured step reads it."""
+        """Set the step in all parts that depend on it, also on the device, where a captured step reads it."""
         self._clock.fill_(step)
         self.network.at(step)
         for rule in self.rules.values():
@@ -159,26 +156,26 @@ class Stack:
             self.factor = factor
 
     def mark_diverged(self, lost: Tensor) -> None:
-        """Note those of the living members whose training loss is not finite [E], bool, in the step told to `at`."""
+        """Record that the living among these members [E], bool, diverged in the step that was passed to `at`."""
         lost = lost.to(self.device) & self.alive
         self.diverged.copy_(torch.where(lost, self._clock, self.diverged))
         self.alive.logical_and_(~lost)
 
     def keep(self) -> Kept:
-        """Note what an update changes, to put back what belongs to members that are not alive then."""
+        """Copy what an update changes, so that the values of members that die in the update can be restored."""
         values = [value.detach() for value in self.parameters.values()] + self.buffers
         for rule in self.rules.values():
             values += rule.changing(self.step)
         return Kept([*((value, self.alive) for value in values), *self.optimizer.masked(self.alive)])
 
     def steps(self) -> list[int]:
-        """Updates done of each row's member: those of the stack, or those before its loss ceased to be finite."""
+        """Updates done for each row's member: those of the stack, or those before its loss became non-finite."""
         return [diverged if diverged >= 0 else self.step for diverged in self.diverged.tolist()]
 
     def state(self, member: int) -> dict[str, Any]:
-        """A copy of all that one member needs to go on from here: plain dicts of CPU tensors and numbers.
+        """A copy of everything that one member needs to resume: plain dicts of CPU tensors and numbers.
 
-        Its "step" is that of the stack, for a member that was taken out the one at which it was.
+        "step" is the stack's step, or for a removed member the step at which it was removed.
         """
         if member in self._over:
             return self._over[member]
@@ -189,6 +186,7 @@ class Stack:
             "model": {name: value[row].cpu().clone() for name, value in self.network.state_dict().items()},
             "optimizer": self.optimizer.state(row),
             "rules": {name: rule.state(row) for name, rule in self.rules.items()},
+            "callbacks": self.hooks.state(member, self.step),
             "alive": bool(self.alive[row]),
             "diverged": int(self.diverged[row]),
             "grok": {"train_step": self.marks[member].train_step, "test_step": self.marks[member].test_step},
@@ -196,22 +194,22 @@ class Stack:
 
     @property
     def state_bytes(self) -> int:
-        """About what the states of all members take."""
+        """Approximate bytes of the states of all members."""
         remembered = [value for value, _ in self.optimizer.masked(self.alive)]
         of_rules = [value for rule in self.rules.values() for named in rule.memory.values() for value in named.values()]
         return sum(value.nbytes for value in (*self.network.state_dict().values(), *remembered, *of_rules))
 
     def load_states(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Go on where `state` was taken.
+        """Resume from states that `state` returned.
 
         Args:
-            states: one a member, all of the same step, but for those of members that were over before.
+            states: one per member, all of the same step, except those of members that were over before.
 
         Raises:
             ValueError: the states are of different steps.
-            ConfigError: see `go_on`.
+            ConfigError: see `check_begun`.
         """
-        go_on(states, self.shared.seed)
+        check_begun(states, self.shared.seed)
         self.step = max(state["step"] for state in states)
         over = {number: dict(s) for number, s in enumerate(states) if s["step"] < self.step and not s["alive"]}
         steps = {state["step"] for number, state in enumerate(states) if number not in over}
@@ -222,12 +220,13 @@ class Stack:
             self._build()
             self.gauge = self._measured()
         self._take_up([states[number] for number in self.rows])
-        # The loop logs this step again, and marks it again if this run has a log point there.
+        self.hooks.load_states(states)
+        # The loop logs this step again. It also marks it again if this run has a log point there.
         marks = [GrokMarks(**state["grok"]) for state in states]
         self.marks = [one if number in over else one.before(self.step) for number, one in enumerate(marks)]
 
     def _take_up(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Put the rows' members where `state` left them."""
+        """Restore the rows' members from states that `state` returned."""
         with torch.no_grad():
             for name, value in self.network.state_dict().items():
                 value.copy_(torch.stack([state["model"][name] for state in states]))
@@ -239,8 +238,8 @@ class Stack:
         self.diverged.copy_(torch.tensor([state["diverged"] for state in states]))
 
     def positions(self, start: int, stop: int) -> Tensor | None:
-        """Each step's points [stop - start, E, B] in the members' training subsets, on the device; None: all."""
+        """Each step's points [stop - start, E, B] in the members' training subsets, on the device; None: all points."""
         if self.batches is None:
             return None
-        streams = [stream.indices(start, stop) for stream in self.batches]
-        return torch.stack(streams, 1).to(self.device, non_blocking=True)
+        found = torch.stack([stream.indices(start, stop) for stream in self.batches], 1)
+        return found.to(self.device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""One step: forward, loss and backward as the rules want them, then the optimizer."""
+"""One step: forward pass, loss and backward pass, wrapped by the rules, then the optimizer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import _engine_run_backward
 
 from grokplane.optim import Kept
 from grokplane.train.stack import Stack
@@ -14,12 +15,12 @@ from grokplane.train.stack import Stack
 
 @dataclass(frozen=True)
 class Batch:
-    """What one update learns from.
+    """The data of one update.
 
     Attributes:
         encoded: questions [E, B, ...].
         targets: answers [E, B].
-        real: 1 for points and 0 for padding [E, B]; None where nothing is padding.
+        real: 1 for points and 0 for padding [E, B]; None if there is no padding.
         count: number of real points [E].
     """
 
@@ -33,14 +34,14 @@ class Batch:
         return losses.mean(1) if self.real is None else (losses * self.real).sum(1) / self.count
 
     def shares(self, losses: Tensor) -> Tensor:
-        """What each point's loss [E, B] has in the mean of its member, the gradient that `mean` would hand back."""
+        """Weight of each point's loss [E, B] in the mean of its member: the gradient of `mean`."""
         if self.real is None:
             return torch.full_like(losses, 1 / losses.shape[1])
         return self.real.to(losses.dtype) / self.count[:, None]
 
 
 def gather(stack: Stack, positions: Tensor) -> Batch:
-    """The points at these positions [E, B] in the members' training subsets; on a CPU until the next call only."""
+    """The points at these positions [E, B] in the members' training subsets; on a CPU valid until the next call."""
     inputs, targets = stack.examples.train.batch(positions, stack.batch_buffer)
     return Batch(stack.network.encode(inputs), targets, None, stack.examples.train.count)
 
@@ -53,13 +54,13 @@ def whole(stack: Stack) -> Batch:
 
 
 def update(stack: Stack, batch: Batch | None) -> None:
-    """Update the members that are alive; one whose loss is not finite dies of it, and stays as it was."""
+    """Update the members that are alive. A member whose loss is not finite dies and keeps its parameters."""
     assert batch is not None
     stack.at(stack.step)
     buffers = Kept([(value, stack.alive) for value in stack.buffers])
     means = _backward(stack, batch)
     if stack.device.type == "cpu" and math.isfinite(means.sum().item()) and bool(stack.alive.all()):
-        _apply(stack)  # on a CPU nothing waits for the question, and masking costs copies
+        _apply(stack)  # on a CPU the check needs no synchronisation, and masking would cost copies
         return
     stack.mark_diverged(~torch.isfinite(means))
     buffers.put_back()
@@ -69,33 +70,38 @@ def update(stack: Stack, batch: Batch | None) -> None:
 
 
 def update_all(stack: Stack, batch: Batch) -> None:
-    """Update every member, dead or alive, where `stack.at` was told of the step; note whose loss was not finite."""
+    """Update every member, dead or alive, after `stack.at(step)`; record members whose loss was not finite."""
     means = _backward(stack, batch)
     stack.mark_diverged(~torch.isfinite(means))
     _apply(stack)
 
 
 def _backward(stack: Stack, batch: Batch) -> Tensor:
-    """Set every parameter's gradient; the members' mean losses [E]."""
+    """Set every parameter's gradient; return the members' mean losses [E]."""
 
     def backward() -> Tensor:
         for parameter in stack.parameters.values():
             parameter.grad = None
         losses = stack.shared.loss(stack.network(batch.encoded), batch.targets)
-        losses.backward(batch.shares(losses))
+        _backpropagate(losses, batch.shares(losses))
         for parameter in stack.parameters.values():
-            if parameter.grad is None:  # the loss does not reach it; its weight decay does
+            if parameter.grad is None:  # the loss does not depend on it, but weight decay applies
                 parameter.grad = torch.zeros_like(parameter)
         return batch.mean(losses.detach())
 
-    for rule in reversed(stack.rules.values()):  # the first of the list is outermost: it acts first
+    for rule in reversed(stack.rules.values()):  # the first rule of the list is the outermost: it acts first
         backward = rule.around(stack.step, backward)
     return backward()
 
 
+def _backpropagate(losses: Tensor, shares: Tensor) -> None:
+    """`losses.backward(shares)` without the comparison of shapes, for which torch imports sympy (0.3 s a process)."""
+    _engine_run_backward((losses,), (shares,), False, False, (), allow_unreachable=True, accumulate_grad=True)
+
+
 @torch.no_grad()
 def _apply(stack: Stack) -> None:
-    """Gradients to weights."""
+    """Apply the gradients to the weights."""
     for rule in stack.rules.values():
         rule.before(stack.step, stack.factor)
     stack.optimizer.schedule(stack.factor)

@@ -1,4 +1,4 @@
-"""Metrics are tried on a few points before a run's folder is made: what they cannot give is refused, not recorded."""
+"""Trying the metrics on a few points before a run's folder is created, so that a metric that fails is refused."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from grokplane.train.memory import check_memory
 from grokplane.train.observe import observe
 from grokplane.train.stack import Stack
 
-POINTS = 16  # of each subset
+POINTS = 16  # points of each subset
 
 
 def try_metrics(stack: Stack) -> None:
-    """Look once at a stack that is then thrown away: it is left with its first few points alone.
+    """Observe a stack once. The stack keeps only its first few points, so it cannot be used afterwards.
 
     Raises:
-        ConfigError: what does not fit into memory; a metric that fails, or that gives what `collected` refuses.
+        ConfigError: the stack does not fit into memory; a metric fails, or returns values that `collected` refuses; a
+            callback asks for a metric that is not there.
     """
     check_memory(stack)
     examples = stack.examples
@@ -33,10 +34,12 @@ def try_metrics(stack: Stack) -> None:
                 collected({name: metric}, seen)
             except ConfigError:
                 raise
-            except Exception as error:  # whatever the user's metric raises
+            except Exception as error:  # a user's metric may raise anything
                 cause = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
                 raise ConfigError(f"metrics.{name}", type(metric).__name__, f"fails on a look ({cause})") from error
-        collected(metrics, seen)
+        names = collected(metrics, seen).keys()
+    for callback in stack.shared.callbacks.values():
+        callback.check(names)
 
 
 def _first(subset: StackedSubset) -> StackedSubset:

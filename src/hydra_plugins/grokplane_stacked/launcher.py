@@ -1,17 +1,20 @@
-"""The plugin that Hydra finds; what it does stands in `grokplane.sweep.multirun`."""
+"""The launcher plugin. Hydra imports this module for every call, so torch is imported only when jobs are launched."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from grokplane.sweep.executors import Executor
-from grokplane.sweep.multirun import Multirun
 from grokplane.sweep.options import StackOptions, register
+
+if TYPE_CHECKING:
+    from grokplane.sweep.executors import Executor
+    from grokplane.sweep.multirun import Multirun
 
 
 class StackedLauncher(Launcher):
@@ -22,7 +25,9 @@ class StackedLauncher(Launcher):
         self._multirun: Multirun | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """What Hydra says before it launches."""
+        """Prepare the launch; Hydra calls this function first."""
+        from grokplane.sweep.multirun import Multirun
+
         self._multirun = Multirun(hydra_context, task_function, config)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:

@@ -1,7 +1,7 @@
-"""Where stacks are trained: an executor is a frozen dataclass of its options with a `run`.
+"""Executors, which train stacks: an executor is a frozen dataclass of its options with a method `run`.
 
-Each stands in a module of its own that is cheap to import; the package it needs (submitit, ray) is imported by `run`.
-Its options are the config keys `hydra.launcher.NAME.*`.
+Each executor has a module of its own that is cheap to import. Its method `run` imports torch and the package that it
+needs (submitit, ray). Its options are the config keys `hydra.launcher.NAME.*`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from grokplane.options import ConfigError, one_of
-from grokplane.sweep.stack_job import StackJob, StackResult
+from grokplane.sweep.job import StackJob, StackResult
 
 
 class Executor(Protocol):
-    """Trains stacks somewhere."""
+    """Trains stacks in this process or elsewhere."""
 
     def run(self, jobs: Sequence[StackJob]) -> Iterator[tuple[int, StackResult]]:
-        """Train all of the stacks; (position among `jobs`, result) of each as it ends."""
+        """Train all stacks; yield (index in `jobs`, result) of each as it ends."""
         ...
 
 
-# By name: the dataclass that is the executor.
+# Executor dataclasses by name.
 EXECUTORS = {
     "local": "grokplane.sweep.executors.local.Local",
     "submitit": "grokplane.sweep.executors.slurm.Slurm",
@@ -31,10 +31,10 @@ EXECUTORS = {
 
 
 def executor_class(name: str) -> type:
-    """The dataclass of that name.
+    """The executor dataclass with this name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: no executor has this name.
     """
     if name not in EXECUTORS:
         raise ConfigError("hydra.launcher.executor", name, one_of(name, EXECUTORS))

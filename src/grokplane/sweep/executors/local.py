@@ -1,4 +1,4 @@
-"""This process, one stack after the other."""
+"""Training in this process, one stack after the other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from grokplane.app.exit_codes import SIGNALLED
-from grokplane.sweep.stack_job import StackJob, StackResult, run_stack
+from grokplane.sweep.job import StackJob, StackResult
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,9 @@ class Local:
     """The executor `local`; it has no options."""
 
     def run(self, jobs: Sequence[StackJob]) -> Iterator[tuple[int, StackResult]]:
-        """Train the stacks in order; none is begun after one that a signal ended."""
+        """Train the stacks in order. No stack is started after one that a signal stopped."""
+        from grokplane.sweep.stack_job import run_stack
+
         for position, job in enumerate(jobs):
             result = run_stack(job)
             yield position, result

@@ -1,4 +1,4 @@
-"""One task of a Ray cluster a stack."""
+"""Training on a Ray cluster, one task per stack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from grokplane.options import ConfigError, checked, option
 from grokplane.sweep.executors.remote import collect, imported, last_line, lost
-from grokplane.sweep.stack_job import StackJob, StackResult, failure_line, run_stack
+from grokplane.sweep.job import StackJob, StackResult
 
 if TYPE_CHECKING:
     import ray
@@ -25,14 +25,14 @@ class RayCluster:
     """The executor `ray`."""
 
     address: str | None = option(None, "HOST:PORT, ray://HOST:PORT or auto; null: a cluster on this machine")
-    num_cpus: float = option(1.0, "cores of a stack", above=0)
-    num_gpus: float = option(0.0, "GPUs of a stack; 0.5 lets two share one", at_least=0)
+    num_cpus: float = option(1.0, "cores per stack", above=0)
+    num_gpus: float = option(0.0, "GPUs per stack; 0.5 lets two stacks share one", at_least=0)
 
     def run(self, jobs: Sequence[StackJob]) -> Iterator[tuple[int, StackResult]]:
-        """Train every stack as a task; their results as they end. A cluster that was not there before is stopped.
+        """Train every stack as a task; yield results as they end. A cluster started here is stopped afterwards.
 
         Raises:
-            ConfigError: ray is not installed, there is no such cluster, or it is too small for one stack.
+            ConfigError: ray is not installed, the cluster does not exist, or it is too small for one stack.
         """
         self.check()
         if not jobs:
@@ -49,11 +49,11 @@ class RayCluster:
         imported("ray", "ray", "ray")
 
     def _connect(self) -> None:
-        """Start a cluster on this machine, or connect to the one that is asked for."""
+        """Start a cluster on this machine, or connect to the configured one."""
         import ray
 
         if self.address is None:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise Ray reports over the network
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # prevents Ray from reporting usage over the network
             ray.init(address="local", include_dashboard=False, log_to_driver=False, configure_logging=False)
             self._check_size()
             return
@@ -66,7 +66,7 @@ class RayCluster:
             ) from None
 
     def _check_size(self) -> None:
-        """Refuse what this machine can never give: Ray would wait for it for ever."""
+        """Refuse resources that this machine does not have: Ray would wait for them for ever."""
         import ray
 
         machine = ray.cluster_resources()
@@ -93,7 +93,7 @@ class RayCluster:
 
 
 class _RayJob:
-    """A stack in Ray's hands."""
+    """A stack that Ray trains."""
 
     def __init__(self, job: StackJob, reference: ray.ObjectRef[StackResult]) -> None:
         self._job, self._reference = job, reference
@@ -106,6 +106,8 @@ class _RayJob:
     def result(self) -> StackResult:
         import ray.exceptions
 
+        from grokplane.sweep.stack_job import failure_line
+
         try:
             return ray.get(self._reference)
         except ray.exceptions.RayTaskError as error:
@@ -116,17 +118,19 @@ class _RayJob:
     def cancel(self) -> None:
         import ray
 
-        ray.cancel(self._reference)  # in the worker this is Ctrl-C
+        ray.cancel(self._reference)  # raises KeyboardInterrupt in the worker
 
 
 def train_in(place: str, job: StackJob) -> StackResult:
-    """`run_stack` in a worker process, from the folder that the config's relative paths start at."""
+    """`run_stack` in a worker process, in the folder that relative paths of the config refer to."""
+    from grokplane.sweep.stack_job import run_stack
+
     os.chdir(place)
     return run_stack(job)
 
 
 def _knock(address: str) -> None:
-    """Raise OSError where nobody listens: Ray itself would try for minutes."""
+    """Raise OSError if nothing listens at the address; Ray itself would try for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if port.isdigit():
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()

@@ -1,4 +1,4 @@
-"""What executors on other processes and machines share: keeping watch over stacks that are trained elsewhere."""
+"""Shared code of executors that train in other processes or on other machines: waiting for stacks."""
 
 from __future__ import annotations
 
@@ -14,39 +14,38 @@ from typing import Protocol
 from grokplane.app.exit_codes import DIVERGED, FAILED, FINISHED, SIGNALLED
 from grokplane.app.signals import StopRequest
 from grokplane.options import ConfigError
-from grokplane.record import read_summary
-from grokplane.sweep.stack_job import StackJob, StackResult
+from grokplane.sweep.job import StackJob, StackResult
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-# Slurm kills what has not stopped 30 seconds after it was asked (its KillWait).
+# Slurm kills a job that has not stopped 30 seconds after the signal (its KillWait).
 GRACE_SECONDS = 40.0
 
 
 class RemoteJob(Protocol):
-    """One stack that is queued or trained elsewhere."""
+    """One stack that is queued or trained in another process."""
 
     def done(self) -> bool:
-        """Whether it has ended, however it did."""
+        """Whether it has ended, for whatever reason."""
         ...
 
     def result(self) -> StackResult:
-        """What became of it; a worker that died is a result too. Asked once `done`."""
+        """Its result, also if the worker died. Called after `done` returned True."""
         ...
 
     def cancel(self) -> None:
-        """Take it out of the queue, or ask its worker to stop after the step and write a checkpoint."""
+        """Remove it from the queue, or ask its worker to stop after the step and write a checkpoint."""
         ...
 
 
 def collect(
     jobs: Sequence[StackJob], start: Callable[[StackJob], RemoteJob], at_once: int
 ) -> Iterator[tuple[int, StackResult]]:
-    """Start the jobs, at most `at_once` at a time; (position among `jobs`, result) of each as it ends.
+    """Start the jobs, at most `at_once` at a time; yield (index in `jobs`, result) of each as it ends.
 
-    SIGTERM and Ctrl-C cancel whatever is queued or running; what was cancelled is then told as interrupted. A second
-    Ctrl-C does not wait for it.
+    SIGTERM and Ctrl-C cancel all queued and running jobs, whose results are then `interrupted`. A second Ctrl-C does
+    not wait for them.
     """
     waiting, running = deque(enumerate(jobs)), dict[int, RemoteJob]()
     with StopRequest() as stop:
@@ -67,10 +66,10 @@ def collect(
 
 
 def _cancel(tasks: Sequence[RemoteJob]) -> None:
-    """Cancel and wait until all have stopped, but not for ever."""
+    """Cancel the jobs and wait until all have stopped, up to a time limit."""
     if not tasks:
         return
-    log.warning("cancelling what is queued or running (%d); it can be resumed from the checkpoints", len(tasks))
+    log.warning("cancelling queued and running jobs (%d); they can be resumed from their checkpoints", len(tasks))
     for task in tasks:
         task.cancel()
     deadline = time.monotonic() + GRACE_SECONDS
@@ -79,18 +78,20 @@ def _cancel(tasks: Sequence[RemoteJob]) -> None:
 
 
 def interrupted(job: StackJob, number: int) -> StackResult:
-    """The result of a stack that signal `number` ended early: what its folders hold."""
+    """The result of a stack that signal `number` stopped, from the contents of its folders."""
+    from grokplane.record import read_summary
+
     summaries = tuple(read_summary(Path(folder)) or None for folder in job.folders)
     return StackResult(SIGNALLED + number, summaries, (None,) * len(job.folders))
 
 
 def lost(job: StackJob, line: str) -> StackResult:
-    """The result of a stack whose worker died: the line is every member's error."""
+    """The result of a stack whose worker died: every member gets the line as its error."""
     return StackResult(FAILED, (None,) * len(job.folders), (line,) * len(job.folders))
 
 
 def unfinished(result: StackResult) -> list[bool]:
-    """For each member, whether a signal left something to do."""
+    """For each member, whether a signal stopped it before its end."""
     signalled = result.exit_code >= SIGNALLED
     return [
         signalled and error is None and (summary is None or summary["status"] == "interrupted")
@@ -99,7 +100,7 @@ def unfinished(result: StackResult) -> list[bool]:
 
 
 def settled(result: StackResult) -> StackResult:
-    """A worker's result, for a sweep that goes on though somebody told that worker to stop."""
+    """A worker's result, in a sweep that continues although the worker was told to stop."""
     if result.exit_code < SIGNALLED:
         return result
     line = f"its worker was told to stop (signal {result.exit_code - SIGNALLED}); it can be resumed"
@@ -109,10 +110,10 @@ def settled(result: StackResult) -> StackResult:
 
 
 def imported(package: str, executor: str, extra: str) -> ModuleType:
-    """The package that an executor needs.
+    """Import the package that an executor needs.
 
     Raises:
-        ConfigError: it is not installed.
+        ConfigError: the package is not installed.
     """
     try:
         return importlib.import_module(package)
@@ -124,5 +125,5 @@ def imported(package: str, executor: str, extra: str) -> ModuleType:
 
 
 def last_line(text: str) -> str:
-    """The last line of an error's text that says something."""
+    """The last line of an error's text that is not empty."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip(" -")), "no reason given")

@@ -1,4 +1,4 @@
-"""One Slurm job a stack, through submitit; its local cluster runs the same jobs as processes of this machine."""
+"""Training as Slurm jobs, one per stack, through submitit; its local cluster runs the jobs as local processes."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from grokplane.app.exit_codes import SIGNALLED
 from grokplane.options import ConfigError, checked, option
 from grokplane.resources import cores
 from grokplane.sweep.executors.remote import collect, imported, last_line, lost, unfinished
-from grokplane.sweep.stack_job import StackJob, StackResult, run_stack
+from grokplane.sweep.job import StackJob, StackResult
 
 if TYPE_CHECKING:
     import submitit
 
 KEY = "hydra.launcher.submitit"
-# Beside the jobs' folders, one for each call: what was submitted, what came back, standard output and error.
+# Beside the jobs' folders, one folder per call: submitted jobs, results, standard output and error.
 FOLDER = ".submitit"
-# Slurm is asked every ten minutes at least: by then a job that was queued again is told as waiting.
+# Slurm is polled at least every ten minutes; by then a requeued job is listed as waiting.
 PREEMPTED_SECONDS = 1200
 
 
@@ -39,19 +39,19 @@ class Slurm:
     """The executor `submitit`."""
 
     cluster: str = option("slurm", "slurm, or local: processes of this machine", choices=("slurm", "local"))
-    timeout_min: int = option(60, "time limit of a job in minutes; at its end it is queued again", at_least=1)
+    timeout_min: int = option(60, "time limit of a job in minutes; then the job is requeued", at_least=1)
     cpus_per_task: int = option(1, "cores of a job", at_least=1)
     gpus_per_node: int = option(0, "GPUs of a job", at_least=0)
     mem_gb: float | None = option(None, "memory of a job in GB; null: the partition's default", above=0)
     partition: str | None = option(None, "Slurm partition; null: the cluster's default")
     account: str | None = option(None, "Slurm account; null: the user's default")
-    max_timeouts: int = option(10, "times that a job goes on after its time limit", at_least=0)
+    max_timeouts: int = option(10, "how often a job is requeued after its time limit", at_least=0)
     max_jobs: int | None = option(
         None, "jobs queued or running at a time; null: all (local: cores / cpus_per_task)", at_least=1
     )
 
     def run(self, jobs: Sequence[StackJob]) -> Iterator[tuple[int, StackResult]]:
-        """Train every stack in a job of its own; their results as they end.
+        """Train every stack in a job of its own; yield results as they end.
 
         Raises:
             ConfigError: submitit is not installed, or this machine has no Slurm.
@@ -63,7 +63,7 @@ class Slurm:
         return collect(jobs, lambda job: self._submit(executor, job), self._at_once(len(jobs)))
 
     def check(self) -> None:
-        """Raise ConfigError unless submitit is installed and, for the cluster `slurm`, this machine belongs to one."""
+        """Raise ConfigError unless submitit is installed and, for the cluster `slurm`, this machine has Slurm."""
         imported("submitit", "submitit", "slurm")
         if self.cluster == "slurm" and shutil.which("srun") is None:
             raise ConfigError(f"{KEY}.cluster", self.cluster, "needs Slurm's srun on the PATH; allowed here: local")
@@ -73,7 +73,7 @@ class Slurm:
 
         shared = os.path.commonpath([Path(folder).parent for job in jobs for folder in job.folders])
         most = {f"{self.cluster}_max_num_timeout": self.max_timeouts}
-        # A folder for each call: numbers of processes come again, and with them the files of a job.
+        # One folder per call, because process ids recur, and a job's files are named by its id.
         call = f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
         executor = submitit.AutoExecutor(Path(shared, FOLDER, call), cluster=self.cluster, **most)
         executor.update_parameters(
@@ -95,7 +95,7 @@ class Slurm:
     def _submit(self, executor: submitit.AutoExecutor, job: StackJob) -> Submitted:
         from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        # A terminal sends Ctrl-C to all processes of the session: local jobs are to hear of it from `cancel` alone.
+        # A terminal sends Ctrl-C to all processes of the session; local jobs must receive it only from `cancel`.
         earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             return Submitted(job, executor.submit(Resumable(self.cpus_per_task), job))
@@ -106,14 +106,14 @@ class Slurm:
 
 
 class Submitted:
-    """A job in submitit's hands, or why there is none."""
+    """A job that submitit runs, or the reason why it was not submitted."""
 
     def __init__(self, job: StackJob, handle: submitit.Job[StackResult] | str) -> None:
         self._job, self._handle = job, handle
         self._preempted_since: float | None = None
 
     def done(self) -> bool:
-        """Whether it has ended; a job that stays pre-empted will not come back."""
+        """Whether it has ended; a job that stays pre-empted will not return."""
         if isinstance(self._handle, str) or self._handle.done():
             return True
         if self._handle.state != "PREEMPTED":
@@ -123,7 +123,7 @@ class Submitted:
         return time.monotonic() - self._preempted_since > PREEMPTED_SECONDS
 
     def result(self) -> StackResult:
-        """What it returned, or the line on why it returned nothing."""
+        """Its return value, or a result with the reason why there is none."""
         if isinstance(self._handle, str):
             return lost(self._job, self._handle)
         if self._handle.done() and self._handle.exception() is None:
@@ -133,41 +133,43 @@ class Submitted:
     def _reason(self) -> str:
         assert not isinstance(self._handle, str)
         if not self._handle.done():
-            return "pre-empted and not queued again"
+            return "pre-empted and not requeued"
         if not self._handle.paths.result_pickle.exists():
             return f"no result, {self._handle.state}"
         return last_line(str(self._handle.exception()).partition("You can check")[0])
 
     def cancel(self) -> None:
-        """Take it out of the queue, or have its process stop after the step."""
+        """Remove it from the queue, or make its process stop after the step."""
         if isinstance(self._handle, str) or self._handle.done():
             return
         import submitit
 
         if isinstance(self._handle, submitit.LocalJob):
-            with contextlib.suppress(ProcessLookupError):  # ended meanwhile
-                os.kill(int(self._handle.job_id), signal.SIGTERM)  # its own `cancel` kills after a second
+            with contextlib.suppress(ProcessLookupError):  # the process has ended
+                os.kill(int(self._handle.job_id), signal.SIGTERM)  # submitit's own `cancel` kills after a second
         else:
             self._handle.cancel(check=False)
-            self._handle.watcher.register_job(self._handle.job_id)  # Slurm is asked often again
+            self._handle.watcher.register_job(self._handle.job_id)  # makes submitit poll Slurm frequently again
 
 
 class Resumable:
-    """`run_stack` as a job that goes on from its checkpoints whenever it is started again.
+    """`run_stack` as a job that resumes from its checkpoints whenever it is started again.
 
     At the time limit and at a pre-emption submitit's signal (USR2) stops the stack after its step, and the job is
-    queued again. SIGTERM stops it too; then no result is left, so that Slurm alone says whether the job is over
-    (cancelled) or comes back (pre-empted, requeued).
+    requeued. SIGTERM stops the stack too, but without a result, so that Slurm alone determines whether the job is over
+    (cancelled) or returns (pre-empted, requeued).
 
     Args:
-        cores: allotted to the job, which its threads keep to; None: what the process may use.
+        cores: cores of the job, which limit its threads; None: the cores that the process may use.
     """
 
     def __init__(self, cores: int | None = None) -> None:
         self._cores = cores
 
     def __call__(self, job: StackJob) -> StackResult:
-        """Train the stack in a job's process."""
+        """Train the stack in the job's process."""
+        from grokplane.sweep.stack_job import run_stack
+
         if self._cores is not None:
             os.environ.setdefault("OMP_NUM_THREADS", str(self._cores))
         if os.environ.get("SLURM_RESTART_COUNT", "0") != "0":
@@ -189,14 +191,14 @@ class Resumable:
         sys.exit(SIGNALLED + signal.SIGTERM)
 
     def checkpoint(self, job: StackJob) -> submitit.helpers.DelayedSubmission:
-        """What submitit queues in this job's place."""
+        """The job that submitit requeues in place of this one."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self, resumed(job))
 
 
 def notice_signal() -> signal.Signals:
-    """The signal with which submitit announces the time limit."""
+    """The signal by which submitit announces the time limit."""
     import submitit
 
     return signal.Signals[f"SIG{submitit.JobEnvironment.USR_SIG}"]
@@ -214,7 +216,7 @@ def _unless_left(train: Callable[[StackJob], StackResult], job: StackJob) -> Sta
 
 
 def resumed(job: StackJob) -> StackJob:
-    """The job that goes on where this one's folders are."""
+    """The job with `train.resume=true` for every member."""
     configs = [OmegaConf.create(text) for text in job.configs]
     for one in configs:
         OmegaConf.update(one, "train.resume", True)

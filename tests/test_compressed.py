@@ -114,7 +114,7 @@ def test_an_estimators_surprise_takes_its_own_value_away(
 def test_a_value_above_its_ceiling_is_told_once_in_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rows = records([images(tmp_path, mi=compressed(code="pca", labels=KDE(0.1, "upper"), workers=1))])[0]
     assert rows[-1]["MI(L;Y)_train/layer 1"] > rows[-1]["H(Y)_train"]
-    assert caplog.text.count("KDE gives more than the entropy of y") == 1
+    assert caplog.text.count("KDE exceeds the entropy of y") == 1
 
 
 def test_estimating_beside_training_changes_no_number(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""numpy arrays and columns of labels give what tensors and rows of labels give."""
+"""NumPy arrays and columns of labels give the same results as tensors and rows of labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The truths behind the evidence of docs/estimators.md, its tables, and the rival of benchmarks/mi.py."""
+"""The true values behind the tables of docs/estimators.md, the tables, and the reference of benchmarks/mi.py."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def test_closed_forms(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_truth_of_student_pairs_by_their_densities(monkeypatch: pytest.MonkeyPatch):
-    """Mean log of the density of the pair over those of its sides, on a sample."""
+    """Sample mean of the log ratio of the joint density to the product of the marginal densities."""
     cases = benchmark("mi_cases", monkeypatch)
     rho = math.sqrt(1 - math.exp(-2 * 0.6))
     shape = np.array([[1, rho], [rho, 1]])
-    scipy: Any = importlib.import_module("scipy.stats")  # its stubs know scalars only
+    scipy: Any = importlib.import_module("scipy.stats")  # its type stubs accept only scalars
     rows = scipy.multivariate_t(shape=shape, df=3, seed=0).rvs(100_000)
     found = scipy.multivariate_t(shape=shape, df=3).logpdf(rows) - scipy.t(3).logpdf(rows).sum(1)
     assert cases.student_truth(1, 3, 0.6) == pytest.approx(found.mean(), abs=4 * found.std() / 100_000**0.5)

@@ -1,4 +1,4 @@
-"""Bounds and estimates for layers with known noise, and the trained bound."""
+"""Bounds and estimates for layers with known noise, and the bound from a trained critic."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_pair_bounds_at_their_ends(bound: str) -> None:
 
 @pytest.mark.parametrize("bound", BOUNDS)
 def test_small_distances_far_from_the_origin(bound: str) -> None:
-    """Powers of two keep the rows exact, so only the distances could lose them."""
+    """Powers of two are exact in the rows, so that only distances could lose precision."""
     x = (normal(40, 2) * 64).round() / 64
     near, far = KDE(0.01, bound)(x), KDE(0.01, bound)(x + 2.0**30)
     assert far.value.item() == pytest.approx(near.value.item(), abs=1e-9)

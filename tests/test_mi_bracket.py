@@ -1,4 +1,4 @@
-"""Both bounds of the information of a layer with known noise, against a slow twin."""
+"""Both bounds of the information of a layer with known noise, against a slow reference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def clusters(count: int, dims: int, spread: float) -> Tensor:
 
 
 def bounds_in_numpy(x: Tensor, variance: float) -> list[float]:
-    """Kolchinsky and Tracey's pair from the whole matrix of distances."""
+    """Kolchinsky and Tracey's two bounds from the full distance matrix."""
     square = cdist(x.numpy(), x.numpy()) ** 2
     return [math.log(len(x)) - logsumexp(-square / (s * variance), 1).mean() for s in (8, 2)]
 
@@ -57,7 +57,7 @@ def test_the_bracket_at_its_ends() -> None:
 
 
 def test_the_bracket_far_from_the_origin_and_beside_an_outlier() -> None:
-    """Powers of two keep the rows exact, so only the distances could lose them."""
+    """Powers of two are exact in the rows, so that only distances could lose precision."""
     exact = (normal(200, 4) * 64).round() / 64
     near, far = bracket(exact, 0.01), bracket(exact + 2.0**30, 0.01)
     assert far.lower.item() == pytest.approx(near.lower.item(), abs=1e-9)
@@ -66,7 +66,7 @@ def test_the_bracket_far_from_the_origin_and_beside_an_outlier() -> None:
         assert_bounds(exact, 0.01)
 
 
-def test_repeated_rows_cannot_be_told_apart() -> None:
+def test_duplicate_rows_are_indistinguishable() -> None:
     x = normal(60, 6)
     assert bracket(x.repeat(2, 1), 0.3).upper.item() == pytest.approx(bracket(x, 0.3).upper.item(), abs=1e-12)
 

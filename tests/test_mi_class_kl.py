@@ -1,4 +1,4 @@
-"""ClassKL in the Information-v3 form, and KSG on some rows."""
+"""ClassKL in the Information-v3 form, and KSG on a subset of rows."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_class_with_no_more_rows_than_dimensions_uses_its_first_neighbour():
 
 
 def ksg_terms(x: Tensor, y: Tensor, k: int) -> np.ndarray:
-    """Kraskov's terms, equation 8, from all pairs of distances, of sides at one scale."""
+    """Kraskov's terms (equation 8) from the full distance matrices of normalised sides."""
     x, y = at_one_scale(x), at_one_scale(y)
     of_x, of_y = (cdist(side.numpy(), side.numpy(), "chebyshev") for side in (x, y))
     joint = np.sort(np.maximum(of_x, of_y), 1)[:, k, None]

@@ -1,4 +1,4 @@
-"""Compressors: PCA against a singular value decomposition, autoencoders by what they must not get wrong."""
+"""Compressors: PCA against a singular value decomposition, autoencoders by their required properties."""
 
 from __future__ import annotations
 
@@ -149,14 +149,14 @@ def test_conv_autoencoder_is_trained_once_for_the_same_images(tmp_path: Path) ->
     assert len(list((tmp_path / "codes").iterdir())) == 4
 
 
-def test_a_damaged_cache_is_told_and_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_cache_is_reported_and_replaced(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     x, choice = digits()[:20], ConvAutoencoder(channels=2, steps=1)
     choice.fit(x, tmp_path)
     (file,) = tmp_path.iterdir()
     whole = file.read_bytes()
     file.write_bytes(whole[:100])
     choice.fit(x, tmp_path)
-    assert [record.getMessage() for record in caplog.records] == [f"{file} is damaged (RuntimeError): it is made again"]
+    assert [record.getMessage() for record in caplog.records] == [f"{file} is damaged (RuntimeError): it is replaced"]
     assert file.read_bytes() == whole
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
@@ -177,7 +177,7 @@ def test_a_cache_that_cannot_be_written_costs_a_warning(
     code = choice.fit(x, dict(zip(UNUSABLE, places, strict=True))[how])
     assert torch.equal(code(x), choice.fit(x)(x))
     told = [record.getMessage() for record in caplog.records]
-    assert any("cannot be written" in word and "trained anew each time" in word for word in told)
+    assert any("cannot be written" in word and "trained again in every run" in word for word in told)
     assert len(told) <= 2
     assert taken.read_bytes() == b""
 
@@ -202,7 +202,7 @@ def test_a_cache_that_cannot_be_read_is_trained_anew(
     changed = {
         "other tensors": {**state, "conv1": state["conv2"]},
         "other types": {name: value.double() for name, value in state.items()},
-        "other values": {**state, "conv1": state["conv1"] + 1},  # as of a file of which a byte has changed
+        "other values": {**state, "conv1": state["conv1"] + 1},  # as in a file with one changed byte
     }
     contents = {name: {**kept, "tensors": tensors} for name, tensors in changed.items()} | {"a list": [1, 2]}
     if how == "folder":

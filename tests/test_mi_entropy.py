@@ -1,4 +1,4 @@
-"""Entropies against closed forms, slow twins and awkward samples."""
+"""Entropies against closed forms and slow references, and on degenerate samples."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def psi(number: int) -> float:
 
 
 def slow_neighbour_entropy(x: Tensor, weights: dict[int, float]) -> float:
-    """The formula of facts, by loops."""
+    """The formula of `neighbour_weights`, by loops."""
     count, dims = x.shape
     total = 0.0
     for i in range(count):
@@ -103,7 +103,7 @@ def test_weights_meet_their_equations_and_are_the_smallest(dims: int, k: int) ->
     torch.testing.assert_close(system.T @ coefficients, used[:, None], rtol=0, atol=1e-8)
 
 
-def test_weights_in_few_dimensions_are_on_the_first_neighbour_and_it_is_told_once(
+def test_weights_in_few_dimensions_use_the_first_neighbour_and_warn_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     _tell_that_k_has_no_effect.cache_clear()

@@ -1,4 +1,4 @@
-"""Every estimator on rounded values, other scales and discrete sides: near the truth, or a warning, or a refusal."""
+"""Every estimator on rounded values, other scales and discrete sides: accurate, or a warning, or an error."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def correlated(rho: float, dims: int) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("dims", [1, 2])
 @every_nearest
 def test_rounded_normals_are_what_they_were(name: str, dims: int, decimals: int) -> None:
-    """KSG once gave 1.0 and WeightedKL 2.1 nats of independent normals of one decimal, LocalKL 38 of pairs."""
+    """Regression: KSG gave 1.0 and WeightedKL 2.1 nats for independent normals of one decimal, LocalKL 38 for pairs."""
     for rho in (0.0, 0.8):
         x, y = (side.round(decimals=decimals) for side in correlated(rho, dims))
         truth = dims * (TRUTH if rho else 0.0)
-        lost = 0.35 * truth if decimals == 0 else 0.0  # whole numbers tell less
-        lost += 0.2 * truth if name == "local" else 0.0  # and so does LocalKL at this n, rounded or not
+        lost = 0.35 * truth if decimals == 0 else 0.0  # whole numbers have less information
+        lost += 0.2 * truth if name == "local" else 0.0  # LocalKL is also too low at this n, rounded or not
         assert truth - lost - 0.25 < NEAREST[name](x, y).value.item() < truth + 0.25
         one_side = NEAREST[name](x, correlated(rho, dims)[1]).value.item()
         assert truth - lost - 0.25 < one_side < truth + 0.25
@@ -115,7 +115,7 @@ def test_the_scale_does_not_matter_to_labels(name: str, scale: float) -> None:
 
 
 def sides() -> dict[str, tuple[Tensor, Tensor, float]]:
-    """Pairs of which one side or both have equal rows, and their information."""
+    """Pairs in which one or both sides have duplicate rows, and their information."""
     x, labels = normal(N, 2, seed=31), classes(N, of=10)
     binary = (x[:, :1] > 0).double()
     dead = torch.relu(normal(N, 2, seed=32))
@@ -145,19 +145,19 @@ def sides() -> dict[str, tuple[Tensor, Tensor, float]]:
 @pytest.mark.parametrize("case", sides())
 @every_nearest
 def test_discrete_sides(name: str, case: str, caplog: pytest.LogCaptureFixture) -> None:
-    """LocalKL once gave up to 23 nats against a binary side, others as much, or a refusal that named no remedy."""
+    """Regression: LocalKL and others gave up to 23 nats for a binary side, or an error without a remedy."""
     x, y, truth = sides()[case]
     for pair in ((x, y), (y, x)):
         value = NEAREST[name](*pair).value.item()
-        if name == "joint" and "clusters" in case:  # its formula fails there, and says so
+        if name == "joint" and "clusters" in case:  # its formula fails there and a warning reports it
             assert value > most(*pair)
-            assert "JointKL gives more than the entropy of" in caplog.text
+            assert "JointKL exceeds the entropy of" in caplog.text
         else:
             assert value == pytest.approx(truth, abs=0.4)
 
 
 def most(*given: Tensor) -> float:
-    """min(ln n, H of each side), with the entropies' first-order correction."""
+    """min(ln n, entropy of each side), with the first-order bias correction of the entropies."""
 
     def entropy(side: Tensor) -> float:
         rows = side if side.dim() == 2 else side[:, None]
@@ -168,7 +168,7 @@ def most(*given: Tensor) -> float:
 
 
 def told(estimate: Callable[[], Estimate], ceiling: float, caplog: pytest.LogCaptureFixture) -> None:
-    """No value above its ceiling goes by without a word."""
+    """Check that a value above its upper bound gives a warning."""
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         value = estimate().value.item()
@@ -178,37 +178,37 @@ def told(estimate: Callable[[], Estimate], ceiling: float, caplog: pytest.LogCap
 
 @pytest.mark.parametrize("case", sides())
 @every_pair
-def test_nothing_above_a_ceiling_goes_by_in_silence(name: str, case: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_above_a_ceiling_is_silent(name: str, case: str, caplog: pytest.LogCaptureFixture) -> None:
     x, y, _ = sides()[case]
     for pair in ((x, y), (y, x)):
         told(lambda pair=pair: PAIRS[name](*pair), most(*pair), caplog)
 
 
 @pytest.mark.parametrize("name", LABELS | BOUNDS)
-def test_nothing_above_h_of_the_labels_goes_by_in_silence(name: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_above_h_of_the_labels_is_silent(name: str, caplog: pytest.LogCaptureFixture) -> None:
     estimator = (LABELS | BOUNDS)[name]
     for y in (classes(N, of=2), classes(N, of=50)):
         for x in (normal(N, 4), one_hot(y).double(), torch.relu(normal(N, 2) + y[:, None])):
             told(lambda x=x, y=y: estimator(x, y), most(x, y), caplog)
 
 
-def test_what_is_too_high_is_told_by_name(caplog: pytest.LogCaptureFixture) -> None:
+def test_warnings_name_the_bound(caplog: pytest.LogCaptureFixture) -> None:
     x, y = normal(60, 2), classes(60, of=2)
     assert KDE(1e-3, "upper")(x, y).value > math.log(2)
-    assert "KDE gives more than the entropy of y, which has equal rows: the estimate is too high" in caplog.text
+    assert "KDE exceeds the entropy of y, which has duplicate rows: the estimate is too high" in caplog.text
     thin = x + 1e-4 * normal(60, 2, seed=1)
     for estimator in (LocalKL(), JointKL(), WeightedKL()):
         assert estimator(x, thin).value > math.log(60)
-        assert f"{type(estimator).__name__} gives more than ln n" in caplog.text
+        assert f"{type(estimator).__name__} exceeds ln n" in caplog.text
     assert Discrete()(torch.arange(60), torch.arange(60)).value > math.log(60)
-    assert "Discrete gives more than ln n" in caplog.text
+    assert "Discrete exceeds ln n" in caplog.text
     assert KnownNoise(1e-6)(torch.arange(60), 9 * x).value > math.log(60)
-    assert "KnownNoise gives more than ln n" in caplog.text
+    assert "KnownNoise exceeds ln n" in caplog.text
     assert KnownNoise(0.25)(y, 9 * y[:, None] + 3 * x[:, :1]).value > math.log(2)
-    assert "KnownNoise gives more than the entropy of x" in caplog.text
+    assert "KnownNoise exceeds the entropy of x" in caplog.text
 
 
-def test_one_call_tells_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_call_warns_once(caplog: pytest.LogCaptureFixture) -> None:
     KDE(1e-3, "upper")(normal(5, 60, 2), classes(60, of=2))
     assert caplog.text.count("too high") == 1
 

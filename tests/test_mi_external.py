@@ -1,4 +1,4 @@
-"""The adapter to the mutinfo package, against a small module of the same interface."""
+"""The adapter to the mutinfo package, tested with a small module that has the same interface."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_an_older_package_is_refused(package: Path):
         Mutinfo()
 
 
-def test_where_the_package_is_absent_the_remedy_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_package_is_reported_with_the_remedy(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "mutinfo", None)
     for choice in (Mutinfo, MutinfoLabels):
         with pytest.raises(ConfigError, match=r"mi=mutinfo: needs the package mutinfo: pip install git\+https"):

@@ -1,4 +1,4 @@
-"""KSG, WeightedKL and JointKL against closed forms, slow twins and awkward samples."""
+"""KSG, WeightedKL and JointKL against closed forms and slow references, and on degenerate samples."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_joint_kl_is_unbiased_at_independence_in_eight_dimensions() -> None:
 
 
 def slow_ksg(x: Tensor, y: Tensor, k: int, variant: int) -> float:
-    """Kraskov's equations 8 and 9 by loops, of sides at one scale."""
+    """Kraskov's equations 8 and 9 by loops, on normalised sides."""
     x, y = at_one_scale(x), at_one_scale(y)
     count, total = len(x), 0.0
     for i in range(count):

@@ -1,4 +1,4 @@
-"""Information against labels: known truths, slow twins, nasty input."""
+"""Mutual information with labels: known true values, slow references, degenerate input."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def mixture_truth(gap: float, count: int) -> float:
 
 
 def ross_by_loops(x: Tensor, y: Tensor, k: int) -> float:
-    """Ross 2014 by plain loops, ties counted, classes of one left out."""
+    """Ross 2014 by plain loops, with ties counted and classes of one left out."""
     points, labels = x.tolist(), y.tolist()
     keep = [i for i in range(len(labels)) if labels.count(labels[i]) > 1]
     terms = []
@@ -106,7 +106,7 @@ def test_mixture_of_normals_against_integration(gap: float, count: int) -> None:
 def test_ross_against_loops_with_ties_and_lonely_classes(k: int) -> None:
     x, y = normal(60, 2), classes(60, of=5)
     y[7], y[8:10] = 77, -3  # a class of one, a class of two
-    x[40:] = x[:20]  # duplicates, in the class and across classes
+    x[40:] = x[:20]  # duplicates, within a class and across classes
     x[3] = x[4]
     assert Ross(k)(x, y).value.item() == pytest.approx(ross_by_loops(x, y, k), abs=1e-9)
 

@@ -1,4 +1,4 @@
-"""LocalKL against closed forms, clusters and a plain form of itself."""
+"""LocalKL against closed forms, on clusters, and against a plain implementation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_no_bias_at_independence_in_eight_dimensions():
 
 
 def test_information_within_clusters_far_apart():
-    """JointKL misses a part of it, for a cluster is a point to the covariance."""
+    """JointKL misses part of the information, because the covariance does not resolve a cluster."""
     x, y = pairs(0.8, 2, 2000)
     angle = math.pi / 4 * torch.stack([classes(2000, of=8), classes(2000, of=8, seed=7)])
     places = 30 * torch.stack([angle.cos(), angle.sin()], -1)

@@ -1,4 +1,4 @@
-"""Exact information of a mixture: against quadrature and a slow twin, its errors, its laws, its precision."""
+"""Exact information of a mixture: against quadrature and a slow reference; standard errors, laws, precision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from grokplane.mi.mixture import drawn
 from grokplane.random import generator
 
 LADDER = (0.1, 0.2, 0.3, 0.5, 0.8)
-# Of a standard normal; 80 nodes integrate the smooth integrands below to 1e-9 at these distances.
+# Quadrature for a standard normal; 80 nodes integrate the smooth integrands below to 1e-9 at these distances.
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(80)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
 
@@ -78,7 +78,7 @@ def test_it_is_what_quadrature_gives_and_its_errors_are_calibrated():
 
 
 def test_errors_are_calibrated_in_many_dimensions_at_the_shipped_levels():
-    """Clusters in 12 dimensions, against two hundred thousand draws; one level and quantity a call, so 400 calls."""
+    """Clusters in 12 dimensions, against 200,000 draws; one level and quantity per call, so 400 calls."""
     classes = torch.arange(60) % 6
     x = rows(0, 60, 12) + 2 * rows(1, 6, 12)[classes]
     found = []
@@ -92,7 +92,7 @@ def test_errors_are_calibrated_in_many_dimensions_at_the_shipped_levels():
 
 
 def test_it_is_unbiased():
-    """The mean over seeds lies within three of its own standard errors, an eighth of one call's."""
+    """The mean over seeds is within three of its own standard errors, which are an eighth of those of one call."""
     for places, classes in PLACES.values():
         of_seeds = [
             mixture(on_a_line(places), {"Z": torch.tensor(classes)}, ladder=(0.5,), draws=40, seed=seed)
@@ -187,7 +187,7 @@ def test_the_laws_between_its_values(layer: Callable[[], Tensor]):
     error = 3 * (of_input.std_error + of_answer.std_error) + 1e-9
     capacity = 0.5 / torch.tensor(LADDER, dtype=torch.float64).square()
     assert bool((of_answer.value >= -error).all())
-    assert bool((of_answer.value <= entropy + 1e-9).all())  # holds draw by draw
+    assert bool((of_answer.value <= entropy + 1e-9).all())  # holds for every draw
     assert bool((of_answer.value <= of_input.value + error).all())
     assert bool((of_input.value <= highest + 1e-9).all())
     assert bool((of_input.value <= capacity + error).all())
@@ -199,7 +199,7 @@ def test_the_laws_between_its_values(layer: Callable[[], Tensor]):
 
 
 def exactly(x: Tensor, classes: Tensor, draws: int, seed: int) -> Callable[[float], tuple[float, float]]:
-    """The same draws in plain float64, distances from differences."""
+    """The same draws in plain float64, with distances from differences."""
     of = drawn(len(x), x.shape[1], classes, draws, generator(seed, "mixture"))
     x = x.double()
 
@@ -221,7 +221,7 @@ def exactly(x: Tensor, classes: Tensor, draws: int, seed: int) -> Callable[[floa
 @pytest.mark.parametrize(("width", "offset"), [(32, 0.0), (200, 30.0), (512, 0.0), (512, 1e3), (1024, 5.0)])
 @pytest.mark.parametrize("clustered", [1.0, 0.1])
 def test_float32_exponentials_err_by_less_than_a_millionth(width: int, offset: float, clustered: float):
-    """Layers as networks give them, float32, against the same draws in float64."""
+    """Layers in float32, as networks produce them, against the same draws in float64."""
     classes = torch.arange(300) % 10
     for seed in range(3):
         x = (clustered * rows(seed, 300, width) + rows(10 + seed, 10, width)[classes] + offset).float()
@@ -229,7 +229,7 @@ def test_float32_exponentials_err_by_less_than_a_millionth(width: int, offset: f
 
 
 def test_small_distances_beside_large_norms_are_kept():
-    """Pairs about two deviations of the noise apart, a thousandth of the spread, far from the origin."""
+    """Pairs about two standard deviations of the noise apart, a thousandth of the spread, far from the origin."""
     x = torch.cat([rows(0, 50, 3), rows(0, 50, 3) + 2e-3]) + 1e4
     classes = torch.arange(100) % 50
     _is_the_twin(x, classes, (1e-3, 2e-3), 0)

@@ -1,4 +1,4 @@
-"""Every estimator on nasty samples: a finite answer or a ValueError that says why, nothing else."""
+"""Every estimator on degenerate samples: a finite result or a ValueError that states the reason."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ FLAWS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @st.composite
 def pairs(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
-    """Two sides with flaws of their own, y sometimes a function of x."""
+    """Two sides, each with flaws; y is sometimes a function of x."""
     x = draw(vectors())
     y = draw(vectors(len(x)))
     return x, draw(st.sampled_from([y, y, y, x, x[:, :1] ** 2]))
@@ -107,7 +107,7 @@ def pairs(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
 
 @st.composite
 def labelled(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
-    """Rows and labels: few classes, one class, each its own, or some of one sample."""
+    """Rows and labels: few classes, one class, one class per row, or some classes of one sample."""
     x = draw(vectors())
     count = len(x)
     few = torch.arange(count) * 7 % 3
@@ -116,7 +116,7 @@ def labelled(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
 
 
 def outcome(estimate: Callable[[], Estimate]) -> Estimate | str:
-    """The estimate, or the reason why there is none."""
+    """The estimate, or the error message."""
     try:
         return estimate()
     except ValueError as refusal:
@@ -135,7 +135,7 @@ def finite_or_refused(estimate: Callable[[], Estimate]) -> None:
 
 
 def asked(name: str, x: Tensor) -> Estimate:
-    """Any of them about x, with a second side or labels of its own."""
+    """Call any estimator with x and a second side or labels."""
     if name in ALONE:
         return ALONE[name](x)
     if name in LABELS:
@@ -178,7 +178,7 @@ def test_compressed_rows(x: Tensor):
 
 
 BEARABLE = ["duplicates", "constant column", "copied column", "outlier"]
-DENSITY = {"known noise": ["constant column", "copied column"]}  # a layer that holds its noise has neither
+DENSITY = {"known noise": ["constant column", "copied column"]}  # a layer that includes its noise has neither
 
 
 @pytest.mark.parametrize("flaw", BEARABLE)
@@ -187,7 +187,7 @@ DENSITY = {"known noise": ["constant column", "copied column"]}  # a layer that 
 def test_common_flaws_are_answered_and_not_refused(name: str, flaw: str, scale: float):
     x, y = FLAWS[flaw](normal(60, 2)) * scale, FLAWS[flaw](normal(60, 2, seed=1)) * scale
     if flaw in DENSITY.get(name, []):
-        with pytest.raises(ValueError, match="must hold the noise already"):
+        with pytest.raises(ValueError, match="must include the noise"):
             VECTORS[name](x, y)
         return
     found = VECTORS[name](x, y) if name in VECTORS else LABELS[name](x, torch.arange(60) % 3)

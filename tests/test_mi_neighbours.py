@@ -1,4 +1,4 @@
-"""Nearest neighbours, degenerate samples and the machinery that estimators share."""
+"""Nearest neighbours, degenerate samples and the shared functions of the estimators."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def tied(count: int = 80) -> Tensor:
-    """Points of a small grid: many equal distances and 30% duplicates."""
+    """Points of a small grid, with many equal distances and 30% duplicates."""
     return torch.randint(0, 5, (count, 3), generator=torch.Generator().manual_seed(1)).double()
 
 
@@ -206,7 +206,7 @@ def test_the_tree_of_a_sample_is_made_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert made == ["chebyshev"]
     assert torch.equal(first, more[0])
     assert torch.equal(more[1], counts(x, 2 * radius, backend="brute"))
-    x.uniform_()  # what is kept does not change with it
+    x.uniform_()  # the cached result must not change with x
     assert torch.equal(counts(same, radius, again=True), first)
     assert made == ["chebyshev"]
     counts(same, radius)

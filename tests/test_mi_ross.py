@@ -1,4 +1,4 @@
-"""Ross's estimate against the whole matrix of distances: ties, lonely classes, scales, outliers."""
+"""The Ross estimator against the full distance matrix: ties, classes of one sample, scales, outliers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.test_mi_labels import classes, normal
 
 
 def ross_in_numpy(x: Tensor, y: Tensor, k: int) -> tuple[float, float]:
-    """Ross 2014 from the whole matrix of distances, by differences, row by row."""
+    """Ross 2014 from the full distance matrix, by differences, row by row."""
     labels, counts = np.unique(y.numpy(), return_counts=True)
     kept = np.isin(y.numpy(), labels[counts > 1])
     points, label = x.numpy()[kept], y.numpy()[kept]
@@ -43,7 +43,7 @@ def test_classes_of_every_size(dims: int, k: int) -> None:
 
 
 def test_duplicates_and_ties() -> None:
-    """Within a class and across classes, more of them than k; a grid; equal rows; one-hot labels."""
+    """Ties within and across classes, more than k of them; a grid; duplicate rows; one-hot labels."""
     labels = [classes(180, of=of) for of in (2, 12, 60)]
     x = normal(180, 9)
     x[60:] = x[:60].repeat(2, 1)

@@ -1,4 +1,4 @@
-"""The scale of a code or a layer says nothing: no estimate of a run depends on it."""
+"""The estimates of a run do not depend on the scale of a code or a layer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FACTORS = [10.0, 1e-3]
 
 
 def tangled(count: int = 200) -> tuple[Tensor, Tensor]:
-    """A code of 4 numbers and a bent, noisy map of it to 6."""
+    """A code of 4 numbers and a nonlinear, noisy map of it to 6 numbers."""
     code = normal(count, 4) * torch.tensor([3.0, 1.0, 1.0, 0.3])
     return code, torch.tanh(code @ normal(4, 6, seed=3)) + 0.2 * normal(count, 6, seed=4)
 
@@ -54,7 +54,7 @@ def test_constant_columns_do_not_count() -> None:
 @pytest.mark.parametrize("factor", [1e-12, 1e-4, 1e4, 1e12])
 @pytest.mark.parametrize("estimator", [KSG(), KSG(variant=2), Sliced(projections=50), WeightedKL(rescale=False)])
 def test_estimators_that_compare_distances_in_both_sides(estimator: KSG | Sliced | WeightedKL, factor: float) -> None:
-    """A side that is far larger or smaller than the other once hid the dependence, or added its logarithm."""
+    """Regression: a side far larger or smaller than the other hid the dependence, or added the log of its scale."""
     x, y = tangled()
     y = y[:, :4]
     for left, right in ((factor * x, y), (x, factor * y)):
@@ -74,7 +74,7 @@ def test_a_row_far_out_or_a_copied_column_does_not_change_the_scale() -> None:
 
 
 class RawKSG:
-    """In the place of the mutinfo package's estimators."""
+    """A stand-in for the estimators of the mutinfo package."""
 
     def __init__(self, k_neighbors: int) -> None:
         self.estimator = KSG(k_neighbors)
@@ -88,7 +88,7 @@ class RawKSG:
 
 
 def told(options: Compressed, numbers: bool, of_layer: float, of_code: float) -> dict[str, float]:
-    """What the layer of a run tells, when it and the input, or it and numbers as answers, are multiplied."""
+    """Information of the layer of a run whose layer, input and numeric answers are multiplied by factors."""
     code, values = tangled()
     noisy = values + 0.1 * normal(*values.shape, seed=5)
     layer = Sample(of_layer * values, of_layer * noisy, of_layer * 0.1, (0, "layer", 0))

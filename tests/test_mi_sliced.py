@@ -1,4 +1,4 @@
-"""Sliced information against the mean over slices, and the sorting that makes it fast."""
+"""Sliced information against the mean over slices, and the fast path by sorting."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.test_mi_labels import classes, normal
 
 
 def lines(kind: str) -> Tensor:
-    """Three samples of 50 points on a line, sorted, [3, 50]."""
+    """Three sample sets of 50 sorted points on a line [3, 50]."""
     x = normal(3, 50)
     if kind == "ties":
         x = (x * 4).round() / 4
@@ -71,7 +71,7 @@ def test_frames_are_orthonormal_and_uniform() -> None:
 
 
 def test_sliced_information_of_normal_pairs() -> None:
-    """I(a'X; b'Y) of slices is that of a normal pair with correlation rho a'b; its mean over a and b is drawn here."""
+    """A slice (a'X, b'Y) is a normal pair with correlation rho a'b; its information is averaged here over a and b."""
     rho, dims = 0.9, 3
     draws = [frames(200_000, dims, 1, 9, side) for side in ("x", "y")]
     truth = float(-0.5 * torch.log1p(-((rho * (draws[0] * draws[1]).sum((1, 2))) ** 2)).mean())

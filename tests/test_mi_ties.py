@@ -1,4 +1,4 @@
-"""How equal values are drawn apart, repeated observations left out, and ceilings told."""
+"""Equal values are spread apart, repeated observations left out, and values above an upper bound reported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from grokplane.mi.ties import observations, on_lattice, settled, spread, values
 
 
 def order_kept(x: Tensor, found: Tensor) -> bool:
-    """Whether x can be read off what was found: smaller values stay below larger ones, no two are equal."""
+    """Whether x can be recovered from the result: the order is preserved and no two values are equal."""
     for before, after in zip(x.T, found.T, strict=True):
         after = after[before.argsort(stable=True)]
         for value in before.unique()[1:]:
@@ -104,7 +104,7 @@ def test_the_entropy_of_what_has_equal_rows() -> None:
     assert value_entropy(normal(40, 2)) is None
 
 
-def test_who_listens_hears_what_this_thread_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_heard_collects_the_warnings_of_this_thread(caplog: pytest.LogCaptureFixture) -> None:
     def too_high() -> None:
         KDE(1e-3, "upper")(normal(60, 2), classes(60, of=2))
 
@@ -115,13 +115,13 @@ def test_who_listens_hears_what_this_thread_is_told(caplog: pytest.LogCaptureFix
         other = threading.Thread(target=too_high)
         other.start()
         other.join()
-    assert [word.split(":")[0] for word in words] == ["KDE gives more than the entropy of y, which has equal rows"]
+    assert [word.split(":")[0] for word in words] == ["KDE exceeds the entropy of y, which has duplicate rows"]
     assert caplog.text.count("too high") == 1
     assert math.isfinite(KSG()(normal(60, 1), normal(60, 1, seed=1)).value)
 
 
 def test_a_mass_point_beside_a_continuous_part_is_kept() -> None:
-    """A neuron that is dead for one of two classes, of which half the pairs are (0, 0)."""
+    """A neuron that is dead for one of two classes, so that half of the pairs are (0, 0)."""
     x = (normal(1000, 1) > 0).double()
     y = torch.where(x > 0, normal(1000, 1, seed=3).abs() + 1, 0.0)
     for estimator in (KSG(), WeightedKL(), JointKL(), LocalKL(), Sliced(projections=4)):
@@ -130,7 +130,7 @@ def test_a_mass_point_beside_a_continuous_part_is_kept() -> None:
 
 
 def test_values_that_differ_by_round_off_are_equal() -> None:
-    """Means of rounded values are on a lattice but for their last bits."""
+    """Means of rounded values are on a lattice up to round-off."""
     x, y = (torch.stack([normal(1000, 1, seed=s + k).round(decimals=1) for k in range(3)]).mean(0) for s in (1, 10))
     assert len(x.unique()) > len(settled(x).unique())
     assert (settled(x) - x).abs().max() < 1e-14

@@ -29,12 +29,12 @@ def frame(**columns) -> pd.DataFrame:
 
 
 def panels(figure: Figure) -> dict:
-    """Axes by the first word of their label."""
+    """The axes by the first word of their label."""
     return {axes.get_ylabel().split(" ")[0]: axes for axes in figure.axes}
 
 
 def lines(axes) -> dict:
-    """Lines with an entry in the legend, by label."""
+    """Lines with a legend entry, by label."""
     return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
 
 
@@ -52,7 +52,7 @@ def pixels(figure: Figure, tmp_path) -> np.ndarray:
 
 
 def lay_out(figure: Figure) -> None:
-    """All that drawing does but for the pixels; a warning would be an error."""
+    """Draw the figure without rendering pixels; warnings are errors."""
     figure.draw_without_rendering()
 
 
@@ -268,7 +268,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ["curves.png"]
 
 
-# What the first bytes of a file of each format are.
+# First bytes of a file of each format.
 BEGINNINGS = {
     "png": b"\x89PNG",
     "PNG": b"\x89PNG",

@@ -1,4 +1,4 @@
-"""Several runs as a mean and a band, and the weight norms."""
+"""Several runs drawn as mean and band, and the weight norms."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""Figures at the width of a paper's column: nothing is cut, nothing lies on something else."""
+"""Figures at the width of a journal column: nothing is cut off and nothing overlaps."""
 
 from collections.abc import Iterator
 from itertools import pairwise, product
@@ -58,7 +58,7 @@ FIGURES = {
 
 
 def words(figure: Figure) -> Iterator[Artist]:
-    """Everything that is read beside ticks and what stands in the panels."""
+    """All texts except tick labels and texts inside the panels."""
     yield from (text for text in figure.texts if text.get_text())
     yield from figure.legends
     for axes in (axes for axes in figure.axes if axes.axison):

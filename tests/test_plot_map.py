@@ -1,4 +1,4 @@
-"""The map of information over step and resolution: read back from the figure's artists."""
+"""The map of information over step and resolution, checked through the artists of the figure."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ QUANTITIES = ["MI(L;Y)", "MI(X;L)", "MI(L;a)"]
 
 
 def panels(figure) -> list:
-    """The panels that are there, by rows, without the colour bar."""
+    """The visible panels by rows, without the colour bar."""
     return [axes for axes in figure.axes if axes.axison and axes.get_label() != "<colorbar>"]
 
 
@@ -23,7 +23,7 @@ def mesh(axes) -> QuadMesh:
 
 
 def shares(axes) -> np.ndarray:
-    """The colours' values [levels, steps], NaN where there is none."""
+    """The values of the colours [levels, steps], NaN if there is none."""
     values = mesh(axes).get_array()
     assert values is not None
     return np.ma.filled(np.ma.asarray(values, dtype=float), np.nan).reshape(len(LADDER), -1)
@@ -69,7 +69,7 @@ def test_the_planes_resolution_and_the_grok_marks():
     figure = information_map(information_rows(), marks=marks)
     for axes in panels(figure):
         (own,) = (line for line in axes.lines if line.get_marker() == ">")
-        assert own.get_ydata() == [1.5]  # the middle one of three levels
+        assert own.get_ydata() == [1.5]  # the middle level of three
         assert verticals(axes) == [10, 2000]
     assert names(figure) == [
         "fitted at step 10",
@@ -78,7 +78,7 @@ def test_the_planes_resolution_and_the_grok_marks():
     ]
 
 
-def test_what_cannot_be_reached_is_told():
+def test_shares_out_of_reach_are_labelled():
     figure = information_map(information_rows())
     told = [[text.get_text() for text in axes.texts] for axes in panels(figure)]
     ceiling = 1 / (2 * 0.8**2)

@@ -1,4 +1,4 @@
-"""The table of a run's figures, and the files that a run leaves of them."""
+"""The table of a run's figures, and the files that a run writes."""
 
 import json
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_a_picture_comes_in_each_format_once(number, tmp_path):
     assert b"<svg" in paths[2].read_bytes()
 
 
-def test_the_film_is_a_gif_whatever_is_asked_for(tmp_path):
+def test_the_animation_is_a_gif_for_any_formats(tmp_path):
     (path,) = plot.PICTURES[-1].write(information_rows(), plot.About(), tmp_path, ("pdf",))
     assert path.name == "information_plane.gif"
 
@@ -69,7 +69,7 @@ def test_pictures_of_values_that_are_all_null_are_left_out():
 
 
 def test_a_run_leaves_its_figures_in_each_format_and_they_say_what_it_is(tmp_path: Path, inside: Inside) -> None:
-    """Text in an SVG is outlines, behind a comment with its words."""
+    """Text in an SVG is stored as outlines, preceded by a comment with the text."""
     typed = ("optimizer.weight_decay=0.3", "seed=4", "record.figure_format=[svg,pdf]", "record.wandb=disabled")
     done = inside(*TINY, *typed, "train.steps=3", "hydra.run.dir=run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The information plane, its film, and information beside accuracy: read back from the figures' artists."""
+"""The information plane, its animation, and information with accuracy, checked through the artists of figures."""
 
 from pathlib import Path
 
@@ -36,18 +36,18 @@ def marks(axes) -> dict:
 
 
 def heights(axes) -> dict:
-    """The y values of the lines, by label."""
+    """The y values of lines by label."""
     return {line.get_label(): line.get_ydata() for line in axes.lines}
 
 
 def frames(path: Path) -> list[np.ndarray]:
-    """The pictures of a GIF."""
+    """The frames of a GIF."""
     with Image.open(path) as film:
         return [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(film)]
 
 
 def bars(axes) -> list:
-    """The ends of the error bars: those along x, those along y."""
+    """The ends of the error bars along x and along y."""
     found = [one for one in axes.collections if isinstance(one, LineCollection) and one.get_array() is None]
     return [np.array(one.get_segments()) for one in found]
 
@@ -263,7 +263,7 @@ def test_the_frames_stay_as_they_were():
     pd.testing.assert_frame_equal(rows, before)
 
 
-def test_a_film_of_130_points(tmp_path):
+def test_an_animation_of_130_points(tmp_path):
     steps = np.r_[np.arange(30), np.arange(1000, 101000, 1000)]
     wave = np.sin(np.arange(130) / 9)
     rows = pd.DataFrame(
@@ -275,19 +275,19 @@ def test_a_film_of_130_points(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["plane.gif"]
     first, *others, last = frames(path)
     assert len(others) == 38
-    # The head moves upwards through the plane, so what differs fills most of its height.
+    # The head moves upwards through the plane, so that the difference fills most of its height.
     changed = np.flatnonzero((first != last).any(axis=(1, 2)))
     assert np.ptp(changed) > 0.5 * len(first)
 
 
-def test_a_film_of_one_point(tmp_path):
+def test_an_animation_of_one_point(tmp_path):
     plane_animation(information_rows().head(1), tmp_path / "one.gif", "train")
     assert len(frames(tmp_path / "one.gif")) == 1
 
 
 @pytest.mark.parametrize("name", ["film", "film.mp4", "film.png"])
-def test_a_film_under_another_name_is_refused(tmp_path, name):
-    with pytest.raises(ValueError, match=r"a film is a GIF, its name must end in \.gif"):
+def test_an_animation_with_another_suffix_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=r"an animation is a GIF, its name must end in \.gif"):
         plane_animation(information_rows().head(1), str(tmp_path / name))
     plane_animation(information_rows().head(1), str(tmp_path / "film.GIF"))
     assert [path.name for path in tmp_path.iterdir()] == ["film.GIF"]

@@ -1,4 +1,4 @@
-"""What a reader sees: axes in words, ticks in one notation, no axis that noise fills, no text under a mark."""
+"""Readability: axis labels in words, ticks in one notation, no axis filled by noise, no text under a marker."""
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ def metric_axes(values: object, name: str = METRIC):
 
 
 def ticks(axis) -> list[str]:
-    """Those that are seen, minor ones too."""
+    """Visible tick labels, including minor ones."""
     axis.figure.draw_without_rendering()
     low, high = sorted(axis.get_view_interval())
     found = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
@@ -114,7 +114,7 @@ def test_noise_does_not_fill_an_axis_and_zero_is_seen():
 
 
 def test_equal_runs_have_a_mean_inside_of_their_band():
-    """(0.1 + 0.1 + 0.1) / 3 is above 0.1; a bar of a negative length cannot be drawn."""
+    """(0.1 + 0.1 + 0.1) / 3 exceeds 0.1, but an error bar of negative length cannot be drawn."""
     rows = pd.concat([information_rows(str(run)) for run in range(3)])
     rows = rows.assign(**{f"MI(X;L)_eval/layer {layer}": 0.1 for layer in (1, 2)})
     assert plot.information_plane(rows).axes
@@ -152,7 +152,7 @@ def test_a_runs_own_threshold_says_whether_its_fit_was_lost():
 
 
 def way(x: object, y: object, **columns: object) -> pd.DataFrame:
-    """One layer's way over the plane, H(Y) = 2.3 and H(X) = 3."""
+    """Trajectory of one layer, with H(Y) = 2.3 and H(X) = 3."""
     names = ("MI(X;L)_eval/layer 1", METRIC, "MI(X;L)_train/layer 1", "MI(L;Y)_train/layer 1")
     values = dict(zip(names, (x, y, x, y), strict=True))
     limits = {f"{name}_{subset}": nats for subset in ("train", "eval") for name, nats in (("H(Y)", 2.3), ("H(X)", 3.0))}

@@ -1,4 +1,4 @@
-"""Runs that differ in more than their seed: parted by what differs, or refused by it."""
+"""Runs that differ in more than their seed are grouped by the difference, or refused with its names."""
 
 from collections.abc import Mapping
 
@@ -11,14 +11,14 @@ from grokplane import plot
 from grokplane.plot.settings import settings
 
 DECAY, LR = "optimizer.weight_decay", "optimizer.lr"
-DIFFER = rf"differ in more than the seed cannot be put together \({DECAY}: 0\.1, 1\): draw each of"
+DIFFER = rf"differ in more than the seed cannot be combined \({DECAY}: 0\.1, 1\): draw each group of"
 
 
 ENDED = {"status": "finished", "grok.train_step": 1, "grok.test_step": 2, "last.Acc/train": 1, "last.Acc/test": 1}
 
 
 def nine() -> pd.DataFrame:
-    """Three seeds of each of two weight decays, and what else may differ between runs of one setting."""
+    """Three seeds for each of two weight decays, with keys that may differ between runs of one setting."""
     runs = [
         information_rows(f"{decay:g},{seed}", shift=decay).assign(
             **{"seed": seed, DECAY: decay, LR: 0.1, "name": f"n{seed}", "log.every": seed, "mi.workers": seed}
@@ -62,7 +62,7 @@ def test_a_setting_is_named_by_the_keys_that_differ(runs, names):
     assert list(settings(config(*runs))) == names
 
 
-def test_keys_that_follow_from_a_choice_are_not_told_others_are():
+def test_keys_determined_by_a_choice_are_omitted():
     adam = {"optimizer._target_": "grokplane.optim.adam.Adam", LR: 0.001, "optimizer.eps": 1e-8}
     sgd = {"optimizer._target_": "grokplane.optim.sgd.SGD", LR: 0.1}
     assert list(settings(config(adam, sgd))) == ["optimizer=Adam", "optimizer=SGD"]
@@ -98,7 +98,7 @@ def test_figures_of_one_mean_refuse_several_settings_by_name(draw):
         assert draw(rows).axes
 
 
-def test_so_does_the_film(tmp_path):
+def test_animations_refuse_runs_that_differ(tmp_path):
     with pytest.raises(ValueError, match=DIFFER):
         plot.plane_animation(nine(), tmp_path / "film.gif")
     assert list(tmp_path.iterdir()) == []

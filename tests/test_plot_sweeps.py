@@ -18,7 +18,7 @@ NEVER = None
 def run(
     train: float | None = 100, test: float | None = 1000, acc_train=1.0, acc_test=1.0, status="finished", **parameters
 ) -> dict:
-    """A cell's row; `a__b` stands for the key a.b."""
+    """The row of a cell; `a__b` stands for the key a.b."""
     return {
         **{key.replace("__", "."): value for key, value in parameters.items()},
         "status": status,
@@ -45,7 +45,7 @@ ROWS = {
 
 
 def grid(cells, **row) -> pd.DataFrame:
-    """Rows over learning rate, weight decay and seed; `cells` names what stands in (i, j, seed)."""
+    """Rows over learning rate, weight decay and seed; `cells` gives the content of (i, j, seed)."""
     rates, decays = [0.001, 0.01, 0.1], [0.1, 1.0]
     rows = [
         {LR: rate, DECAY: decay, "seed": seed, **ROWS["generalised"], **row, **cells.get((i, j, seed), {})}
@@ -60,7 +60,7 @@ def drawn(axes, label: str) -> Any:
 
 
 def centres(axes, label: str) -> list[tuple[float, ...]]:
-    """The cells of a collection: geometric middles of their squares, rounded."""
+    """The cells of a collection: geometric centres of their squares, rounded."""
     corners = [path.vertices[:4] for path in drawn(axes, label).get_paths()]
     return [tuple(float(f"{value:.3g}") for value in np.exp(np.log(square).mean(0))) for square in corners]
 
@@ -70,7 +70,7 @@ def legend(figure: Figure) -> list[str]:
 
 
 def lay_out(figure: Figure) -> None:
-    """All that drawing does but for the pixels; a warning would be an error."""
+    """Draw the figure without rendering pixels; warnings are errors."""
     figure.draw_without_rendering()
 
 
@@ -101,7 +101,7 @@ def test_what_has_not_ended_is_unfinished(status):
     assert classify(pd.DataFrame([memorised(status=status)])).tolist() == ["unfinished"]
 
 
-def test_looks_can_be_told_apart():
+def test_regions_have_distinct_styles():
     looks = [(region.color, region.marker) for region in REGIONS.values()]
     assert len({color for color, _ in looks}) == len({marker for _, marker in looks}) == len(looks)
 
@@ -244,7 +244,7 @@ def test_a_cell_whose_accuracy_was_not_recorded_is_left_white():
 
 
 def alpha() -> pd.DataFrame:
-    """Three seeds: none generalises at 0.2, one does at 0.3, two at 0.4, all at 0.5."""
+    """Three seeds: none generalises at 0.2, one at 0.3, two at 0.4, all at 0.5."""
     steps = {0.2: [NEVER] * 3, 0.3: [9000, NEVER, NEVER], 0.4: [5000, 7000, NEVER], 0.5: [1000, 2000, 4000]}
     return pd.DataFrame(
         [
@@ -288,7 +288,7 @@ def test_diverged_failed_and_unfinished_cells_have_rows_of_their_own():
     frame = alpha()
     for row, name in ((0, "diverged"), (3, "failed"), (6, "unfinished")):
         frame.loc[row, list(ROWS[name])] = pd.Series(ROWS[name])
-    frame.loc[11, "status"] = "diverged"  # after it generalised at step 4000
+    frame.loc[11, "status"] = "diverged"  # after generalising at step 4000
     figure = sweep_figure(frame, [FRACTION, "seed"])
     lay_out(figure)
     margin, steps, accuracy = figure.axes
@@ -297,7 +297,7 @@ def test_diverged_failed_and_unfinished_cells_have_rows_of_their_own():
     assert [offsets(margin, name) for name in names[1:]] == [[[0.2, 2], [0.5, 2]], [[0.3, 1]], [[0.4, 0]]]
     assert [0.5, 4000] in offsets(steps, "_generalised runs")
     assert len(offsets(accuracy, "_test runs")) == 8
-    # 0.3 lost its only seed that generalised; at 0.4 one of two known ones did, which is not enough.
+    # 0.3 lost its only generalised seed; at 0.4 one of two known seeds generalised, which is not enough.
     np.testing.assert_array_equal(line(steps, "generalised"), [np.nan, np.nan, np.nan, 2000])
 
 
@@ -306,7 +306,7 @@ def test_all_generalised_needs_no_margin():
     assert [axes.get_ylabel() for axes in figure.axes] == ["step (log scale)", "final accuracy"]
 
 
-def test_nobody_fitted():
+def test_no_run_fitted():
     frame = alpha().assign(**{"grok.train_step": np.nan, "grok.test_step": np.nan})
     figure = sweep_figure(frame, [FRACTION, "seed"])
     lay_out(figure)
@@ -331,7 +331,7 @@ def test_strips_over_names_show_every_seed_beside_its_name():
     assert axes.get_yscale() == "symlog"
     bars = {name: drawn(axes, name).get_segments() for name in ("generalised", "fitted")}
     heights = {name: [bar[0][1] for bar in found if len(bar)] for name, found in bars.items()}
-    assert heights == {"generalised": [50, 20], "fitted": [5, 5, 5]}  # two of three rmsprops never did
+    assert heights == {"generalised": [50, 20], "fitted": [5, 5, 5]}  # two of three rmsprop runs never generalised
 
 
 def test_colours_are_those_of_the_other_figures():

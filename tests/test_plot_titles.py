@@ -1,4 +1,4 @@
-"""What figures say of their run: how information was measured, what was set, the seed; and lines that fit."""
+"""Titles of figures: how information was measured, overrides, seed; and wrapping of lines."""
 
 import pytest
 from information_rows import information_rows
@@ -25,12 +25,12 @@ def test_marks_and_title():
         (["experiment=other", "optimizer=sgd"], "experiment=other, optimizer=sgd, seed 1"),
         (["data/split=ordered", "rules=[orthograd]"], "data/split=ordered, rules=[orthograd], seed 1"),
         (["model.hidden=[8,8]", "+optimizer.lr=1e-2"], "model.hidden=[8,8], optimizer.lr=0.01, seed 1"),
-        (["train.steps=10"], "train.steps=500, seed 1"),  # went on later
+        (["train.steps=10"], "train.steps=500, seed 1"),  # resumed with other steps
         (["loss=mse", "grok.stop_after=null"], "loss=mse, grok.stop_after=null, seed 1"),
     ],
 )
 @pytest.mark.parametrize("nested", [True, False])
-def test_overrides_that_change_what_is_seen_are_told(overrides, told, nested):
+def test_titles_name_overrides_that_change_the_figure(overrides, told, nested):
     flat = {"optimizer.lr": 0.01, "train.steps": 500, "grok.stop_after": None, "model.hidden": (8, 8)}
     parts = {
         "optimizer": {"lr": 0.01},

@@ -1,4 +1,4 @@
-"""Losses of single points; the loop takes each member's mean."""
+"""Losses per point; the training loop averages them for each member."""
 
 from grokplane.losses.base import Loss
 from grokplane.losses.cross_entropy import CrossEntropy

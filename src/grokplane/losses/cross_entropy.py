@@ -12,10 +12,11 @@ from grokplane.options import checked, option
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """-log softmax(z)_y for each point, with the one entry that float32 gets wrong computed the other way round.
+    """-log softmax(z)_y for each point, with full relative precision near zero loss.
 
-    Near zero loss the label's gradient p_y - 1 and the loss -log p_y both round to 0 long before the other
-    probabilities do. With q = the sum of the *others*, they are -q and -log1p(-q), exact to relative precision.
+    Near zero loss, the gradient p_y - 1 of the label's logit and the loss -log p_y round to 0 in float32 long before
+    the other probabilities do. With q, the sum of the *other* probabilities, they equal -q and -log1p(-q), which keep
+    their relative precision.
     """
 
     @staticmethod
@@ -27,7 +28,7 @@ class _CrossEntropy(torch.autograd.Function):
         others = gradient.sum(-1, keepdim=True)
         gradient.scatter_(-1, label, -others)
         ctx.save_for_backward(gradient, logits, labels)
-        # Above q = 1/2 the direct form is the precise one (and q = 1 would make log1p infinite).
+        # For q above 1/2 the direct form is more precise, and log1p(-q) is infinite at q = 1.
         return torch.where(others < 0.5, -torch.log1p(-others), direct).squeeze(-1)
 
     @staticmethod
@@ -39,16 +40,16 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def _plain(logits: Tensor, labels: Tensor) -> Tensor:
-    """The same of plain operations, as precise in its first derivatives."""
+    """The same loss from differentiable operations, with equally precise first derivatives."""
     label = labels[..., None]
     direct = -torch.log_softmax(logits, -1).gather(-1, label)
     others = torch.softmax(logits, -1).scatter(-1, label, 0).sum(-1, keepdim=True)
-    # Clamped, since what is not chosen must have no infinite derivative either.
+    # Clamp, because an infinite derivative of the unused branch would give NaN.
     return torch.where(others < 0.5, -torch.log1p(-others.clamp(max=0.5)), direct).squeeze(-1)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each point in nats, [..., C] and int64 labels [...] -> [...]."""
+    """Cross-entropy of each point in nats, for logits [..., C] and int64 labels [...] -> [...]."""
     if transformed():
         return _plain(logits, labels)
     loss: Any = _CrossEntropy.apply(logits, labels)
@@ -58,12 +59,14 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 @dataclass(frozen=True)
 @checked
 class CrossEntropy:
-    """Cross-entropy of logits against labels, in nats."""
+    """Cross-entropy of logits and labels, in nats."""
 
     reads: ClassVar[Reads] = "labels"
 
     dtype: str = option(
-        "same", "precision of the loss: that of the network, or float64 (doubles the step)", choices=["same", "float64"]
+        "same",
+        "precision of the loss; same as the network, or float64 (doubles the step)",
+        choices=["same", "float64"],
     )
 
     def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:

@@ -13,14 +13,14 @@ from grokplane.options import checked, option
 @dataclass(frozen=True)
 @checked
 class StableMax:
-    """Cross-entropy with s(z) = z + 1 (z >= 0), 1/(1 - z) (z < 0) in softmax's place of exp, in nats."""
+    """Cross-entropy in nats with exp in the softmax replaced by s(z) = z + 1 (z >= 0), 1/(1 - z) (z < 0)."""
 
     reads: ClassVar[Reads] = "labels"
 
-    dtype: str = option("same", "precision of the loss: that of the network, or float64", choices=["same", "float64"])
+    dtype: str = option("same", "precision of the loss; same as the network, or float64", choices=["same", "float64"])
 
     def __call__(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """-log(s(z_y) / sum_j s(z_j)) of each point: outputs [E, B, C], labels [E, B] -> [E, B]."""
+        """-log(s(z_y) / sum_j s(z_j)) for each point: outputs [E, B, C], labels [E, B] -> [E, B]."""
         outputs = outputs.double() if self.dtype == "float64" else outputs
         log_s = _log_s(outputs)
         chosen = log_s.gather(-1, labels[..., None]).squeeze(-1)
@@ -32,7 +32,7 @@ class StableMax:
 
 
 def _log_s(outputs: Tensor) -> Tensor:
-    # Both branches are finite everywhere, so that neither makes the other's gradient NaN.
+    # Clamp, so that both branches are finite everywhere and the gradient of the unused one is not NaN.
     return torch.where(outputs >= 0, torch.log1p(outputs.clamp(min=0)), -torch.log1p(-outputs.clamp(max=0)))
 
 

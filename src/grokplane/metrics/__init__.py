@@ -1,4 +1,4 @@
-"""What is measured at a log point: one small dataclass per metric, found by name in the config group `metrics`."""
+"""Metrics of a log point: one small dataclass per metric, selected by name in the config group `metrics`."""
 
 from grokplane.metrics.accuracy import Accuracy
 from grokplane.metrics.activations import Activations

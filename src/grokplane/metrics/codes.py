@@ -1,4 +1,4 @@
-"""Continuous input in few enough numbers for estimates from samples."""
+"""Low-dimensional codes of continuous inputs, for estimates from samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from grokplane.mi import PCA, ConvAutoencoder
 log = logging.getLogger(__name__)
 
 CODES = ("autoencoder", "pca")
-FEW = 8  # vectors of up to so many numbers are taken as they are
+FEW = 8  # vectors of up to this length are used without a code
 
 Encoder = Callable[[Tensor], Tensor]
 Progress = Callable[[int, int], None]
@@ -22,18 +22,18 @@ Progress = Callable[[int, int], None]
 def encoder(
     kind: str, dim: int, steps: int, cache: Path, population: Callable[[], Tensor], progress: Progress | None
 ) -> Encoder:
-    """What turns inputs [N, ...] into codes [N, dim] float64.
+    """Make the map from inputs [N, ...] to codes [N, dim] float64.
 
-    Vectors of at most 8 numbers stay what they are; longer ones, and images if asked, become principal components;
-    images become the code of a convolutional autoencoder, whose weights are kept in `cache`.
+    Vectors of at most 8 numbers are unchanged. Longer vectors, and images with `kind="pca"`, are mapped to principal
+    components. Other images are mapped to the code of a convolutional autoencoder, whose weights are stored in `cache`.
 
     Args:
-        kind: of CODES, for images.
-        dim: numbers in a code.
-        steps: training steps of the autoencoder.
-        cache: folder.
-        population: gives the inputs that a code is fitted to: all there are of the kind, so that it is fitted once.
-        progress: told (done, steps) while the autoencoder is trained.
+        kind: kind of code for images, one of CODES.
+        dim: length of a code.
+        steps: number of training steps of the autoencoder.
+        cache: folder for the weights.
+        population: returns all inputs of the kind, to which the code is fitted.
+        progress: called with (done, steps) while the autoencoder is trained.
     """
     inputs = population()
     if inputs.dim() == 2 and inputs.shape[1] <= FEW:
@@ -48,7 +48,7 @@ def _autoencoder(dim: int, steps: int, cache: Path, images: Tensor, progress: Pr
     code = ConvAutoencoder(dim=dim, steps=steps).fit(images, cache, progress)
     spread = float(images.double().var(correction=0))
     log.info(
-        "%d numbers for each of %s images: the autoencoder loses %.3f of their variance, PCA %.3f",
+        "code of %d numbers for %s images: the autoencoder loses %.3f of their variance, PCA %.3f",
         *(dim, f"{len(images):,}", float(code.error) / spread, float(code.pca_error) / spread),
     )
     return code

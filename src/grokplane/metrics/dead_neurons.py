@@ -1,4 +1,4 @@
-"""Units that are never active."""
+"""Number of units that are never active."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,7 +17,7 @@ class DeadNeurons:
     needs_layers: ClassVar[bool] = True
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
-        """Number of dead units [E] by subset and layer, only for layers whose activation can be exactly zero."""
+        """Number of dead units [E] by subset and layer, for layers whose activation can be exactly zero."""
         return {
             f"num_dead_nrns_{subset_name}/{layer}": _count(output.activations, subset)
             for subset_name, subset in seen.subsets.items()

@@ -1,4 +1,4 @@
-"""A layer as its information is estimated from samples: with noise."""
+"""A layer with noise, as used for estimates of its information from samples."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from grokplane.random import generator
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A layer of one member on one subset; float64 where its variance is a number.
+    """A noisy layer of one member on one subset; float64 unless its variance is NaN.
 
     Attributes:
-        noisy: its values with noise [n, d].
-        variance: of that noise; NaN where the values are not finite, or too large to reckon with.
+        noisy: values with noise [n, d].
+        variance: variance of the noise; NaN if the values are not finite or their deviation overflows.
     """
 
     noisy: Tensor
@@ -27,13 +27,13 @@ class Measured:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A layer of one member on one subset as the network gave it, without padding.
+    """The output of a layer of one member on one subset, without padding.
 
     Attributes:
-        values: without its own noise [n, d].
-        noisy: with it [n, d]; None where it has none.
-        sigma: standard deviation of that noise, 0 where there is none.
-        stream: (seed, name, step) that give the numbers of noise added later.
+        values: values without the model's noise [n, d].
+        noisy: values with the model's noise [n, d]; None if the layer has none.
+        sigma: standard deviation of the model's noise, 0 if the layer has none.
+        stream: (seed, name, step) of the random stream for noise that is added later.
     """
 
     values: Tensor
@@ -43,7 +43,7 @@ class Sample:
 
 
 def not_known(error: Exception) -> str:
-    """The warning about information that could not be had: what refused it, or failed unexpectedly."""
+    """The warning about information that could not be measured, with the reason."""
     words = str(error).partition("\n")[0]
     kind = [] if isinstance(error, ValueError) else [type(error).__name__]
     reason = ": ".join([*kind, *filter(None, [words])])
@@ -51,18 +51,18 @@ def not_known(error: Exception) -> str:
 
 
 def sample(output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int]) -> Sample:
-    """One member's part of a layer of a stack, at its points that are not padding [n]; a copy."""
+    """Copy one member's part of a layer of a stack, at the points selected by the mask `real` [padded n]."""
     sigma = 0.0 if output.sigma is None else float(output.sigma[member])
     noisy = output.noisy[member][real].flatten(1) if sigma else None
     return Sample(output.activations[member][real].flatten(1), noisy, sigma, stream)
 
 
 def measured(of: Sample, noise: float) -> Measured:
-    """A layer with its noise: its own, or else relative noise that is added here.
+    """Return a layer with the model's noise or, if it has none, with added Gaussian noise.
 
     Args:
         of: the layer.
-        noise: standard deviation of what is added, relative to that of the layer's values.
+        noise: standard deviation of the added noise, relative to that of the layer's values.
     """
     values, noisy = of.values, of.values if of.noisy is None else of.noisy
     sigma = of.sigma or noise * float(values.double().std(correction=0))

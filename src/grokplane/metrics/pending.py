@@ -1,4 +1,4 @@
-"""Values of a log point that are still being made."""
+"""Values of a log point that are still being computed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Values = dict[str, float]
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Values of one member: what makes them, and where they will be."""
+    """Values of one member: the function that computes them, and the future that will hold them."""
 
     member: int
     task: Callable[[], Values]
@@ -19,23 +19,23 @@ class Job:
 
 
 class Pending:
-    """The values of one log point while they are being made.
+    """The values of one log point while they are being computed.
 
     Attributes:
-        held: bytes that it keeps in memory until then.
+        held: bytes of memory that the jobs hold until they are done.
     """
 
     def __init__(self, jobs: Sequence[Job], members: int, held: int) -> None:
         self._jobs, self._members, self.held = jobs, members, held
 
     def done(self) -> bool:
-        """Whether `result` returns at once."""
+        """Whether `result` returns without waiting."""
         return all(job.future.done() for job in self._jobs)
 
     def result(self) -> list[Values]:
-        """The values of each member by metric name; does itself, from the last on, what nobody has begun yet.
+        """Return the values of each member by metric name; members that were not requested have none.
 
-        Members that were not asked for have none.
+        The calling thread computes the jobs that have not started, from the last to the first.
         """
         helped = {job: job.task() for job in reversed(self._jobs) if job.future.cancel()}
         found: list[Values] = [{} for _ in range(self._members)]
@@ -45,7 +45,7 @@ class Pending:
 
 
 def known(member: int, values: Values) -> Job:
-    """Values that are there already."""
+    """A job whose values are known."""
     future: Future[Values] = Future()
     future.set_result(values)
     return Job(member, lambda: values, future)

@@ -1,4 +1,4 @@
-"""Share of points whose softmax has collapsed: the label's probability is rounded to exactly one."""
+"""Share of points whose softmax has collapsed: the probability of the label rounds to exactly 1."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +14,7 @@ from grokplane.metrics.reduce import masked_fraction
 class SoftmaxCollapse:
     """`softmax_collapse_{train,eval}`: share of points for which a naive softmax rounds the label's probability to 1.
 
-    Such a point has loss 0 and stops teaching (Prieto et al. 2025, "Grokking at the edge of numerical stability").
+    Such a point has zero loss and zero gradient (Prieto et al. 2025, "Grokking at the edge of numerical stability").
     """
 
     reads: ClassVar[Reads] = "labels"
@@ -30,7 +30,7 @@ class SoftmaxCollapse:
 
 
 def _collapsed(outputs: Tensor, wanted: Tensor) -> Tensor:
-    """Which points [E, b] have sum_j exp(z_j - z_y) == 1 in the dtype of the outputs z; never so where z holds NaN."""
+    """Mask [E, b] of points with sum_j exp(z_j - z_y) == 1 in the dtype of the outputs z; False if z has NaN."""
     label_output = outputs.gather(2, wanted.unsqueeze(2))
     return (outputs - label_output).exp().sum(2) == 1
 

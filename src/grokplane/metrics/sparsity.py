@@ -1,4 +1,4 @@
-"""How many weights are near zero."""
+"""Number and share of weights near zero."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from grokplane.options import checked, option
 class Sparsity:
     """`sparsity/<layer>`: share of weights and biases below a threshold; `active_weights/<layer>`: number of others."""
 
-    threshold: float = option(0.01, "a weight or bias smaller than this in size counts as zero", above=0)
+    threshold: float = option(0.01, "a weight or bias with a smaller absolute value counts as zero", above=0)
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
-        """Shares and counts [E] by layer and, under `total`, over all layers."""
+        """Shares and counts [E] by layer, and over all layers as `total`."""
         small = {layer: self._small(roles.values()) for layer, roles in seen.parameters.items()}
         sizes = {layer: _size(roles.values()) for layer, roles in seen.parameters.items()}
         small["total"], sizes["total"] = torch.stack(list(small.values())).sum(0), sum(sizes.values())
@@ -27,12 +27,12 @@ class Sparsity:
         return {**shares, **{f"active_weights/{name}": sizes[name] - small[name] for name in small}}
 
     def _small(self, tensors: Iterable[Tensor]) -> Tensor:
-        """Number [E], in float64, of entries of tensors [E, ...] below the threshold; NaN is not."""
+        """Number [E] in float64 of entries of tensors [E, ...] below the threshold; NaN does not count."""
         return torch.stack([(flat(tensor).abs() < self.threshold).sum(1) for tensor in tensors]).sum(0).double()
 
 
 def _size(tensors: Iterable[Tensor]) -> int:
-    """Number of entries of one member's part of tensors [E, ...]."""
+    """Number of entries per member of tensors [E, ...]."""
     return sum(flat(tensor).shape[1] for tensor in tensors)
 
 

@@ -1,4 +1,7 @@
-"""Mutual information and entropies of samples, in nats. Usable alone: tensors or numpy arrays in, tensors out."""
+"""Mutual information and entropies of samples, in nats.
+
+The package can be used on its own: it takes tensors or NumPy arrays and returns tensors.
+"""
 
 from grokplane.mi.base import Estimate, Estimator, HalfCheck, half_check
 from grokplane.mi.binning import Binning

@@ -1,8 +1,8 @@
-"""What every estimator of mutual information shares: its result, its input checks, its leading axes.
+"""The interface of all estimators of mutual information: results, input checks, leading axes.
 
-An estimator is a frozen dataclass that is called as `estimator(x, y)`. `x` is [..., N, dx], `y` is [..., N, dy] or
-integer labels [..., N] or [N, 1]; leading axes broadcast and are kept; the arithmetic is float64; values are in nats,
-as they come out, negative ones too. Both are tensors or numpy arrays; what comes out are tensors.
+An estimator is a frozen dataclass that is called as `estimator(x, y)`. `x` is [..., N, dx]; `y` is [..., N, dy] or
+integer labels [..., N] or [N, 1]. Both are tensors or NumPy arrays. Leading axes broadcast and are kept. Computation
+is in float64. Results are tensors in nats. They are not clamped, so they can be negative.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from torch import Tensor
 from grokplane.random import generator
 
 Array = Tensor | np.ndarray
-LARGEST = 1e100  # squared distances of larger values would leave float64
+LARGEST = 1e100  # the squared distance of larger values overflows float64
 
 
 class Estimate(NamedTuple):
-    """An estimated quantity in nats and its standard error, both float64 with the leading axes of the input."""
+    """An estimate in nats and its standard error, both float64 with the leading axes of the input."""
 
     value: Tensor
     std_error: Tensor
 
 
 class Estimator(Protocol):
-    """Anything that estimates the mutual information of paired samples."""
+    """A callable that estimates the mutual information of paired samples."""
 
     def __call__(self, x: Tensor, y: Tensor) -> Estimate:
         """Mutual information of `x` [..., N, dx] and `y` [..., N, dy] or labels [..., N]."""
@@ -38,7 +38,7 @@ class Estimator(Protocol):
 
 
 class HalfCheck(NamedTuple):
-    """An estimate beside the mean of those on two disjoint halves of the sample (see `half_check`)."""
+    """An estimate on the full sample and the mean of the estimates on two disjoint halves (see `half_check`)."""
 
     full: Estimate
     half: Estimate
@@ -47,17 +47,19 @@ class HalfCheck(NamedTuple):
 
 
 def as_tensor(x: Array, name: str = "x") -> Tensor:
-    """A tensor as it is, an array as a tensor of its own: torch takes neither read-only nor reversed ones.
+    """Convert an array to a tensor; return a tensor unchanged.
+
+    Arrays are copied, because torch accepts neither read-only arrays nor negative strides.
 
     Raises:
-        ValueError: for an array of something else than numbers, or with masked ones.
+        ValueError: if the array is not numeric or has masked values.
     """
     if isinstance(x, Tensor):
         return x
     if np.ma.is_masked(x):
         raise ValueError(f"{name} has masked values: must be complete")
     array = np.array(x)
-    if array.dtype == object:  # whose entries may be numbers
+    if array.dtype == object:  # its entries may be numbers
         array = np.array(array.tolist())
     if array.dtype == np.longdouble:
         array = array.astype(np.float64)
@@ -68,16 +70,16 @@ def as_tensor(x: Array, name: str = "x") -> Tensor:
 
 
 def samples(x: Array, name: str = "x", least: int = 2) -> Tensor:
-    """Checked samples in float64.
+    """Check samples and convert them to float64.
 
     Args:
         x: [..., N, d], any real dtype, tensor or array.
-        name: what error messages call it.
+        name: the name used in error messages.
         least: smallest N allowed.
 
     Raises:
         ValueError: for fewer than two axes, no columns, fewer than `least` rows, or values that are not finite
-            or beyond 1e100.
+            or exceed 1e100 in size.
     """
     x = as_tensor(x, name)
     if x.dim() < 2:
@@ -96,10 +98,10 @@ def samples(x: Array, name: str = "x", least: int = 2) -> Tensor:
 
 
 def labels(y: Array, name: str = "y", least: int = 2) -> Tensor:
-    """Checked integer labels [..., N] in int64; a column of them, [..., N, 1], is taken as [..., N].
+    """Check integer labels [..., N] and convert them to int64; a column [..., N, 1] becomes [..., N].
 
     Raises:
-        ValueError: for another dtype than integer or bool, no axis, or fewer than `least` labels.
+        ValueError: for a dtype other than integer or bool, no axis, or fewer than `least` labels.
     """
     y = as_tensor(y, name)
     if y.dim() > 1 and y.shape[-1] == 1:
@@ -111,10 +113,10 @@ def labels(y: Array, name: str = "y", least: int = 2) -> Tensor:
 
 
 def check_count(count: int, least: int, name: str) -> None:
-    """Refuse fewer than `least` samples.
+    """Check that there are at least `least` samples.
 
     Raises:
-        ValueError: naming both numbers.
+        ValueError: if there are fewer.
     """
     if count < least:
         raise ValueError(f"{name} has {count} samples: must have at least {least}")
@@ -123,15 +125,15 @@ def check_count(count: int, least: int, name: str) -> None:
 def over_batch(
     one: Callable[..., Estimate], x: Tensor, y: Tensor | None = None, *, events: tuple[int, int] = (2, 2)
 ) -> Estimate:
-    """Apply an estimator of one sample to every element of the leading axes.
+    """Apply an estimator of one sample set to every element of the leading axes.
 
     Args:
         one: takes one [N, dx] (and one [N, dy] or [N]) and returns scalars.
-        x, y: with leading axes that broadcast; `y` may be left out.
-        events: how many last axes of `x` and `y` belong to one sample set (2, or 1 for labels).
+        x, y: samples whose leading axes broadcast; `y` is optional.
+        events: number of trailing axes of `x` and `y` that form one sample set (2, or 1 for labels).
 
     Raises:
-        ValueError: if `x` and `y` hold different numbers of samples, or their leading axes do not broadcast.
+        ValueError: if `x` and `y` have different numbers of samples, or their leading axes do not broadcast.
     """
     given = [x] if y is None else [x, y]
     counts = [tensor.shape[-axes] for tensor, axes in zip(given, events, strict=False)]
@@ -153,11 +155,12 @@ def over_batch(
 
 
 def mean_of(terms: Tensor, spread: Tensor | None = None) -> Estimate:
-    """The mean of per-sample terms [N] and its standard error, the sample deviation over the root of N.
+    """Mean of per-sample terms [N] and its standard error: the sample standard deviation over the square root of N.
 
     Args:
-        terms: one number a sample, all parts of the estimate combined, so that their covariance is accounted for.
-        spread: terms to take the deviation of, if others than those averaged.
+        terms: one number per sample, with all parts of the estimate combined, so that the standard error includes
+            their covariance.
+        spread: terms whose standard deviation is used instead, if they differ from the averaged terms.
     """
     source = terms if spread is None else spread
     error = source.std() / source.numel() ** 0.5 if source.numel() > 1 else source.new_zeros(())
@@ -165,16 +168,16 @@ def mean_of(terms: Tensor, spread: Tensor | None = None) -> Estimate:
 
 
 def half_check(estimator: Estimator, x: Array, y: Array, seed: int = 0) -> HalfCheck:
-    """Compare an estimate on n samples with that on n/2 (arXiv 2506.00330).
+    """Compare an estimate on n samples with one on n/2 samples (arXiv 2506.00330).
 
-    A sample that is large enough gives the same on half of itself. `half` is the mean over two disjoint random halves,
-    `drift` is full minus half, and `consistent` says that the drift is within two standard errors of the full
-    estimate. It finds an estimate that still grows or falls with n; it cannot find a bias that no longer moves.
+    If the sample is large enough, half of it gives the same value. `half` is the mean over two disjoint random halves,
+    `drift` is full minus half, and `consistent` says whether the drift is within two standard errors of the full
+    estimate. The check detects an estimate that still changes with n. It cannot detect a bias that does not.
 
     Args:
-        estimator: any estimator, also of labels.
+        estimator: any estimator, for vectors or labels.
         x, y: as `estimator` takes them.
-        seed: draws the halves, the same for all leading axes.
+        seed: seed of the random halves, which are the same for all leading axes.
     """
     x, y = as_tensor(x), as_tensor(y, "y")
     full = estimator(x, y)
@@ -189,13 +192,16 @@ def half_check(estimator: Estimator, x: Array, y: Array, seed: int = 0) -> HalfC
 
 
 def _sample_axes(x: Tensor, y: Tensor, lead: torch.Size) -> tuple[int, int]:
-    """Which axes hold the samples, where the axes before them are those of an estimate: integers may be labels."""
+    """Find the sample axes of x and y: those for which the leading axes match an estimate of shape `lead`.
+
+    The dtype does not decide, because integers can be labels or vectors.
+    """
     for of_x, of_y in itertools.product((-1, -2), repeat=2):
         if x.dim() >= -of_x and y.dim() >= -of_y and x.shape[of_x] == y.shape[of_y]:
             with contextlib.suppress(RuntimeError):  # they do not broadcast
                 if torch.broadcast_shapes(x.shape[:of_x], y.shape[:of_y]) == lead:
                     return of_x, of_y
-    raise ValueError(f"an estimate of shape {list(lead)} for x {list(x.shape)} and y {list(y.shape)}: not one a sample")
+    raise ValueError(f"shape {list(lead)} of an estimate does not fit x {list(x.shape)} and y {list(y.shape)}")
 
 
 def _rows(x: Tensor, axis: int, rows: Tensor) -> Tensor:

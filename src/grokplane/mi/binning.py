@@ -1,4 +1,4 @@
-"""Information from binned activations, the estimate that started the field."""
+"""Mutual information of binned activations, the first estimate used on the information plane."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from grokplane.random import generator
 
 @dataclass(frozen=True)
 class Binning:
-    """Each column cut into equal bins, each row's bins taken as one discrete value, then the plug-in formula.
+    """Plug-in estimate after binning: each column has bins of equal width, and a row's bins form one discrete value.
 
-    Shwartz-Ziv and Tishby 2017 (arXiv 1703.00810). The bins of a column lie between its smallest and its largest
-    value (theirs between -1 and 1, for tanh); a constant column has one bin. For I(X;T) of a net on N distinct inputs
-    give X as the numbers 0..N-1: the value is then H(bin(T)).
+    Shwartz-Ziv and Tishby 2017 (arXiv 1703.00810). The bins of a column lie between its minimum and its maximum
+    (in the paper between -1 and 1, for tanh); a constant column has one bin. For I(X;T) of a network on N distinct
+    inputs pass the numbers 0..N-1 as X: the value is then H(bin(T)).
 
-    What it measures is the binned variable. A deterministic layer with continuous inputs has infinite information,
-    and the value tells mostly how clustered the rows are at the scale of a bin (Goldfeld et al. 2019). The value is at
-    most ln N and, with more than a few columns, close to that (or to H(Y)) because nearly every row is a pattern of its
-    own; Miller and Madow's term can lift it above ln N by up to a half. One far value makes its column's bins useless.
+    The estimate is the information of the binned variable. A deterministic layer with continuous inputs has infinite
+    information, and the value mostly shows how clustered the rows are at the scale of a bin (Goldfeld et al. 2019).
+    The value is at most ln N. With more than a few columns it is close to ln N (or to H(Y)), because nearly every row
+    has a bin pattern of its own. The Miller-Madow correction can raise it above ln N by up to 0.5. One outlier makes
+    the bins of its column useless.
 
     Standard error: that of `Discrete`, of the binned variables.
     """
 
-    bins: int = option(30, "bins a column", at_least=2)
-    miller_madow: bool = option(False, "correct the bias by Miller and Madow's term")
+    bins: int = option(30, "bins per column", at_least=2)
+    miller_madow: bool = option(False, "apply the Miller-Madow bias correction")
 
     def __post_init__(self) -> None:
         check_options(self)
 
     def __call__(self, x: Array, y: Array) -> Estimate:
-        """Nats; a floating point argument [..., N, d] is binned, an integer one [..., N] is taken as labels."""
+        """Mutual information in nats; floating-point arguments [..., N, d] are binned, integers [..., N] are labels."""
         return Discrete(self.miller_madow)(self._labels(x, "x"), self._labels(y, "y"))
 
     def _labels(self, x: Array, name: str) -> Tensor:
@@ -45,10 +46,10 @@ class Binning:
 
 
 def patterns(x: Tensor, bins: int) -> Tensor:
-    """A number for the row of bins of each sample [..., N] int64, for x [..., N, d].
+    """Hash of the bins of each sample [..., N] int64, for x [..., N, d].
 
-    Rows are hashed: the sum of bin times a random odd 64-bit factor a column, modulo 2^64. Two rows that
-    differ share a number with probability below bins / 2^63.
+    The hash is the sum over columns of the bin times a random odd 64-bit factor, modulo 2^64. Two different rows have
+    the same hash with probability below bins / 2^63.
     """
     low, high = x.amin(-2, keepdim=True), x.amax(-2, keepdim=True)
     width = torch.where(high > low, high - low, 1)

@@ -1,4 +1,4 @@
-"""What an estimate cannot exceed without being wrong, and the word about one that does."""
+"""Upper bounds of an estimate, and the warning about an estimate that exceeds one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SLACK = 1e-9  # nats of round-off
 
 @contextmanager
 def heard() -> Iterator[list[str]]:
-    """Within the block warnings about estimates of this thread go to the list that it gives, and are not logged."""
+    """Collect this thread's warnings about estimates in the yielded list instead of logging them."""
     words: list[str] = []
     token = _HEARD.set(words)
     try:
@@ -30,11 +30,13 @@ def heard() -> Iterator[list[str]]:
 
 
 def bounded(one: Callable[..., Estimate], name: str) -> Callable[..., Estimate]:
-    """The estimator of one sample, with a warning (one a call of many samples) for a value above its ceiling.
+    """Wrap an estimator of one sample set so that a value above an upper bound gives a warning.
+
+    Each bound is reported once per wrapped function, that is once per call over many sample sets.
 
     Args:
-        one: takes one [N, dx] and one [N, dy], or labels [N] on either side, or one of them alone.
-        name: of the estimator.
+        one: takes one [N, dx] and one [N, dy], or labels [N] on either side, or only one side.
+        name: name of the estimator in the warning.
     """
     told = set[str]()
 
@@ -43,26 +45,26 @@ def bounded(one: Callable[..., Estimate], name: str) -> Callable[..., Estimate]:
         for bound, what in _ceilings(sides):
             if float(found.value) > bound + SLACK and what not in told:
                 told.add(what)
-                _tell(f"{name} gives more than {what}: the estimate is too high (docs/estimators.md)")
+                _tell(f"{name} exceeds {what}: the estimate is too high (docs/estimators.md)")
         return found
 
     return checked
 
 
 def _ceilings(sides: tuple[Tensor, ...]) -> Iterator[tuple[float, str]]:
-    """Bounds in nats and what they are: ln n, or the entropy of a side that has equal rows."""
+    """Bounds in nats and their descriptions: ln n, and the entropy of each side that has duplicate rows."""
     count = len(sides[0])
-    yield float(torch.tensor(float(count)).double().log()), "ln n, the most that n samples can show"
+    yield float(torch.tensor(float(count)).double().log()), "ln n, the upper bound for n samples"
     for side, name in zip(sides, "xy", strict=False):
         entropy = value_entropy(side)
         if entropy is not None:
-            yield entropy, f"the entropy of {name}, which has equal rows"
+            yield entropy, f"the entropy of {name}, which has duplicate rows"
 
 
 def value_entropy(side: Tensor) -> float | None:
-    """psi(N) - < psi(N of the row's value) >, H of a side [N, d] or of labels [N] (Grassberger 1988).
+    """Entropy of a side [N, d] or of labels [N]: psi(N) - < psi(count of the row's value) > (Grassberger 1988).
 
-    Above the plug-in entropy by about (values - 1) / 2N, which that lacks. None where no row occurs twice.
+    It exceeds the plug-in entropy by about (values - 1) / 2N, the bias of the latter. None if no row occurs twice.
     """
     rows, which = distinct(side[:, None] if side.dim() == 1 else side)
     if len(rows) == len(side):

@@ -1,4 +1,4 @@
-"""Information between a continuous variable and labels, as a difference of entropies."""
+"""Mutual information between a continuous variable and labels, as a difference of entropies."""
 
 from __future__ import annotations
 
@@ -21,42 +21,43 @@ from grokplane.options import check_options, option
 class ClassKL:
     """I(X;Y) = h(X) - sum_y p(y) h(X|y), each entropy from nearest neighbours in the sample and in the class.
 
-    h is Kozachenko and Leonenko's (1987), psi(n) - psi(k) + log V_d + (d / n) sum log r_i with r_i the Euclidean
-    distance to the k-th neighbour; with `weighted` it is Berrett, Samworth and Yuan's (`weighted_terms`), which has
-    log(n - 1); with `rescale` each sample is whitened by its own covariance first. `ClassKL(20, weighted=True,
-    rescale=True)` is the I(L;Y) of the Information-v3 library.
+    h is the Kozachenko-Leonenko estimator (1987), psi(n) - psi(k) + log V_d + (d / n) sum log r_i, where r_i is the
+    Euclidean distance to the k-th neighbour. With `weighted`, h is the estimator of Berrett, Samworth and Yuan
+    (`weighted_terms`), which has log(n - 1) instead of psi(n). With `rescale`, each sample is first whitened by its
+    own covariance. `ClassKL(20, weighted=True, rescale=True)` is the I(L;Y) of the Information-v3 library.
 
-    The radii within a class are larger than those in all, so the two biases do not cancel: it overshoots H(Y) where
-    classes are small or thin, by far (3.1 nats measured where H(Y) is 2.3). `Ross` is the better choice; this one is
-    for comparison with published curves; `rescale` makes it worse in classes of several clusters (2.8 nats above H(Y)).
+    Distances within a class are larger than those in the whole sample, so the two biases do not cancel. The estimate
+    exceeds H(Y) where classes are small or thin (3.1 nats measured where H(Y) is 2.3), and `rescale` makes this worse
+    in classes of several clusters (2.8 nats above H(Y)). `Ross` is more accurate; use this estimator for comparison
+    with published curves.
 
-    Degenerate input: constant and linearly dependent columns are left out; a row that repeats one of its class is left
-    out, and each entropy is taken over distinct rows; a class of k or fewer rows uses all it has; a class of one
-    is left out. With `weighted`, in more than 4 dimensions, a class of d or fewer rows uses its first neighbour alone.
-    With `rescale`, a class that has fewer than d + 2 rows or fills fewer than d dimensions is whitened by the
-    covariance of all rows. X that is constant gives exactly 0. Equal values are drawn apart (`ties`), so that
-    X = one-hot(Y) gives about H(Y).
+    Degenerate input: constant and linearly dependent columns are left out. A row that repeats a row of its class is
+    left out, and each entropy is taken over distinct rows. A class of k or fewer rows uses all of them as neighbours;
+    a class of one row is left out. With `weighted`, in more than 4 dimensions, a class of d or fewer rows uses its
+    first neighbour only. With `rescale`, a class with fewer than d + 2 rows or a rank below d is whitened by the
+    covariance of all rows. Constant X gives exactly 0. Equal values are spread apart (`ties`), so that X = one-hot(Y)
+    gives about H(Y).
 
-    Standard error: deviation of the combined terms over the root of N, so that the covariance of the entropies is
-    accounted for.
+    Standard error: standard deviation of the combined terms over the square root of N, which includes the covariance
+    of the entropies.
     """
 
-    k: int = option(3, "which neighbour; with `weighted` the farthest used in more than 4 dimensions", at_least=1)
-    weighted: bool = option(False, "several neighbours, weighted so that the bias's leading terms cancel")
-    rescale: bool = option(False, "whiten each sample first and add half the log determinant of its covariance")
+    k: int = option(3, "k-th nearest neighbour; with `weighted` the farthest, in more than 4 dimensions", at_least=1)
+    weighted: bool = option(False, "several neighbours, weighted so that the leading terms of the bias cancel")
+    rescale: bool = option(False, "whiten each sample and add half the log determinant of its covariance")
 
     def __post_init__(self) -> None:
         check_options(self)
 
     def unread_in(self, dims: int) -> dict[str, str]:
-        """The keys that mean nothing for samples of so many dimensions in all, and why."""
-        return {"k": "in at most 4 dimensions the first neighbour alone counts"} if self.weighted and dims <= 4 else {}
+        """Keys without effect for samples of `dims` dimensions in total, with the reason."""
+        return {"k": "in at most 4 dimensions only the first neighbour counts"} if self.weighted and dims <= 4 else {}
 
     def __call__(self, x: Array, y: Array) -> Estimate:
-        """Nats, for x [..., N, d] and labels y [..., N].
+        """Mutual information in nats of x [..., N, d] and labels y [..., N].
 
         Raises:
-            ValueError: for k or fewer distinct rows, if no class has two, or with `weighted` for k < d where d > 4.
+            ValueError: for k or fewer distinct rows, if no class has two rows, or with `weighted` for k < d and d > 4.
         """
         x, y = samples(x, least=self.k + 1), labels(y)
         return over_batch(bounded(lambda x, y: mean_of(self._terms(x, y)), "ClassKL"), x, y, events=(2, 1))
@@ -78,14 +79,17 @@ class ClassKL:
         return terms
 
     def _whole(self, rows: Tensor) -> Tensor:
-        """-log density of all at each of the distinct rows [M]."""
+        """-log density of the whole sample at each of its distinct rows [M]."""
         if self.weighted:
             return remembered(rows, partial(weighted_terms, k=self.k), self.rescale, ("weighted", self.k)).terms
         shaped, log_det = whiten(rows) if self.rescale else (rows, rows.new_zeros(()))
         return _exact_terms(shaped, self.k) + log_det
 
     def _shaped(self, members: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """A class [n, d] as `rescale` says, and what its entropy lacks; `rows` are all distinct ones."""
+        """Whiten a class [n, d] if `rescale` is set; return it and the log determinant to add to its entropy.
+
+        `rows` are the distinct rows of the whole sample.
+        """
         if not self.rescale:
             return members, members.new_zeros(())
         count, dims = members.shape
@@ -94,7 +98,7 @@ class ClassKL:
         return whiten(members, like=rows)
 
     def _of_class(self, x: Tensor) -> Tensor:
-        """-log density of a class [n, d] at its rows [n]."""
+        """-log density of a class [n, d] at each of its rows [n]."""
         k = min(self.k, len(x) - 1)
         if not self.weighted:
             return _exact_terms(x, k)
@@ -102,7 +106,7 @@ class ClassKL:
 
 
 def _exact_terms(x: Tensor, k: int) -> Tensor:
-    """Kozachenko and Leonenko's terms [n] with psi(n) in the place of log(n - 1), exact for a uniform density."""
+    """Kozachenko-Leonenko terms [n] with psi(n) instead of log(n - 1), exact for a uniform density."""
     count = x.new_tensor(float(len(x)))
     return kl_terms(x, k) + torch.digamma(count) - torch.log(count - 1)
 

@@ -1,11 +1,12 @@
-"""What is done with samples that have no density: constant and copied columns, duplicate rows.
+"""Treatment of samples without a density: constant and dependent columns, duplicate rows.
 
-- A column that is constant or a linear combination of others is left out of X (or Y) where the covariance is used: the
-  information is that of the rest. A side that is constant altogether carries exactly 0.
-- A row (x, y) that repeats an earlier one is left out: it is the same observation drawn twice. Moreover each entropy
-  is taken over the distinct rows of its own sample, so that no distance is 0; where one side has many equal rows (a
-  dead layer) it has no density and entropies can only rank, not measure. KSG does not need one.
-- A linear combination of X that equals one of Y means infinite information: an error where entropies are used.
+- Where the covariance is used, a column of X (or Y) that is constant or a linear combination of other columns is left
+  out; the information is that of the remaining columns. A constant side has exactly 0 information.
+- A row (x, y) that repeats an earlier one is left out: it is the same observation. Each entropy is taken over the
+  distinct rows of its own sample, so that no distance is 0. A side with many equal rows (a dead layer) has no density,
+  and its entropies can only be ranked. KSG does not need a density.
+- If a linear combination of X equals one of Y, the information is infinite. Estimators that use entropies raise an
+  error.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def distinct(x: Tensor) -> tuple[Tensor, Tensor]:
         x: [N, d].
 
     Returns:
-        The rows [M, d] in the order of their first appearance, and which of them each row of x is [N].
+        The distinct rows [M, d] in order of first appearance, and for each row of x the index of its distinct row [N].
     """
     count = len(x)
     if x.shape[1] == 0:
@@ -43,7 +44,7 @@ def distinct(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def varies(x: Tensor) -> Tensor:
-    """Which columns of x [N, d] are not constant, [d] bool."""
+    """Mask [d] of the columns of x [N, d] that are not constant."""
     low, high = x.aminmax(dim=0)
     return high - low > CONSTANT * torch.maximum(low.abs(), high.abs())
 
@@ -54,20 +55,21 @@ def varying(x: Tensor) -> Tensor:
 
 
 def independent(x: Tensor, name: str = "x") -> Tensor:
-    """The columns of x without those that are constant or linear combinations of the columns kept.
+    """Remove the columns of x that are constant or linear combinations of the columns kept.
 
-    Every row's difference from a central row is scaled to length 1 before the rank is taken: that keeps all linear
-    dependences, and a row far out cannot hide the others. The rank is that of a pivoted Cholesky decomposition.
+    The difference of every row from a central row is scaled to length 1 before the rank is computed. This keeps all
+    linear dependences, and an outlier cannot mask the other rows. The rank is that of a pivoted Cholesky
+    decomposition.
 
     Args:
         x: [N, d] float64.
-        name: what error messages call it.
+        name: the name used in error messages.
 
     Returns:
-        [N, r], the columns kept in their order.
+        The columns kept, in their order [N, r].
 
     Raises:
-        ValueError: for fewer than r + 2 rows, which cannot show the rank.
+        ValueError: for fewer than r + 2 rows, which do not determine the rank.
     """
     x = varying(x)
     if x.shape[1] == 0:
@@ -78,13 +80,13 @@ def independent(x: Tensor, name: str = "x") -> Tensor:
 
 
 def rank(x: Tensor) -> int:
-    """How many columns of x [N, d] are neither constant nor linear combinations of others (`independent`)."""
+    """Number of columns of x [N, d] that are neither constant nor linear combinations of others (`independent`)."""
     x = varying(x)
     return len(_pivots(x)) if x.shape[1] else 0
 
 
 def _pivots(x: Tensor) -> list[int]:
-    """Columns of x [N, d], none constant, that span all."""
+    """Indices of the columns that span all columns of x [N, d], none of which is constant."""
     from scipy.linalg import get_lapack_funcs
 
     rows = _directions(x)
@@ -95,7 +97,7 @@ def _pivots(x: Tensor) -> list[int]:
 
 
 def _directions(x: Tensor) -> Tensor:
-    """Rows relative to a central one, columns scaled alike, rows of length 1 (or 0)."""
+    """Differences of the rows from a central row, with columns on one scale and rows of length 1 (or 0)."""
     off = (x - x.median(0).values).abs()
     scale = off.where(off > 0, torch.nan).nanmedian(0).values
     centre = x[(off / scale).clamp_max(1e3).sum(1).argmin()]
@@ -105,20 +107,20 @@ def _directions(x: Tensor) -> Tensor:
 
 
 def whiten(x: Tensor, like: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Samples with unit covariance, and what their entropy lacks.
+    """Whiten samples to unit covariance.
 
     Args:
         x: [N, d] of full rank (`independent`).
-        like: samples [M, d] of full rank whose covariance is used instead of x's own.
+        like: samples [M, d] of full rank whose covariance is used instead of that of x.
 
     Returns:
-        Whitened samples [N, d] and half the logarithm of the determinant of their unbiased sample covariance,
-        h(x) = h(whitened) + that. The divisor (N - 1 or N) cancels in the sum of both.
+        The whitened samples [N, d] and half the log determinant of the unbiased sample covariance of x, so that
+        h(x) = h(whitened) + half the log determinant. The divisor (N - 1 or N) cancels in this sum.
     """
     source = x if like is None else like
     centred = source - source.mean(0)
     largest = centred.abs().amax(0)
-    scale = (centred / largest).std(0) * largest  # squares of numbers below 1e-154 are 0
+    scale = (centred / largest).std(0) * largest  # the square of a number below 1e-154 is 0
     _, sizes, axes = torch.linalg.svd(torch.linalg.qr(centred / scale, mode="r").R)
     sizes = sizes.clamp_min(1e-15 * float(sizes[0])) / (len(source) - 1) ** 0.5
     log_det = scale.log().sum() + sizes.log().sum()

@@ -1,4 +1,4 @@
-"""Entropy and information of discrete variables from counts."""
+"""Entropy and mutual information of discrete variables from counts."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from grokplane.options import check_options, option
 class Discrete:
     """I(X;Y) of two discrete variables by the plug-in formula sum p(x,y) log(p(x,y) / (p(x) p(y))) of the counts.
 
-    Miller and Madow's correction (Miller 1955, "Note on the bias of information estimates") takes away the first
-    order of its bias: it adds (K_x + K_y - K_xy - 1) / (2N), with K the number of values seen. The plug-in value lies
-    between 0 and the smaller entropy, and is biased up; it is at most ln N. The corrected one may be below 0. Either
-    is meaningless where most pairs are seen once.
+    The Miller-Madow correction (Miller 1955, "Note on the bias of information estimates") removes the first order of
+    the bias: it adds (K_x + K_y - K_xy - 1) / (2N), where K is the number of observed values. The plug-in value is
+    biased upwards. It lies between 0 and the smaller entropy, so it is at most ln N. The corrected value can be
+    negative. Neither is meaningful if most pairs occur once.
 
-    Standard error: deviation of log(p(x,y) / (p(x) p(y))) over the root of N, the first-order (delta method) error; at
-    independence it is 0 though the error, of order 1/N, is not.
+    Standard error: standard deviation of log(p(x,y) / (p(x) p(y))) over the square root of N, the first-order (delta
+    method) error. At independence it is 0, although the true error is of order 1/N.
     """
 
-    miller_madow: bool = option(True, "correct the bias by Miller and Madow's term")
+    miller_madow: bool = option(True, "apply the Miller-Madow bias correction")
 
     def __post_init__(self) -> None:
         check_options(self)
 
     def __call__(self, x: Array, y: Array) -> Estimate:
-        """Nats, for labels x and y [..., N]."""
+        """Mutual information in nats of labels x and y [..., N]."""
         return over_batch(bounded(self._one, "Discrete"), labels(x, "x"), labels(y), events=(1, 1))
 
     def _one(self, x: Tensor, y: Tensor) -> Estimate:
@@ -47,7 +47,7 @@ def label_entropy(y: Array, miller_madow: bool = False) -> Estimate:
 
     Args:
         y: integer labels [..., N].
-        miller_madow: add (K - 1) / (2N), K the number of labels seen (see `Discrete`).
+        miller_madow: add (K - 1) / (2N), where K is the number of observed labels (see `Discrete`).
     """
 
     def one(y: Tensor) -> Estimate:
@@ -60,6 +60,6 @@ def label_entropy(y: Array, miller_madow: bool = False) -> Estimate:
 
 
 def _surprise(y: Tensor) -> tuple[Tensor, int]:
-    """-log of the share of each sample's label [N], and how many labels there are."""
+    """-log of the frequency of each sample's label [N], and the number of distinct labels."""
     _, which, size = torch.unique(y, return_inverse=True, return_counts=True)
     return -(size[which].double() / len(y)).log(), len(size)

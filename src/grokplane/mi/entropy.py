@@ -1,7 +1,7 @@
 """Differential entropies of samples in nats, from nearest neighbours.
 
-A rule turns samples [N, d] into one term a sample, whose mean is the entropy. Terms of several entropies are combined
-sample by sample before a deviation is taken: that is how standard errors account for their covariance.
+A rule maps samples [N, d] to one term per sample; the entropy is the mean of the terms. Terms of several entropies are
+added sample by sample before a standard deviation is taken, so that standard errors include their covariance.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LOG = logging.getLogger(__name__)
 
 
 class Entropy(NamedTuple):
-    """An entropy (scalar) and the term of every sample [N]."""
+    """An entropy (scalar) and its per-sample terms [N]."""
 
     value: Tensor
     terms: Tensor
@@ -43,11 +43,11 @@ def log_ball(dims: int) -> float:
 
 
 def kl_terms(x: Tensor, k: int) -> Tensor:
-    """Kozachenko and Leonenko's terms, log(N - 1) - psi(k) + log V_d + d log r_k with r_k the k-th Euclidean distance.
+    """Kozachenko-Leonenko terms, log(N - 1) - psi(k) + log V_d + d log r_k, with r_k the k-th Euclidean distance.
 
     Args:
-        x: [N, d], no two rows equal.
-        k: which neighbour.
+        x: [N, d] without duplicate rows.
+        k: number of the neighbour.
 
     Returns:
         [N]
@@ -59,7 +59,7 @@ def kl_terms(x: Tensor, k: int) -> Tensor:
 
 
 def weighted_terms(x: Tensor, k: int) -> Tensor:
-    """Berrett, Samworth and Yuan's terms: those of several neighbours, in the proportions of `neighbour_weights`."""
+    """Terms of Berrett, Samworth and Yuan: a sum over several neighbours, weighted by `neighbour_weights`."""
     weights = torch.as_tensor(neighbour_weights(x.shape[1], k)).to(x)
     used = weights.nonzero()[:, 0]
     reach = distances(x, int(used[-1]) + 1)[:, used]
@@ -67,7 +67,7 @@ def weighted_terms(x: Tensor, k: int) -> Tensor:
 
 
 def _ball_terms(x: Tensor, reach: Tensor, number: Tensor) -> Tensor:
-    """Terms [N, J] of J neighbours with the given numbers, at distances `reach` [N, J]."""
+    """Terms [N, J] of J neighbours with the numbers `number` [J], at distances `reach` [N, J]."""
     if not bool((reach > 0).all()):
         raise ValueError("two rows are at distance 0 in float64: rescale the samples or remove duplicates")
     count, dims = x.shape
@@ -77,12 +77,12 @@ def _ball_terms(x: Tensor, reach: Tensor, number: Tensor) -> Tensor:
 
 @lru_cache(maxsize=256)
 def neighbour_weights(dims: int, k: int) -> np.ndarray:
-    """Weights [k] of the 1st to k-th neighbour (Berrett, Samworth and Yuan 2019, eq. 2, smallest norm).
+    """Weights [k] of the 1st to k-th neighbour (Berrett, Samworth and Yuan 2019, eq. 2, minimum norm).
 
-    For d <= 4 all weight is on the first, so that k has no effect (a warning is logged, once). For d > 4 the weights
-    stand on the neighbours floor(m k / d), m = 1 .. d; they sum to 1, sum_j w_j Gamma(j + 2l/d) / Gamma(j) = 0 for
-    l = 1 .. floor(d / 4), and have the smallest norm among those that do. Their absolute values sum to 20 to 60 in 8
-    dimensions, hence a large spread.
+    For d <= 4 the first neighbour has all the weight, so k has no effect (a warning is logged once). For d > 4 only
+    the neighbours floor(m k / d), m = 1 .. d, have weight. The weights are the minimum-norm solution of
+    sum_j w_j = 1 and sum_j w_j Gamma(j + 2l/d) / Gamma(j) = 0 for l = 1 .. floor(d / 4). In 8 dimensions their
+    absolute values sum to 20 to 60, which makes the variance large.
 
     Raises:
         ValueError: for d > 4 and k < d, where no such weights exist.
@@ -94,7 +94,7 @@ def neighbour_weights(dims: int, k: int) -> np.ndarray:
         weights[0] = 1
         return weights
     if k < dims:
-        raise ValueError(f"k={k} in {dims} dimensions: must be at least the number of dimensions beyond 4")
+        raise ValueError(f"k={k} in {dims} dimensions: must be at least the number of dimensions if that exceeds 4")
     support = np.array([m * k // dims for m in range(1, dims + 1)])
     powers = [2 * order / dims for order in range(dims // 4 + 1)]
     system = np.array([[math.exp(math.lgamma(j + power) - math.lgamma(j)) for j in support] for power in powers])
@@ -106,11 +106,11 @@ def neighbour_weights(dims: int, k: int) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _tell_that_k_has_no_effect() -> None:
-    LOG.warning("weighted entropies of at most 4 dimensions use the first neighbour only: there k has no effect")
+    LOG.warning("weighted entropies in at most 4 dimensions use only the first neighbour: k has no effect")
 
 
 def entropy_of(x: Tensor, rule: Rule, rescale: bool) -> Entropy:
-    """Entropy by a rule over the distinct rows of x [N, d], whitened first if `rescale`."""
+    """Entropy of the distinct rows of x [N, d] by a rule, after whitening if `rescale` is set."""
     rows, which = distinct(x)
     check_count(len(rows), x.shape[1] + 2 if rescale else 2, "the set of distinct rows")
     shaped, log_det = whiten(rows) if rescale else (rows, x.new_zeros(()))
@@ -119,12 +119,12 @@ def entropy_of(x: Tensor, rule: Rule, rescale: bool) -> Entropy:
 
 
 def information_of(x: Tensor, y: Tensor, rule: Rule, rescale: bool, settings: Hashable) -> Estimate:
-    """h(X) + h(Y) - h(X, Y), all three by the same rule, of one sample x [N, dx], y [N, dy].
+    """h(X) + h(Y) - h(X, Y) of one sample set x [N, dx], y [N, dy], with the same rule for all three.
 
-    Degenerate input is treated as `grokplane.mi.degenerate` and `ties` say, and without `rescale` each side is divided
-    by its size (`standardised`), for one distance is measured in both. h(X) and h(Y) are remembered (`settings` names
-    the rule): the input of a network stays the same from one log point to the next, and its layer's entropy is asked
-    for against the labels too.
+    Degenerate input is treated as described in `grokplane.mi.degenerate` and `ties`. Without `rescale`, each side is
+    divided by its size (`standardised`), because the joint distance combines both. h(X) and h(Y) are cached under
+    `settings`, which names the rule: the input of a network is the same at every log point, and the entropy of a
+    layer is also used for its information about the labels.
 
     Raises:
         ValueError: for linearly dependent x and y, or too few distinct rows.
@@ -146,5 +146,5 @@ def remembered(x: Tensor, rule: Rule, rescale: bool, settings: Hashable) -> Entr
 
 
 def nothing(x: Tensor) -> Estimate:
-    """Exactly 0: what a constant carries."""
+    """An estimate of exactly 0, the information of a constant."""
     return Estimate(x.new_zeros(()), x.new_zeros(()))

@@ -1,11 +1,11 @@
-"""Estimates by the `mutinfo` package (github.com/VanessB/mutinfo), for comparison; it is no part of grokplane.
+"""Estimators of the `mutinfo` package (github.com/VanessB/mutinfo), for comparison; it is not part of grokplane.
 
-It is not on the package index and stands under the GPL, so it is imported where the user has installed it and nothing
-of it is copied here. What is used of it: `mutinfo.estimators.knn.KSG` and `.WKL`, made with `k_neighbors`, called
-with two NumPy arrays [N, d] and `std=True` for a value and its standard error in nats, and `WKL.entropy` likewise with
-one array. Its repository's own tests and configs use the first two so at version 2025.02.1; that both take `std` is
-read from their signatures, no run of the real package confirms it here. An older release has the same names in other
-places and is refused.
+The package is not on the package index and is licensed under the GPL. It is imported only if the user has installed
+it, and none of its code is copied here. The adapter uses `mutinfo.estimators.knn.KSG` and `.WKL`, constructed with
+`k_neighbors` and called with two NumPy arrays [N, d] and `std=True`, which return a value and its standard error in
+nats. It also uses `WKL.entropy`, called likewise with one array. The repository's own tests and configs call the first
+two in this way at version 2025.02.1; that both accept `std` is read from their signatures. An older release has these
+names in other modules and is refused.
 """
 
 from __future__ import annotations
@@ -30,23 +30,24 @@ REMEDY = "needs the package mutinfo: pip install git+https://github.com/VanessB/
 
 @dataclass(frozen=True)
 class Mutinfo:
-    """What `KSG` (which never returns less than 0) or `WKL` of `mutinfo.estimators.knn` gives for two vectors.
+    """Estimate of `KSG` or `WKL` of `mutinfo.estimators.knn` for two vectors; `KSG` is never negative.
 
-    WKL is the weighted Kozachenko-Leonenko form on raw coordinates. Scales, constant columns, repeated rows and equal
-    values are seen to before the package gets the samples, as for our `KSG`. A value that is not finite is an error.
+    WKL is the weighted Kozachenko-Leonenko form on raw coordinates. Scales, constant columns, duplicate rows and equal
+    values are treated before the package receives the samples, as in grokplane's `KSG`. A value that is not finite is
+    an error.
 
-    Standard error: that of the package.
+    Standard error: as the package returns it.
     """
 
-    estimator: str = option("WKL", "the package's estimator", choices=("KSG", "WKL"))
-    k: int = option(5, "neighbours", at_least=1)
+    estimator: str = option("WKL", "estimator of the package", choices=("KSG", "WKL"))
+    k: int = option(5, "number of neighbours", at_least=1)
 
     def __post_init__(self) -> None:
         check_options(self)
         package()
 
     def __call__(self, x: Array, y: Array) -> Estimate:
-        """Nats, for x [..., N, dx] and y [..., N, dy].
+        """Mutual information in nats of x [..., N, dx] and y [..., N, dy].
 
         Raises:
             ValueError: for k or fewer samples, or a result that is not finite.
@@ -67,7 +68,7 @@ def package() -> Any:
     """The module `mutinfo.estimators.knn`.
 
     Raises:
-        ConfigError: where it is not installed, or lacks what is used of it.
+        ConfigError: if the package is not installed or lacks a class that is used.
     """
     try:
         module = importlib.import_module("mutinfo.estimators.knn")
@@ -75,18 +76,18 @@ def package() -> Any:
         raise ConfigError("mi", "mutinfo", f"{REMEDY} ({error})") from error
     missing = [name for name in ("KSG", "WKL") if not hasattr(module, name)]
     if missing:
-        raise ConfigError("mi", "mutinfo", f"{REMEDY} (the one installed has no {' and no '.join(missing)})")
+        raise ConfigError("mi", "mutinfo", f"{REMEDY} (the installed version has no {' and no '.join(missing)})")
     return module
 
 
 def estimate_of(like: Tensor, value: float, error: float) -> Estimate:
-    """The package's numbers as an estimate on the device of `like`.
+    """Convert the package's result to an estimate on the device of `like`.
 
     Raises:
-        ValueError: if one is not finite.
+        ValueError: if a number is not finite.
     """
     if not np.isfinite(value) or not np.isfinite(error):
-        raise ValueError(f"mutinfo gave {value} +- {error}: the samples may hold duplicate rows or constant columns")
+        raise ValueError(f"mutinfo returned {value} +- {error}: x or y may have duplicate rows or constant columns")
     return Estimate(*(torch.tensor(float(part), dtype=torch.float64, device=like.device) for part in (value, error)))
 
 

@@ -1,4 +1,4 @@
-"""Information about labels by the entropies of the `mutinfo` package (`grokplane.mi.external`)."""
+"""Mutual information with labels from entropies of the `mutinfo` package (`grokplane.mi.external`)."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from grokplane.options import check_options, option
 class MutinfoLabels:
     """h(X) - sum_y p(y) h(X|y) with `mutinfo.estimators.knn.WKL.entropy`; the package has no estimator for labels.
 
-    A class of k or fewer samples asks for as many neighbours as it has, one of a single sample is left out. Equal
-    values are drawn apart; like `ClassKL` it may exceed H(Y).
+    A class of k or fewer samples uses all of them as neighbours; a class of one sample is left out. Equal values are
+    spread apart. Like `ClassKL`, the estimate can exceed H(Y).
 
-    Standard error: the root of the sum of squares of the entropies' errors, which overlooks their covariance.
+    Standard error: the errors of the entropies in quadrature, which neglects their covariance.
     """
 
-    k: int = option(5, "neighbours", at_least=1)
+    k: int = option(5, "number of neighbours", at_least=1)
 
     def __post_init__(self) -> None:
         check_options(self)
         package()
 
     def __call__(self, x: Array, y: Array) -> Estimate:
-        """Nats, for x [..., N, d] and labels y [..., N].
+        """Mutual information in nats of x [..., N, d] and labels y [..., N].
 
         Raises:
-            ValueError: for k or fewer samples, no class of two, or a result that is not finite.
+            ValueError: for k or fewer samples, no class of two samples, or a result that is not finite.
         """
         return over_batch(bounded(self._one, "MutinfoLabels"), samples(x, least=self.k + 1), labels(y), events=(2, 1))
 

@@ -1,4 +1,4 @@
-"""A lower bound on information from a small critic trained on the spot."""
+"""A lower bound on mutual information from a small critic that is trained on the samples."""
 
 from __future__ import annotations
 
@@ -20,33 +20,34 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class InfoNCE:
-    """I(X;Y) >= ln B + < s(x_i, y_i) - log sum_j exp s(x_i, y_j) > over batches of B pairs, s a trained critic.
+    """I(X;Y) >= ln B + < s(x_i, y_i) - log sum_j exp s(x_i, y_j) > over batches of B pairs, with a trained critic s.
 
     van den Oord, Li and Vinyals 2018, "Representation learning with contrastive predictive coding" (arXiv
-    1807.03748). The critic is s(x, y) = f(x)' g(y), f and g with one hidden GELU layer, trained by AdamW on one
-    random half of the pairs and evaluated on the other, so that the value is a bound (in expectation) and no overfit.
+    1807.03748). The critic is s(x, y) = f(x)' g(y), where f and g have one hidden GELU layer. AdamW trains it on a
+    random half of the pairs. It is evaluated on the other half, so that the value is a bound in expectation and does
+    not overfit.
 
-    Never above ln B, and near it with a large shortfall: the information should be well below. Few samples give a
-    poor critic and a value that is too small, even below 0. Columns are centred and scaled by their deviation,
-    constant ones left at 0; labels enter as one-hot vectors.
+    The value never exceeds ln B and falls far short near ln B: the information should be well below ln B. Few samples
+    give a poor critic and a value that is too low, possibly negative. Columns are centred and scaled by their standard
+    deviation; constant columns become 0. Labels enter as one-hot vectors.
 
-    Standard error: deviation of the held-out terms over the root of their number; what another critic would
-    give is not in it.
+    Standard error: standard deviation of the held-out terms over the square root of their number. It does not include
+    the variation between critics.
     """
 
-    seed: int = option(0, "seed of split, weights and batches", at_least=0)
-    steps: int = option(200, "training steps", at_least=1)
-    batch_size: int = option(128, "pairs in a batch, B; half of all where those are fewer", at_least=2)
+    seed: int = option(0, "seed of the split, the weights and the batches", at_least=0)
+    steps: int = option(200, "number of training steps", at_least=1)
+    batch_size: int = option(128, "pairs per batch, B; at most half of all pairs", at_least=2)
     hidden: int = option(64, "width of the hidden layers", at_least=1)
-    features: int = option(16, "features that the critic compares", at_least=1)
-    lr: float = option(3e-3, "largest learning rate, cosine to 0", above=0)
-    weight_decay: float = option(0.1, "AdamW's weight decay", at_least=0)
+    features: int = option(16, "number of features that the critic compares", at_least=1)
+    lr: float = option(3e-3, "initial learning rate, with cosine decay to 0", above=0)
+    weight_decay: float = option(0.1, "weight decay of AdamW", at_least=0)
 
     def __post_init__(self) -> None:
         check_options(self)
 
     def __call__(self, x: Array, y: Array) -> Estimate:
-        """Nats, for x [..., N, dx] and y [..., N, dy] or labels [..., N].
+        """Mutual information in nats of x [..., N, dx] and y [..., N, dy] or labels [..., N].
 
         Raises:
             ValueError: for fewer than four pairs.
@@ -71,7 +72,7 @@ class InfoNCE:
     @torch.inference_mode(False)
     @torch.enable_grad()
     def _trained(self, x: Tensor, y: Tensor) -> Weights:
-        x, y = x.clone(), y.clone()  # they may come from inference mode
+        x, y = x.clone(), y.clone()  # inference-mode tensors cannot be used in autograd
         weights = {name: value.to(x.device).requires_grad_() for name, value in self._drawn(x.shape[1], y.shape[1])}
         optimizer = torch.optim.AdamW(weights.values(), lr=self.lr, weight_decay=self.weight_decay)
         for step, rows in zip(range(self.steps), self._batches(len(x)), strict=False):
@@ -98,7 +99,7 @@ class InfoNCE:
 
 
 def _terms(weights: Weights, x: Tensor, y: Tensor) -> Tensor:
-    """The bound's summand of each pair of a batch [B]."""
+    """Terms of the bound for each pair of a batch [B]."""
     scores = _features(weights, x, "x") @ _features(weights, y, "y").T
     return math.log(len(x)) + scores.log_softmax(1).diagonal()
 
@@ -109,7 +110,7 @@ def _features(weights: Weights, x: Tensor, side: str) -> Tensor:
 
 
 def _standard(x: Tensor, train: Tensor) -> Tensor:
-    """Columns with mean 0 and deviation 1 over the training rows; constant ones are 0."""
+    """Scale columns to mean 0 and standard deviation 1 over the training rows; constant columns become 0."""
     centred = x - x[train].mean(0)
     largest = x.abs().amax(0)
     size = centred[train].std(0)

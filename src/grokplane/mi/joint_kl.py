@@ -1,4 +1,4 @@
-"""Mutual information from one nearest-neighbour entropy of the pair, against that of shuffled pairs."""
+"""Mutual information as the nearest-neighbour entropy of shuffled pairs minus that of the pairs."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from grokplane.options import option
 class JointKL(AgainstShuffles):
     """h(X) + h(Y) - h(X, Y) with the same k in all three, minus the mean of that over shuffled pairs.
 
-    Each entropy is Kozachenko and Leonenko's of the sample whitened by its own covariance, plus half the log
+    Each entropy is the Kozachenko-Leonenko estimate of the sample whitened by its own covariance, plus half the log
     determinant. Shuffling changes neither h(X) nor h(Y), so the value is the mean of h(X, shuffled Y) minus h(X, Y):
-    two entropies in the same space, whose biases cancel at independence. Invariant to invertible linear maps of X and
-    of Y, unbiased at independence; too small where X and Y are nearly a function of each other in many dimensions.
+    two entropies in the same space, whose biases cancel at independence. The estimate is invariant to invertible
+    linear maps of X and of Y and unbiased at independence. It is too low if X and Y are nearly a function of each
+    other in many dimensions.
 
-    Columns that are constant or linear combinations of others are left out, also duplicate rows; a constant side
-    gives 0. One row far out on both sides ruins the covariances and with them the value: KSG bears it.
+    Constant columns, columns that are linear combinations of others, and duplicate rows are left out; a constant side
+    gives 0. One outlier on both sides distorts the covariances and the value; KSG is robust to it.
 
-    Standard error: deviation of the three terms combined per sample, over the root of N, and of the shuffled values,
-    over the root of their number, in quadrature; up to half too large at independence, where most of it cancels.
+    Standard error: standard deviation of the three terms combined per sample, over the square root of N, and of the
+    shuffled values, over the square root of their number, in quadrature. It is up to 50% too large at independence,
+    where most of the variation cancels.
     """
 
-    k: int = option(3, "which neighbour", at_least=1)
-    shuffles: int = option(8, "how many shuffles the subtracted value is the mean of", at_least=1)
-    seed: int = option(0, "draws the shuffles", at_least=0)
+    k: int = option(3, "k-th nearest neighbour", at_least=1)
+    shuffles: int = option(8, "number of shuffles that the subtracted value is averaged over", at_least=1)
+    seed: int = option(0, "seed of the shuffles", at_least=0)
 
     def _compared(self, x: Tensor, y: Tensor) -> Estimate:
         rule = partial(kl_terms, k=self.k)

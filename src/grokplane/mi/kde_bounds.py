@@ -1,4 +1,4 @@
-"""Bounds on the information of a layer plus Gaussian noise, from distances between the noiseless rows."""
+"""Bounds on the mutual information of a layer plus Gaussian noise, from distances between the noiseless rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grokplane.mi.ceiling import bounded
 from grokplane.options import check_options, option
 
 BOUNDS = ("lower", "upper")
-BLOCK = 1024  # rows of a block of pairs: 8 MiB in float64
+BLOCK = 1024  # rows in a block of pairs, 8 MiB in float64
 
 
 @dataclass(frozen=True)
@@ -26,28 +26,29 @@ class KDE:
         H(T) - H(T|X) >= - 1/N sum_i log( 1/N sum_j exp(-|f_i - f_j|^2 / s) ),
 
     and the right-hand side with s = 2 noise_variance (the Kullback-Leibler divergence) is an upper bound: Kolchinsky
-    and Tracey 2017, "Estimating mixture entropy with pairwise distances" (Entropy 19, 361). The same
-    formula within a class bounds H(T|Y) - H(T|X). I(T;Y) is the difference of the two, bounded by taking opposite
-    bounds, so both are true bounds (theirs with the same s in both terms is not one).
+    and Tracey 2017, "Estimating mixture entropy with pairwise distances" (Entropy 19, 361). The same formula within a
+    class bounds H(T|Y) - H(T|X). I(T;Y) is the difference of the two. It is bounded by the difference of opposite
+    bounds, so both results are true bounds (with the same s in both terms, as in the paper, the result is not a bound).
 
-    The bounds hold when X takes the N values given. Neither is above ln N, which I(X;T) of N equally likely inputs
-    cannot exceed; both are 0 when all rows are equal. When the rows are a sample from more inputs than N they bound
-    the information about *which of these N*, which falls short of I(X;T) as that nears ln N. Against labels the lower
-    one may be below 0 and the upper one above H(Y). They meet where clusters of equal rows lie far apart beside the
-    noise, and are loose, up to a factor 4 for small distances, where neighbours blur into each other.
+    The bounds hold if X takes exactly the N given values. Neither exceeds ln N, the maximum of I(X;T) for N equally
+    likely inputs; both are 0 if all rows are equal. If the rows are a sample of more than N inputs, the bounds apply to
+    the information about *which of these N*, which falls short of I(X;T) as the latter approaches ln N. For labels the
+    lower bound can be negative and the upper bound can exceed H(Y). The bounds coincide if clusters of equal rows are
+    far apart relative to the noise. They are loose, by up to a factor of 4 for small distances, if the noise blurs
+    neighbouring rows.
 
-    Standard error: of a sample of N inputs, from the influence function of the pair sums, all terms combined. Where the
-    N rows are all there are, the bound has no sampling error.
+    Standard error: for a sample of N inputs, from the influence function of the pair sums with all terms combined. If
+    the N rows are the whole population, the bound has no sampling error.
     """
 
     noise_variance: float = option(help="variance of the noise in every coordinate", above=0)
-    bound: str = option("lower", "which bound", choices=BOUNDS)
+    bound: str = option("lower", "lower or upper bound", choices=BOUNDS)
 
     def __post_init__(self) -> None:
         check_options(self)
 
     def __call__(self, x: Array, y: Array | None = None) -> Estimate:
-        """Nats, for noiseless rows x [..., N, d] and labels y [..., N]; without y, I(X;T) of N distinct inputs."""
+        """Bound in nats for noiseless rows x [..., N, d] and labels y [..., N]; without y, of I(X;T) of N inputs."""
         x = samples(x)
         if y is None:
             return over_batch(lambda x: mean_of(*self._terms(x, self.bound)), x)
@@ -64,7 +65,7 @@ class KDE:
         return mean_of(terms, spread)
 
     def _terms(self, x: Tensor, bound: str) -> tuple[Tensor, Tensor]:
-        """The summand of each row [N], and its influence on the mean [N] (up to a constant)."""
+        """Per-row terms [N], and the influence of each row on their mean [N] (up to a constant)."""
         scale = _scale(self.noise_variance, bound)
         density = pair_sums(x, x.new_ones(len(x)), scale)
         terms = -(density / len(x)).log()
@@ -76,9 +77,9 @@ def _scale(variance: float, bound: str) -> float:
 
 
 def pair_sums(x: Tensor, weight: Tensor, scale: float) -> Tensor:
-    """sum_j exp(-scale |x_i - x_j|^2) weight_j [N], by differences of coordinates, for x [N, d].
+    """sum_j exp(-scale |x_i - x_j|^2) weight_j [N], from differences of coordinates, for x [N, d].
 
-    The term of j = i is 1, so no sum underflows. Blocks of pairs above the diagonal serve both their rows.
+    The term of j = i is 1, so no sum underflows. Each block of pairs above the diagonal is used for both of its rows.
     """
     total = torch.zeros_like(weight)
     for start in range(0, len(x), BLOCK):
@@ -105,22 +106,22 @@ class Bracket(NamedTuple):
 
 
 def bracket(centres: Array, noise_variance: Tensor | float) -> Bracket:
-    """Both bounds of I(X;T), T = f(X) + N(0, noise_variance I), when X takes the N inputs equally likely.
+    """Both bounds of I(X;T), T = f(X) + N(0, noise_variance I), for N equally likely inputs X.
 
-    What `KDE(noise_variance, bound)(centres).value` gives for either bound (see there), held within 0 and ln N against
-    round-off. No standard error: the N rows are all there are. It is the check on exact values; it takes time in
-    proportion to N^2 d, memory to one block of pairs.
+    The bounds are the values of `KDE(noise_variance, bound)(centres)`, clamped to [0, ln N] against round-off. There
+    is no standard error, because the N rows are the whole population. The bracket serves to check exact values. Time is
+    proportional to N^2 d; memory is that of one block of pairs.
 
     Args:
         centres: noiseless rows f(x_i) [..., N, d].
-        noise_variance: in every coordinate, above 0; a number, or one for each of the leading axes.
+        noise_variance: variance in every coordinate, above 0: a number, or one per element of the leading axes.
 
     Returns:
         0 <= lower <= upper <= ln N, [...].
 
     Raises:
-        ValueError: for a variance that is not positive and finite, leading axes that do not broadcast, or rows that
-            `samples` refuses.
+        ValueError: if the variance is not positive and finite, leading axes do not broadcast, or `samples` refuses the
+            rows.
     """
     x = samples(centres, "centres")
     variance = torch.as_tensor(noise_variance, dtype=torch.float64, device=x.device)

@@ -1,4 +1,4 @@
-"""Information of a layer that is a function of the input plus Gaussian noise of known covariance."""
+"""Mutual information of a layer that is a function of the input plus Gaussian noise of known covariance."""
 
 from __future__ import annotations
 
@@ -21,35 +21,36 @@ from grokplane.options import check_options, option
 
 @dataclass(frozen=True)
 class KnownNoise:
-    """I(X;T) = h(T) - h(Z) for T = f(X) + Z, Z Gaussian of known covariance and independent of X.
+    """I(X;T) = h(T) - h(Z) for T = f(X) + Z, with Z Gaussian of known covariance and independent of X.
 
-    Goldfeld et al. 2019, "Estimating information flow in deep neural networks" (ICML). h(Z) is exact, h(T)
-    is Kozachenko and Leonenko's in coordinates in which the noise is white with unit variance.
+    Goldfeld et al. 2019, "Estimating information flow in deep neural networks" (ICML). h(Z) is exact; h(T) is the
+    Kozachenko-Leonenko estimate in coordinates in which the noise is white with unit variance.
 
-    It holds only where all the noise in T is Z: with noise in an earlier layer too, h(T|X) is not h(Z) (two noisy
-    layers: truth 1.857, this formula 3.008), so the caller says whether there is, and such a layer is refused. T may be
-    compressed by a linear map A: then I(X; A T) = h(A T) - h(A Z), with covariance A C A', which is at most I(X;T).
-    A compressor that is not linear is refused, for the noise in its code is not Gaussian. Directions that the
-    compressor dropped are left out.
+    The formula holds only if Z is all the noise in T. With noise in an earlier layer too, h(T|X) is not h(Z) (two noisy
+    layers: true value 1.857, this formula 3.008). The caller therefore states whether earlier layers are noisy, and
+    such a layer is refused. A linear map A may compress T: then I(X; A T) = h(A T) - h(A Z), with covariance A C A',
+    which is at most I(X;T). A nonlinear compressor is refused, because the noise in its code is not Gaussian.
+    Directions that the compressor dropped are left out.
 
-    Good to about .02 nats where the noise is not far below the distance between samples, .1 to .6 off beyond that. It
-    has no ceiling: where rows lie far apart beside the noise it grows with the logarithm of their distance, beyond
-    ln N, of which a warning tells and which is right for continuous X only (for N known inputs `KDE` has bounds). In
-    many coordinates h(T) needs samples exponential in their number: compress first.
+    The error is about .02 nats if the noise is not far below the distance between samples, and .1 to .6 otherwise. The
+    estimate has no upper bound: if rows are far apart relative to the noise, it grows with the logarithm of their
+    distance and exceeds ln N. A warning reports this; such a value is correct only for continuous X (for N known
+    inputs `KDE` gives bounds). In many coordinates h(T) needs a number of samples exponential in their number:
+    compress first.
 
-    Standard error: deviation of the terms of h(T) over the root of N; h(Z) has none.
+    Standard error: standard deviation of the terms of h(T) over the square root of N; h(Z) is exact.
 
     Attributes:
-        covariance: of the noise in T's own coordinates, [D, D], or its diagonal [D], or one variance for all.
+        covariance: covariance of the noise in the coordinates of T [D, D], its diagonal [D], or one variance for all.
         noise_upstream: whether any layer before T is noisy too. True is refused.
-        compressor: the map applied to T before the estimate, fitted; None takes T as it is.
-        k: which neighbour.
+        compressor: fitted map that is applied to T before the estimate; None uses T itself.
+        k: number of the neighbour.
     """
 
     covariance: Tensor | float
     noise_upstream: bool = False
     compressor: Fitted | None = None
-    k: int = option(3, "which neighbour", at_least=1)
+    k: int = option(3, "k-th nearest neighbour", at_least=1)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -59,16 +60,16 @@ class KnownNoise:
             raise ValueError("the compressor is not linear: noise is not Gaussian in its code")
 
     def __call__(self, x: Array, y: Array) -> Estimate:
-        """Nats, with the leading axes of y.
+        """Mutual information in nats, with the leading axes of y.
 
         Args:
-            x: samples of the input [..., N, dx], or labels [..., N] that name it. That T - Z is a function of it is all
-                the formula needs to know of it, so only N is looked at, and whether the value is above its entropy.
+            x: samples of the input [..., N, dx], or labels [..., N] that identify it. The formula assumes that T - Z is
+                a function of x. Only N is used, and the entropy of x as an upper bound of the value.
             y: the noisy layer [..., N, D] before compression.
 
         Raises:
-            ValueError: for a covariance of another shape or not positive definite, a layer that varies in fewer
-                directions than its noise or lies on a lattice, or k + 1 or fewer rows.
+            ValueError: if the covariance has another shape or is not positive definite, if the layer varies in fewer
+                directions than its noise or lies on a lattice, or for k + 1 or fewer rows.
         """
         x, y = as_tensor(x), samples(y, "y", least=self.k + 2)
         x = x if x.is_floating_point() else labels(x, "x")
@@ -76,16 +77,16 @@ class KnownNoise:
         if count != y.shape[-2]:
             raise ValueError(f"x has {count} samples, y has {y.shape[-2]}: must be pairs")
         if on_lattice(y):
-            raise ValueError("y lies on a lattice: its noise is not Gaussian; it must be given before it is rounded")
+            raise ValueError("y lies on a lattice: its noise is not Gaussian; pass y before it is rounded")
         mixing, layer = self._factor(y), y
         if self.compressor is not None:
             mixing, layer = cast(Tensor, self.compressor.matrix) @ mixing, self.compressor(y)
         mixing = mixing.mT.expand(*layer.shape[:-2], -1, -1)
-        # Each layer's rows and the mixing of its noise travel together over the leading axes.
+        # Concatenate each layer's rows and its noise mixing, so that `over_batch` pairs them over the leading axes.
         return over_batch(lambda both: self._bounded(x, both[:count], both[count:].T), torch.cat([layer, mixing], -2))
 
     def _bounded(self, x: Tensor, layer: Tensor, mixing: Tensor) -> Estimate:
-        side = x if x.dim() == 1 + x.is_floating_point() else layer  # with leading axes it is not known which x is its
+        side = x if x.dim() == 1 + x.is_floating_point() else layer  # with leading axes, the x of this layer is unknown
         return bounded(lambda _: self._one(layer, mixing), "KnownNoise")(side)
 
     def _factor(self, y: Tensor) -> Tensor:
@@ -101,7 +102,7 @@ class KnownNoise:
         return factor
 
     def _one(self, layer: Tensor, mixing: Tensor) -> Estimate:
-        """For a layer [N, d] whose noise is mixing [d, D] times white noise of variance 1."""
+        """Estimate for a layer [N, d] whose noise is `mixing` [d, D] times white noise of variance 1."""
         kept = (mixing != 0).any(1)
         if not kept.any():
             return nothing(layer)
@@ -109,6 +110,6 @@ class KnownNoise:
         white = torch.linalg.solve_triangular(triangle, layer[:, kept].T, upper=False).T
         dims = white.shape[1]
         if independent(white, "y").shape[1] < dims:
-            raise ValueError("y varies in fewer directions than its noise: it must hold the noise already")
+            raise ValueError("y varies in fewer directions than its noise: y must include the noise")
         terms = entropy_of(white, partial(kl_terms, k=self.k), False).terms
         return mean_of(terms - dims / 2 * math.log(2 * math.pi * math.e))

@@ -19,26 +19,26 @@ from grokplane.options import check_options, option
 
 @dataclass(frozen=True)
 class KSG:
-    """Kraskov's estimator in the maximum norm, each side divided by its size (`at_one_scale`).
+    """Kraskov's estimator in the maximum norm, with each side divided by its size (`at_one_scale`).
 
-    Variant 1 (eq. 8): psi(k) + psi(N) - <psi(n_x + 1) + psi(n_y + 1)>, n_x the points nearer in x than the k-th
-    neighbour in (x, y). Variant 2 (eq. 9): psi(k) - 1/k + psi(N) - <psi(n_x) + psi(n_y)>, n_x the points within the
-    k neighbours' largest distance in x.
+    Variant 1 (eq. 8): psi(k) + psi(N) - <psi(n_x + 1) + psi(n_y + 1)>, where n_x is the number of points closer in x
+    than the k-th neighbour in (x, y). Variant 2 (eq. 9): psi(k) - 1/k + psi(N) - <psi(n_x) + psi(n_y)>, where n_x is
+    the number of points within the largest distance in x of the k neighbours.
 
-    Its three radii are one, so their biases cancel: about 0 at independence. It needs samples exponential in the true
-    value and is too small beyond about 3 nats at N = 1,000; invariant to the scale of a side, not to that of its
-    columns. Rows (x, y) that repeat an observation are left out, a side that is constant gives 0, equal values are
-    drawn apart (`ties`). A row far out does no harm.
+    All three entropies use one radius, so their biases cancel: the value is about 0 at independence. The estimator
+    needs a number of samples exponential in the true value and is too low beyond about 3 nats at N = 1,000. It is
+    invariant to the scale of a side, but not to the scales of the columns of a side. It is robust to outliers. Rows
+    (x, y) that repeat an observation are left out, a constant side gives 0, and equal values are spread apart (`ties`).
 
-    With `rows` the mean < > is over so many rows, evenly spaced; neighbours are looked for among all N. It costs in
-    proportion, is as biased, and its error grows by the root of N / rows.
+    With `rows`, the mean < > is over that many evenly spaced rows; their neighbours are searched among all N rows. The
+    cost is proportional to `rows`, the bias is the same, and the standard error grows by the square root of N / rows.
 
-    Standard error: deviation of the per-sample terms over the root of their number.
+    Standard error: standard deviation of the per-sample terms over the square root of their number.
     """
 
-    k: int = option(3, "which neighbour", at_least=1)
+    k: int = option(3, "k-th nearest neighbour", at_least=1)
     variant: int = option(1, "1 (one cube) or 2 (a rectangle)", at_least=1, at_most=2)
-    rows: int | None = option(None, "how many rows the mean is taken over; null: all", at_least=2)
+    rows: int | None = option(None, "number of rows that the mean is taken over; null: all", at_least=2)
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -75,7 +75,7 @@ def _ksg(x: Tensor, y: Tensor, k: int, variant: int, rows: int | None) -> Estima
 
 
 def _reach(side: Tensor, index: Tensor, rows: Tensor) -> Tensor:
-    """Largest distance [M] on one side [N, d] from the rows [M] to their neighbours numbered `index` [M, k]."""
+    """Largest distance [M] in one side [N, d] from each of the rows [M] to its neighbours `index` [M, k]."""
     return (side[index] - side[rows][:, None]).abs().amax((1, 2))
 
 

@@ -1,4 +1,4 @@
-"""Mutual information from nearest-neighbour entropies in a metric shaped by the neighbours themselves."""
+"""Mutual information from nearest-neighbour entropies in a metric that is adapted to the neighbours."""
 
 from __future__ import annotations
 
@@ -17,38 +17,40 @@ from grokplane.mi.scale import at_one_scale
 from grokplane.mi.shuffled import AgainstShuffles
 from grokplane.options import option
 
-ROWS = 300  # rows whose neighbours shape the metric
-NEAR = 3  # neighbours of each
-ROUNDS = 4  # at most, from each start
+ROWS = 300  # number of rows whose neighbours determine the metric
+NEAR = 3  # number of neighbours per row
+ROUNDS = 4  # largest number of iterations from each start
 
 
 @dataclass(frozen=True)
 class LocalKL(AgainstShuffles):
-    """h(X, shuffled Y) - h(X, Y), both after Kozachenko and Leonenko in a metric of their own.
+    """h(X, shuffled Y) - h(X, Y), both Kozachenko-Leonenko entropies, each in a metric adapted to its sample.
 
-    As in `JointKL` shuffling leaves h(X) + h(Y) as it is and takes the bias at independence away. The entropy of a
-    vector is that of any linear map of it plus a log determinant; JointKL whitens by the covariance, which in
-    clusters far apart is that of their places and leaves each cluster as a thin sheet: errors of several nats, up and
-    down. Here the map makes the *directions to the nearest neighbours* isotropic (Tyler's shape matrix of
-    x_i - x_j, 300 evenly spaced rows, 3 neighbours each, repeated up to 4 times). It starts from the
-    whitened sample and from the raw one, each side divided by its values' median distance from their medians, and
-    the map with the smallest entropy on those rows is taken: what a metric fails to resolve only adds entropy.
+    As in `JointKL`, shuffling preserves h(X) + h(Y) and removes the bias at independence. The entropy of a vector is
+    the entropy of any linear map of it plus a log determinant. JointKL whitens by the covariance. If clusters are far
+    apart, the covariance reflects the positions of the clusters, and whitening leaves each cluster as a thin sheet:
+    the errors are several nats in either direction. Here the linear map makes the *directions to the nearest
+    neighbours* isotropic (Tyler's shape matrix of x_i - x_j, from 300 evenly spaced rows with 3 neighbours each, in up
+    to 4 iterations). It starts from the whitened sample and from the raw sample, in which each side is divided by the
+    median distance of its values from their medians. The map with the smallest entropy on those rows is used, because
+    a metric that fails to resolve structure only adds entropy.
 
-    Unbiased at independence; good for information that is high, sits in few columns, within clusters or between
-    them. Too small for strongly bent dependence in many columns (a third at 4+4 columns); too large, by 0.4 nats, where
-    clusters correspond and have so few rows (100 in 4+4 columns) that shuffled pairs leave ten in each. The scale of a
-    side does not matter; other linear maps matter little, but do, through the raw start.
+    The estimate is unbiased at independence and accurate for high information in few columns, within clusters or
+    between them. It is too low for strongly nonlinear dependence in many columns (by a third at 4+4 columns). It is too
+    high, by 0.4 nats, for corresponding clusters that have so few rows (100 in 4+4 columns) that shuffled pairs have
+    about ten rows in each. It is invariant to the scale of a side. Other linear maps have a small effect, through the
+    raw start.
 
-    Columns that are constant or linear combinations of others are left out, also duplicate rows; a constant side
+    Constant columns, columns that are linear combinations of others, and duplicate rows are left out; a constant side
     gives 0.
 
-    Standard error: deviation of the three terms combined per sample, over the root of N, for the pairs and for
-    the shuffled ones (over the root of their number), in quadrature.
+    Standard error: standard deviation of the three terms combined per sample, over the square root of N, for the pairs
+    and for the shuffled pairs (over the square root of the number of shuffles), in quadrature.
     """
 
-    k: int = option(1, "which neighbour", at_least=1)
-    shuffles: int = option(1, "how many shuffles the first entropy is the mean of", at_least=1)
-    seed: int = option(0, "draws the shuffles", at_least=0)
+    k: int = option(1, "k-th nearest neighbour", at_least=1)
+    shuffles: int = option(1, "number of shuffles that the first entropy is averaged over", at_least=1)
+    seed: int = option(0, "seed of the shuffles", at_least=0)
 
     def _compared(self, x: Tensor, y: Tensor) -> Estimate:
         x, y = at_one_scale(x), at_one_scale(y)
@@ -63,20 +65,20 @@ class LocalKL(AgainstShuffles):
 
 
 def local_terms(x: Tensor, k: int) -> Tensor:
-    """Kozachenko and Leonenko's terms [N] of x [N, d], of full rank and no two rows equal, in the local metric."""
+    """Kozachenko-Leonenko terms [N] in the local metric, for x [N, d] of full rank without duplicate rows."""
     shaped, log_det = local_metric(x)
     return kl_terms(shaped, min(k, len(x) - 1)) + log_det
 
 
 def local_metric(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Samples [N, d] under the linear map that `LocalKL` describes, and what their entropy then lacks."""
+    """Samples [N, d] under the linear map that `LocalKL` describes, and the log determinant to add to their entropy."""
     raw = x, x.new_zeros(())
     found = [_shaped(*start) for start in (whiten(x), raw)]
     return min(found, key=lambda candidate: candidate[0])[1:]
 
 
 def _shaped(x: Tensor, log_det: Tensor) -> tuple[float, Tensor, Tensor]:
-    """The entropy on some rows, the samples and the log determinant of the best of a few rounds."""
+    """Iterate the map; return the smallest entropy (on some rows), with its samples and log determinant."""
     rows = torch.linspace(0, len(x) - 1, min(ROWS, len(x)), dtype=torch.float64, device=x.device).round().long()
     best = math.inf, x, log_det
     for number in range(ROUNDS + 1):
@@ -91,7 +93,7 @@ def _shaped(x: Tensor, log_det: Tensor) -> tuple[float, Tensor, Tensor]:
 
 
 def _rounder(x: Tensor, log_det: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
-    """The samples under the map that makes the directions of `steps` [M, d] isotropic."""
+    """Samples under the map that makes the directions of `steps` [M, d] isotropic, and the new log determinant."""
     size = steps.norm(dim=1, keepdim=True)
     directions = steps[size[:, 0] > 0] / size[size > 0][:, None]
     values, axes = torch.linalg.eigh(directions.T @ directions)

@@ -1,6 +1,6 @@
-"""A memory of what was computed from the same numbers before.
+"""A cache of results by the content of a tensor.
 
-The input of a network does not change while it trains: its entropy is asked for at every log point and computed once.
+The input of a network does not change during training, so its entropy, which every log point uses, is computed once.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _ALL: WeakSet[Memory[Any]] = WeakSet()
 
 
 def forget() -> None:
-    """Forget what all memories hold; whoever estimated for a network that is trained has no more use for it."""
+    """Clear all caches of this module, for example after a training run whose estimates are complete."""
     for memory in list(_ALL):
         memory.clear()
 
 
 class Memory(Generic[T]):
-    """The last results of a pure function of a tensor, found by the tensor's content. Safe to share between threads.
+    """A thread-safe LRU cache of a pure function of a tensor; the key is the content of the tensor.
 
     Args:
-        size: how many results are kept; the one unused for longest goes first.
+        size: largest number of results; the least recently used one is dropped first.
     """
 
     def __init__(self, size: int) -> None:
@@ -37,9 +37,9 @@ class Memory(Generic[T]):
         _ALL.add(self)
 
     def recall(self, x: Tensor, settings: Hashable, compute: Callable[[], T]) -> T:
-        """The result for x and these settings, computed only if it is not known.
+        """Return the result for x and these settings; call `compute` only if it is not in the cache.
 
-        On another device than a CPU it is always computed: there the transfer would cost as much.
+        For a tensor that is not on a CPU `compute` is always called, because the transfer would cost as much.
         """
         if x.device.type != "cpu":
             return compute()
@@ -57,6 +57,6 @@ class Memory(Generic[T]):
         return result
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all results."""
         with self._lock:
             self._known.clear()

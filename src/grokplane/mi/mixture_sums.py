@@ -1,10 +1,10 @@
-"""Sums over the components of a mixture at drawn points, for all levels of noise from two matrices.
+"""Sums over the components of a mixture at sampled points; two matrices serve all noise levels.
 
-With t = f_i + s z the logarithm of component j's density at t, less that of component i's, is
+At t = f_i + s z, the log density of component j minus the log density of component i is
 
-    -(|f_i - f_j|^2 / 2 s^2 + z . (f_i - f_j) / s):
+    -(|f_i - f_j|^2 / 2 s^2 + z . (f_i - f_j) / s).
 
-linear in two numbers of the pair, which no level of noise changes.
+It is linear in two numbers per pair, which do not depend on the noise level.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Numbers of a tile of rows, pairs of drawn rows and rows that are kept, and exponents that are reckoned with together:
-# what stays in a core's cache and within 64 MiB; more on a GPU.
+# Block sizes: numbers in a tile of rows, pairs of a sampled row and a row held in memory, and exponents computed at
+# once. On a CPU a block fits the cache of a core and 64 MiB of memory; on a GPU blocks are larger.
 TILE = {"cpu": 2**20, "cuda": 2**26}
 PAIRS = {"cpu": 2**23, "cuda": 2**27}
 EXPONENTS = {"cpu": 2**18, "cuda": 2**26}
-# exp(-80) is 2e-35. Below -87 results would be denormal numbers, which take a core twenty times as long.
+# exp(-80) is 2e-35. Below -87 results are denormal numbers, which are twenty times slower on a CPU.
 FLOOR = -80.0
 
 
 class Products(NamedTuple):
-    """Of every drawn row k with row j of a layer; what belongs to a row itself is 0.
+    """Two numbers for every pair of a sampled row k and a row j of a layer; both are 0 for the row itself.
 
     Attributes:
-        pairs: |f_k - f_j|^2 and z_k . (f_k - f_j) in units that `power` is in too [2, D, n] float32.
-        power: mean of |f_j - mean f|^2; 0 where all rows are equal.
+        pairs: |f_k - f_j|^2 and z_k . (f_k - f_j) [2, D, n] float32, in the same units as `power`.
+        power: mean of |f_j - mean f|^2; 0 if all rows are equal.
     """
 
     pairs: Tensor
@@ -40,9 +40,9 @@ class Classes(NamedTuple):
     """A labelling of n rows into C classes.
 
     Attributes:
-        columns: the rows of each class [C, most] int64, padded.
-        real: which of them are not padding, 1 or 0, [C, most] float32.
-        number: the class of each row [n].
+        columns: row numbers of each class [C, largest class size] int64, padded.
+        real: 1 for the entries of `columns` and 0 for padding, float32.
+        number: class of each row [n].
     """
 
     columns: Tensor
@@ -51,11 +51,11 @@ class Classes(NamedTuple):
 
 
 class LogSums(NamedTuple):
-    """Logarithms of the sums over components, the row's own being 1; the mean of both signs of the noise. float64.
+    """Logarithms of sums over components relative to the row's own component, averaged over both signs of the noise.
 
     Attributes:
-        total: over all components [levels, D].
-        of_class: over those of the row's class [levels, D], one for each labelling.
+        total: sums over all components [levels, D] float64.
+        of_class: sums over the components of the row's class [levels, D] float64, one tensor per labelling.
     """
 
     total: Tensor
@@ -65,16 +65,16 @@ class LogSums(NamedTuple):
 def log_sums(
     x: Tensor, rows: Tensor, noise: Tensor, labellings: Sequence[Classes], ladder: Sequence[float]
 ) -> LogSums | None:
-    """See `LogSums`; None where all rows are equal.
+    """Compute `LogSums`; return None if all rows are equal.
 
-    Products are float64. Exponents and exponentials are float32: a component that weighs has a small exponent, of which
-    float32 keeps 1e-7.
+    Products are computed in float64, exponents and exponentials in float32. A component that contributes has a small
+    exponent, for which the relative error 1e-7 of float32 suffices.
 
     Args:
         x: rows [n, d].
-        rows: the drawn ones [D].
-        noise: theirs [D, d] float64.
-        labellings: of the rows.
+        rows: numbers of the sampled rows [D].
+        noise: noise of the sampled rows [D, d] float64.
+        labellings: labellings of the rows.
         ladder: resolutions.
     """
     together = max(1, PAIRS[x.device.type] // len(x))
@@ -93,10 +93,11 @@ def log_sums(
 
 
 def products(x: Tensor, rows: Tensor, noise: Tensor) -> Products:
-    """The two numbers of every pair of a drawn row and a row, from one matrix product.
+    """Compute both numbers of every pair of a sampled row and a row from one matrix product.
 
-    Distances come from products of rows about their mean. They lose no digits that count: a component that weighs lies
-    within some multiples of r sqrt(P), and rows are sqrt(P) long in the mean, so that 1e-16 / r^2 of a square is lost.
+    Distances come from products of centred rows. The loss of precision is harmless: a component that contributes is
+    within a few multiples of r sqrt(P), and rows have a root mean square length of sqrt(P), so the relative error of a
+    squared distance is 1e-16 / r^2.
     """
     mean = x.mean(0, dtype=torch.float64)
     own = x[rows].double() - mean
@@ -119,24 +120,25 @@ def products(x: Tensor, rows: Tensor, noise: Tensor) -> Products:
 
 
 def _unit(own: Tensor) -> float:
-    """What makes rows about one long, so that float32 holds their squares."""
+    """Factor that scales rows to a length of about 1, so that float32 can represent their squares."""
     largest = float(own.abs().amax())
     return float((own / largest).square().sum(1).mean()) ** -0.5 / largest if largest > 0 else 1.0
 
 
 def _weights(ladder: Sequence[float], of: Products) -> Tensor:
-    """What a pair's two numbers are multiplied with in an exponent [2 levels, 2]: for the noise, then negated."""
+    """Factors of a pair's two numbers in an exponent [2 levels, 2]: first for the noise, then for the negated noise."""
     noise = torch.tensor(ladder, dtype=torch.float64, device=of.pairs.device) * of.power**0.5
     square, slope = -0.5 / noise.square(), 1 / noise
     return torch.stack([torch.cat([square, square]), torch.cat([slope, -slope])], 1).float()
 
 
 def _log_sum(pairs: Tensor, weights: Tensor, real: Tensor | None = None) -> Tensor:
-    """ln sum_j exp(exponent) [levels, k], mean of both signs, for pairs [2, k, m] with weights [2 levels, 2].
+    """ln sum_j exp(exponent) [levels, k], averaged over both signs of the noise.
 
     Args:
-        pairs, weights: an exponent is the sum of a pair's two numbers, each times a weight.
-        real: the weights of the terms [k, m], where some do not count.
+        pairs: two numbers per pair [2, k, m].
+        weights: factors [2 levels, 2]; an exponent is the sum of a pair's two numbers, each times its factor.
+        real: mask of the terms [k, m], 1 or 0; None counts all terms.
     """
     together = max(1, EXPONENTS[pairs.device.type] // (len(weights) * pairs.shape[2]))
     sums = []

@@ -1,9 +1,9 @@
 """Exact nearest neighbours within a sample: distances to them and counts within a radius.
 
-On a CPU k-d trees answer (scipy's, with as many workers as torch has threads, and scikit-learn's for counts); elsewhere
-a brute force over chunks, by differences of coordinates. The usual expansion |a|^2 + |b|^2 - 2ab is never used: it
-destroys small distances. Both give the same answer, a point is never its own neighbour, and a duplicate of it is one at
-distance 0.
+On a CPU the search uses k-d trees: SciPy's for neighbours, with as many workers as torch has threads, and
+scikit-learn's for counts. On other devices it is a brute-force search in chunks, from differences of coordinates. The
+usual expansion |a|^2 + |b|^2 - 2ab is never used, because it loses the precision of small distances. Both methods give
+the same result. A point is never its own neighbour; a duplicate of it is a neighbour at distance 0.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Metric = Literal["euclidean", "chebyshev"]
 Backend = Literal["tree", "brute"]
 ORDER: dict[Metric, float] = {"euclidean": 2.0, "chebyshev": float("inf")}
-TOLERANCE = 1e-12  # relative: distances that differ by less are equal
+TOLERANCE = 1e-12  # distances with a smaller relative difference count as equal
 CPU_BYTES = 2**26
 _COUNTING: Memory[Any] = Memory(64)
 
@@ -33,17 +33,17 @@ _COUNTING: Memory[Any] = Memory(64)
 def nearest(
     x: Tensor, k: int, metric: Metric = "euclidean", backend: Backend | None = None, *, rows: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The k nearest other points of every point, or of some.
+    """Find the k nearest other points of every point, or of selected points.
 
     Args:
         x: [..., N, d] float64.
-        k: how many.
-        metric: of distance.
-        backend: "tree" or "brute"; by default the tree on a CPU, brute force elsewhere.
-        rows: which points are asked about [M]; all N by default.
+        k: number of neighbours.
+        metric: distance metric.
+        backend: "tree" or "brute"; by default "tree" on a CPU and "brute" elsewhere.
+        rows: the points to search neighbours for [M]; all N by default.
 
     Returns:
-        Distances in ascending order and row numbers, both [..., M, k]. Among equal distances any may come first.
+        Distances in ascending order and row numbers, both [..., M, k]. The order of equal distances is arbitrary.
 
     Raises:
         ValueError: for fewer than k + 1 points.
@@ -58,7 +58,7 @@ def nearest(
 
 
 def distances(x: Tensor, k: int, metric: Metric = "euclidean", backend: Backend | None = None) -> Tensor:
-    """Distances to the 1st to k-th nearest other point, [..., N, k]; see `nearest`."""
+    """Distances to the 1st to k-th nearest other point [..., N, k]; see `nearest`."""
     return nearest(x, k, metric, backend)[0]
 
 
@@ -72,16 +72,16 @@ def counts(
     rows: Tensor | None = None,
     again: bool = False,
 ) -> Tensor:
-    """How many other points lie around every point, or around some.
+    """Count the other points within a radius of every point, or of selected points.
 
     Args:
         x: [..., N, d] float64.
-        radius: [..., M] float64, one a point asked about.
-        metric: of distance.
-        strict: count distances below the radius, otherwise those up to it; distances within a relative 1e-12 of the
-            radius are equal to it.
+        radius: [..., M] float64, one radius per point.
+        metric: distance metric.
+        strict: count distances below the radius; if False, also distances equal to it. Distances within a relative
+            1e-12 of the radius are equal to it.
         backend, rows: as in `nearest`.
-        again: whether the same points are asked about again and again, with other radii: their tree is kept then.
+        again: keep the tree for further calls with the same points and other radii.
 
     Returns:
         [..., M] int64.
@@ -113,7 +113,7 @@ def _unzip(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[list[np.ndarray]
 
 
 def _query(points: np.ndarray, k: int, order: float, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of one sample [N, d], for the rows asked about [M]: distances and row numbers [M, k]."""
+    """Distances and row numbers [M, k] of the neighbours of the rows [M] in one sample set [N, d]."""
     sort = _near_order(points)
     place = np.argsort(sort)[rows]
     walk = np.argsort(place)
@@ -122,7 +122,7 @@ def _query(points: np.ndarray, k: int, order: float, rows: np.ndarray) -> tuple[
     distance, index = np.empty_like(found), np.empty_like(near)
     distance[walk], index[walk] = found, sort[near]
     own = index == rows[:, None]
-    last = np.argsort(own, axis=1, kind="stable")  # the point itself goes last; among duplicates it need not be first
+    last = np.argsort(own, axis=1, kind="stable")  # move the point itself last; among duplicates it need not come first
     return distance[:, 1:], np.take_along_axis(index, last, 1)[:, :k]
 
 
@@ -133,14 +133,14 @@ def _tree(points: np.ndarray) -> KDTree:
 
 
 def _near_order(points: np.ndarray) -> np.ndarray:
-    """An order in which neighbours lie close in memory: a sixth less time where a search visits many leaves."""
+    """Order in which neighbours are close in memory; it saves a sixth of the time if a search visits many leaves."""
     if len(points) < 4096 or points.shape[1] <= 4:
         return np.arange(len(points))
     return _tree(points).indices
 
 
 def _tree_counts(x: Tensor, reach: Tensor, metric: Metric, rows: Tensor, again: bool) -> Tensor:
-    """Counted by scikit-learn's tree, which does it three times faster than scipy's."""
+    """Count with scikit-learn's tree, which is three times faster than SciPy's."""
     from sklearn.neighbors import KDTree as CountingTree
 
     result = torch.zeros(reach.shape, dtype=torch.int64)
@@ -169,15 +169,15 @@ def _brute_counts(x: Tensor, reach: Tensor, metric: Metric, rows: Tensor) -> Ten
 
 
 def gaps(x: Tensor, metric: Metric = "euclidean", rows: Tensor | None = None) -> Iterator[tuple[int, Tensor]]:
-    """Distances by differences of coordinates, as many rows at a time as memory allows.
+    """Distances from differences of coordinates, in chunks of rows that fit into memory.
 
     Args:
         x: [B, N, d].
-        metric: of distance.
-        rows: the rows [M] from which they are taken; all by default.
+        metric: distance metric.
+        rows: the rows [M] to take distances from; all by default.
 
     Yields:
-        A place in `rows` and the distances [B, some, N] from the rows that begin there to all.
+        The position in `rows` at which the chunk starts, and the distances [B, chunk, N] from its rows to all rows.
     """
     batch, points, dims = x.shape
     asked = x if rows is None else x[:, rows]

@@ -1,4 +1,4 @@
-"""One scale for the samples of an estimator that asks how far x is beside y, and for codes and layers."""
+"""Normalisation of scales: for estimators that compare distances in x and y, and for codes and layers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from grokplane.mi.degenerate import varies
 
 
 def at_one_scale(x: Tensor) -> Tensor:
-    """A side about its median, divided by the median size of its rows; a row far out does not change it.
+    """Subtract the median of a side and divide by the median size of its rows; robust to outliers.
 
-    The size of a row is its largest distance from a column's median, so that copied columns do not count. Where half
-    of the rows are the median, it is that of the others.
+    The size of a row is the largest distance of an entry from its column's median, so that copied columns have no
+    effect. If at least half of the rows equal the median, the median size is that of the other rows.
 
     Args:
         x: [..., N, d] float64; a constant side becomes 0.
@@ -29,21 +29,20 @@ def at_one_scale(x: Tensor) -> Tensor:
 
 
 def standardised(x: Array) -> Tensor:
-    """Rows about their mean, divided by the root mean square of the columns' deviations.
+    """Centre rows and divide them by the root mean square of the columns' standard deviations.
 
-    Information does not change when a side is multiplied by a number, but distances in x beside those in y do. A code
-    or a layer that was put through this has the same scale whatever it was made with. All columns are divided by one
-    number: rotations remain rotations, and a column in which little happens is not blown up to the size of the others.
+    The information is invariant to the scale of a side, but estimators compare distances in x with distances in y. All
+    columns are divided by one number, so rotations remain rotations and a column of small variance is not amplified.
     Constant columns do not count and become 0.
 
     Args:
         x: [N, d].
 
     Returns:
-        [N, d] float64; the squares of the columns that vary have the mean 1.
+        [N, d] float64; the mean square of the columns that vary is 1.
 
     Raises:
-        ValueError: for rows that `samples` refuses.
+        ValueError: if `samples` refuses the rows.
     """
     x = samples(x, least=1)
     kept = varies(x)

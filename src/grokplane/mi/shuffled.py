@@ -1,4 +1,4 @@
-"""What estimators have in common that compare pairs with shuffled pairs."""
+"""Base class of estimators that compare pairs with shuffled pairs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grokplane.random import generator
 
 
 class AgainstShuffles:
-    """An estimator with the keys `k`, `shuffles` and `seed`, which its dataclass declares."""
+    """Base of an estimator whose dataclass declares the keys `k`, `shuffles` and `seed`."""
 
     k: int
     shuffles: int
@@ -24,7 +24,7 @@ class AgainstShuffles:
         check_options(self)
 
     def __call__(self, x: Array, y: Array) -> Estimate:
-        """Mutual information of x [..., N, dx] and y [..., N, dy] in nats; all leading axes get the same shuffles.
+        """Mutual information of x [..., N, dx] and y [..., N, dy] in nats; all leading axes share the shuffles.
 
         Raises:
             ValueError: for linearly dependent x and y (infinite information), or too few distinct rows.
@@ -39,10 +39,10 @@ class AgainstShuffles:
         return self._compared(x, y)
 
     def _compared(self, x: Tensor, y: Tensor) -> Estimate:
-        """The estimate of distinct pairs x [N, dx], y [N, dy] of full rank."""
-        raise NotImplementedError(f"{type(self).__name__} compares nothing")
+        """The estimate for distinct pairs x [N, dx], y [N, dy] of full rank."""
+        raise NotImplementedError(f"{type(self).__name__} does not implement _compared")
 
     def _orders(self, x: Tensor) -> list[Tensor]:
-        """The shuffles of N rows."""
+        """Random permutations of the N rows of x, one per shuffle."""
         stream = generator(self.seed, "shuffled pairs")
         return [torch.randperm(len(x), generator=stream).to(x.device) for _ in range(self.shuffles)]

@@ -1,4 +1,4 @@
-"""Mean information over random projections, for vectors too long for a direct estimate."""
+"""Mean mutual information over random projections, for vectors that are too long for a direct estimate."""
 
 from __future__ import annotations
 
@@ -21,38 +21,39 @@ from grokplane.mi.ties import observations, spread
 from grokplane.options import check_options, option
 from grokplane.random import generator
 
-CHUNK = 2**20  # projected numbers a chunk
+CHUNK = 2**20  # projected numbers per chunk
 
 
 @dataclass(frozen=True)
 class Sliced:
-    """k-sliced information: the mean of I(A'X; B'Y) over random A and B with orthonormal columns.
+    """k-sliced mutual information: the mean of I(A'X; B'Y) over random A and B with orthonormal columns.
 
     Goldfeld and Greenewald 2021, "Sliced mutual information: a scalable measure of statistical dependence" (NeurIPS;
     arXiv 2110.05279), and Goldfeld et al. 2022, "k-Sliced mutual information", for `slice_dim` above 1. Each
-    projected pair is measured by KSG (variant 1, with its treatment of scales and equal values), against labels
-    I(A'X; Y) by Ross.
+    projected pair is estimated by KSG (variant 1, with its treatment of scales and equal values); for labels,
+    I(A'X; Y) is estimated by Ross.
 
-    It is a quantity of its own and not I(X;Y): at most that (data processing) and usually far less, the more so in many
-    dimensions; 0 only at independence. It is unchanged by rotations and scales of X and of Y, not by other linear
-    maps. Its error does not grow with the dimension, which is its merit. Rows (x, y) that repeat an observation,
-    constant columns and classes of one sample are left out; a side that is constant gives exactly 0 (against labels
-    Ross's -(classes - 1) / N).
+    Sliced information is a quantity of its own and differs from I(X;Y). It is at most I(X;Y) (data processing) and
+    usually far less, in particular in many dimensions; it is 0 only at independence. It is invariant to rotations and
+    scales of X and of Y, but not to other linear maps. Its advantage is that its error does not grow with the
+    dimension. Rows (x, y) that repeat an observation, constant columns and classes of one sample are left out. A
+    constant side gives exactly 0 (for labels the value of Ross, -(classes - 1) / N).
 
-    Standard error: of the samples (deviation of the terms averaged over projections, over the root of N) and of the
-    projections (deviation of the values over the root of their number), in quadrature.
+    Standard error: the error of the samples (standard deviation of the terms averaged over projections, over the square
+    root of N) and the error of the projections (standard deviation of the values over the square root of their number),
+    in quadrature.
     """
 
-    projections: int = option(1000, "random projections", at_least=2)
-    k: int = option(3, "neighbours", at_least=1)
+    projections: int = option(1000, "number of random projections", at_least=2)
+    k: int = option(3, "number of neighbours", at_least=1)
     slice_dim: int = option(1, "dimensions of a projection", at_least=1)
-    seed: int = option(0, "draws the projections", at_least=0)
+    seed: int = option(0, "seed of the projections", at_least=0)
 
     def __post_init__(self) -> None:
         check_options(self)
 
     def __call__(self, x: Array, y: Array) -> Estimate:
-        """Nats, for x [..., N, dx] and y [..., N, dy] or labels [..., N]; all leading axes get the same projections.
+        """Value in nats for x [..., N, dx] and y [..., N, dy] or labels [..., N]; leading axes share the projections.
 
         Raises:
             ValueError: for fewer columns than `slice_dim`, too few distinct rows, or no class of two samples.
@@ -72,7 +73,7 @@ class Sliced:
         if varying(x).shape[1] == 0 or varying(y).shape[1] == 0:
             return nothing(x)
         x, y = observations(x, y)
-        check_count(len(x), self.k + 2, f"the distinct rows, of which k={self.k} neighbours are asked,")
+        check_count(len(x), self.k + 2, f"the set of distinct rows (k={self.k})")
         sides = zip(self._slices(x, "x"), self._slices(y, "y"), strict=True)
         return _summary(_ksg_terms(_continuous(left, "x"), _continuous(right, "y"), self.k) for left, right in sides)
 
@@ -82,7 +83,7 @@ class Sliced:
         return _summary(terms(part) for part in self._slices(x, "x"))
 
     def _slices(self, x: Tensor, side: str) -> Iterator[Tensor]:
-        """Projections [P, N, slice_dim] of x [N, d], some at a time."""
+        """Projections [P, N, slice_dim] of x [N, d], in chunks."""
         frame = frames(self.projections, x.shape[1], self.slice_dim, self.seed, side).to(x.device)
         centred = x - x.mean(0)
         for part in frame.split(max(1, CHUNK // (len(x) * self.slice_dim))):
@@ -90,30 +91,30 @@ class Sliced:
 
 
 def frames(count: int, columns: int, size: int, seed: int, side: str = "x") -> Tensor:
-    """`count` uniformly random matrices of orthonormal columns [count, columns, size], from normal ones by QR."""
+    """`count` uniformly random matrices with orthonormal columns [count, columns, size], by QR of normal matrices."""
     normal = torch.randn(count, columns, size, dtype=torch.float64, generator=generator(seed, f"slices/{side}"))
     return torch.linalg.qr(normal).Q
 
 
 def _summary(parts: Iterator[Tensor]) -> Estimate:
-    """The estimate from terms [P, N] of some projections at a time."""
+    """The estimate from terms [P, N] of chunks of projections."""
     values, total = [], None
     for terms in parts:
         values.append(terms.mean(1))
         total = terms.sum(0) if total is None else total + terms.sum(0)
     value = torch.cat(values)
-    assert total is not None  # there are two projections at least
+    assert total is not None  # there are at least two projections
     of_samples = (total / len(value)).std() / len(total) ** 0.5
     return Estimate(value.mean(), torch.hypot(of_samples, value.std() / len(value) ** 0.5))
 
 
 def _continuous(x: Tensor, side: str) -> Tensor:
-    """Projections [P, N, s] without equal values, each at one scale."""
+    """Projections [P, N, s] with equal values spread apart, each normalised (`at_one_scale`)."""
     return at_one_scale(spread(x, side))
 
 
 def _ksg_terms(x: Tensor, y: Tensor, k: int) -> Tensor:
-    """KSG's terms [P, N] of projected pairs [P, N, s] each (Kraskov et al. 2004, equation 8)."""
+    """KSG terms [P, N] of projected pairs x, y [P, N, s] (Kraskov et al. 2004, equation 8)."""
     radius = distances(torch.cat([x, y], -1), k, "chebyshev")[..., -1].contiguous()
     around = sum(torch.digamma(_nearer(side, radius).double() + 1) for side in (x, y))
     own = torch.digamma(x.new_tensor([float(k), float(x.shape[1])])).sum()
@@ -121,7 +122,7 @@ def _ksg_terms(x: Tensor, y: Tensor, k: int) -> Tensor:
 
 
 def _nearer(x: Tensor, radius: Tensor) -> Tensor:
-    """Other points [P, N] nearer than the radius [P, N], for x [P, N, s]: by sorting where s = 1."""
+    """Number of other points closer than the radius [P, N], for x [P, N, s]; by sorting if s = 1."""
     if x.shape[-1] > 1:
         return counts(x, radius)
     line, order = x.squeeze(-1).sort(-1)

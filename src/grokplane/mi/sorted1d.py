@@ -1,4 +1,4 @@
-"""Nearest neighbours on a line by sorting, for many samples at once."""
+"""Nearest neighbours in one dimension by sorting, batched over sample sets."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from grokplane.mi.neighbours import TOLERANCE
 
 
 def kth_distance(x: Tensor, k: int) -> Tensor:
-    """Distance to the k-th nearest other point, for x [..., n] sorted ascending, k < n: [..., n].
+    """Distance to the k-th nearest other point [..., n], for x [..., n] in ascending order and k < n.
 
-    The k nearest are consecutive: a of them below and k - a above, for the a that makes the larger gap smallest.
+    The k nearest points are consecutive: a below and k - a above, for the a that minimises the larger gap.
     """
     edge = x.new_full((*x.shape[:-1], k), torch.inf)
     padded = torch.cat([-edge, x, edge], -1)
@@ -25,10 +25,10 @@ def kth_distance(x: Tensor, k: int) -> Tensor:
 
 
 def count_within(x: Tensor, radius: Tensor, *, strict: bool) -> Tensor:
-    """How many other points lie within each point's radius, for x [B, n] sorted ascending and radius [B, n].
+    """Number of other points within each point's radius, for x [B, n] in ascending order and radius [B, n].
 
-    As `neighbours.counts`: distances within a relative 1e-12 of the radius are equal to it, and the distances are
-    the rounded differences, so that both count the same.
+    As in `neighbours.counts`, distances within a relative 1e-12 of the radius are equal to it. Distances are the
+    rounded differences, so that both functions give the same counts.
 
     Returns:
         [B, n] int64.
@@ -41,10 +41,10 @@ def count_within(x: Tensor, radius: Tensor, *, strict: bool) -> Tensor:
 
 
 def _end(x: Tensor, reach: Tensor) -> Tensor:
-    """First place after each point whose difference x_j - x_i is above the reach, [B, n].
+    """Index [B, n] of the first point after each point whose difference x_j - x_i exceeds the reach.
 
-    x_i + reach is rounded, so a search for it is off by points within a few units of the last place; those are
-    settled by bisection with the difference itself.
+    x_i + reach is rounded, so a search for it may misplace points within a few units in the last place; a bisection on
+    the difference itself decides those.
     """
     x = x.contiguous()
     slack = 4 * torch.finfo(x.dtype).eps * (x.abs() + reach)

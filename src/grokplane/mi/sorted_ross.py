@@ -1,4 +1,4 @@
-"""Ross's terms on a line, for many projections at once."""
+"""Terms of the Ross estimator in one dimension, batched over projections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from grokplane.mi.sorted1d import count_within, kth_distance
 
 
 def sorted_ross_terms(x: Tensor, y: Tensor, k: int) -> Tensor:
-    """What `ross_terms` gives for each row of x [P, N] against labels y [N], [P, N]."""
+    """Terms [P, N] of `ross_terms` for each row of x [P, N] with labels y [N]."""
     line, order = x.sort(-1)
     label = y[order]
     radius, near, size = torch.empty_like(line), torch.empty_like(line), torch.empty_like(line)

@@ -1,10 +1,9 @@
-"""What is done with equal values: a side that has some is not continuous, and neighbours alone would mislead.
+"""Treatment of equal values: a side with ties is not continuous, and nearest-neighbour estimates of it are wrong.
 
-The information of X is that of any variable from which X can be read off. So values that
-are equal, or on a lattice, are drawn apart (`spread`): X can still be read off, independent sides stay independent,
-and the new variable has a density. A side of several columns of two values (one-hot
-rows) becomes the number of its value first. What has no equal values stays as it is, to
-the bit.
+Mutual information is unchanged if X is replaced by a variable that determines X and adds only independent noise. Values
+that are equal or on a lattice are therefore spread apart (`spread`): X can be recovered, independent sides stay
+independent, and the new variable has a density. A side of several two-valued columns (one-hot rows) is first replaced
+by the index of its value. A side without ties is unchanged, to the last bit.
 """
 
 from __future__ import annotations
@@ -15,30 +14,29 @@ from torch import Tensor
 from grokplane.mi.degenerate import distinct, independent, varying
 from grokplane.random import generator
 
-FEW = 10  # repeats of a value that are no accident; of rows in the mean: they are those of a discrete variable
-TELLING = 8  # steps between values that show a lattice where no two are equal
-ON_LATTICE = 1e-3  # of a cell: round-off of a place in float32
-ROUND_OFF = 16 * torch.finfo(torch.float64).eps  # of the largest value of a column
-APART = 1000  # times as far as round-off are values that differ
-FINE = 100  # places of a lattice a sample, beyond which neighbours do not see it
+FEW = 10  # this many repeats of a value are no accident; a mean of this many per row means a discrete variable
+TELLING = 8  # number of steps between values that establish a lattice if no two values are equal
+ON_LATTICE = 1e-3  # largest distance from a lattice point, in cells: float32 round-off
+ROUND_OFF = 16 * torch.finfo(torch.float64).eps  # relative to the largest value of a column
+APART = 1000  # values that really differ are this many times farther apart than round-off
+FINE = 100  # lattice points per sample beyond which nearest neighbours do not resolve the lattice
 
 
 def spread(x: Tensor, side: str) -> Tensor:
-    """Samples whose columns are neither a lattice nor hold a value twice.
+    """Spread equal values apart, so that no column lies on a lattice or has a value twice.
 
-    On a lattice (all distances multiples of the smallest) every value becomes uniform in its cell; where no value of a
-    lattice occurs twice (ranks, a grid) no sample of a density would lie so evenly, and the values become as many
-    uniform ones, in their order. Elsewhere a value
-    that occurs twice or a few times becomes uniform within half the distance to the nearest other value; for one
-    that occurs often (the 0 of a ReLU) room is made first: what lies above it is moved up, for all its repeats to be
-    as far apart as values usually are. Each of these maps can be undone.
+    On a lattice (all distances are multiples of the smallest), every value becomes uniform in its cell. If no value of
+    a lattice occurs twice (ranks, a grid), the values are more even than a sample of a density; they are replaced by as
+    many uniform values in the same order. Off a lattice, a value that occurs a few times becomes uniform within half
+    the distance to the nearest other value. For a value that occurs often (the 0 of a ReLU) the values above it are
+    first moved up, so that its repeats can be as far apart as values typically are. Each of these maps is invertible.
 
     Args:
         x: [..., N, d] float64.
-        side: names the stream of the numbers drawn, for the two sides must not share one.
+        side: name of the random stream, which must differ between the two sides.
 
     Returns:
-        [..., N, d]; x itself where there is nothing to do, and columns that are constant as they are.
+        [..., N, d]; x itself if no column has ties. Constant columns are unchanged.
     """
     line, order = x.sort(-2)
     step = line.diff(dim=-2)
@@ -53,9 +51,9 @@ def spread(x: Tensor, side: str) -> Tensor:
 
 
 def _cell(step: Tensor) -> Tensor:
-    """Smallest distance [..., 1, d] of columns on a lattice, from the steps [..., N - 1, d] upwards; elsewhere 0.
+    """Cell size [..., 1, d] of columns on a lattice, from the steps [..., N - 1, d] between sorted values; else 0.
 
-    A lattice so fine that hardly a hundredth of its places could be taken is none: neighbours do not see it.
+    A lattice with more than 100 points per sample is ignored, because nearest neighbours do not resolve it.
     """
     least = step.where(step > 0, torch.inf).amin(-2, keepdim=True)
     places = step / least
@@ -66,7 +64,7 @@ def _cell(step: Tensor) -> Tensor:
 
 
 def _parted(line: Tensor, step: Tensor, draws: Tensor) -> Tensor:
-    """Ascending values [..., N, d] with equal ones drawn apart; the steps between them are [..., N - 1, d]."""
+    """Spread equal values of `line` [..., N, d] apart; it is in ascending order, with steps [..., N - 1, d]."""
     place = torch.arange(line.shape[-2], device=line.device)[:, None].expand_as(line)
     edge = torch.full_like(step[..., :1, :], torch.inf)
     up, down = torch.cat([step, edge], -2), torch.cat([edge, step], -2)
@@ -82,16 +80,16 @@ def _parted(line: Tensor, step: Tensor, draws: Tensor) -> Tensor:
 
 
 def on_lattice(x: Tensor) -> bool:
-    """Whether a column of x [..., N, d] lies on a lattice that neighbours see, as rounded values do."""
+    """Whether a column of x [..., N, d] lies on a lattice that nearest neighbours resolve, as rounded values do."""
     return bool((_cell(x.sort(-2).values.diff(dim=-2)) > 0).any())
 
 
 def observations(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """x [N, dx] and y [N, dy], `settled`, without rows (x, y) that are the same observation once more.
+    """Remove rows (x, y) that repeat an observation, from `settled` x [N, dx] and y [N, dy].
 
-    Where a side is continuous, a pair of rows that repeats is no chance and tells nothing new: it is left out. Where
-    both sides have equal rows beside such pairs, or a pair occurs ten times (a mass point on either side), how often a
-    pair occurs is what they tell: all rows are kept.
+    If a side is continuous, a repeated pair is the same observation and is left out. If both sides also have equal rows
+    in different pairs, or a pair occurs ten times (an atom on either side), the frequency of a pair is information and
+    all rows are kept.
     """
     x, y = settled(x), settled(y)
     rows, which = distinct(torch.cat([x, y], 1))
@@ -102,10 +100,10 @@ def observations(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def settled(x: Tensor) -> Tensor:
-    """x [N, d] with values made equal that differ by round-off alone, as sums and means of rounded values do.
+    """Make values of x [N, d] equal that differ only by round-off, as sums and means of rounded values do.
 
-    Only in columns in which every other step is far larger: neighbours would take round-off for structure, but a column
-    that is continuous, or has narrow clusters, stays as it is, to the bit.
+    Nearest neighbours would treat round-off as structure. Only columns in which every other step is far larger change;
+    a column that is continuous or has narrow clusters is unchanged, to the last bit.
     """
     line, order = x.sort(0)
     step = line.diff(dim=0)
@@ -121,7 +119,7 @@ def settled(x: Tensor) -> Tensor:
 
 
 def values(x: Tensor) -> Tensor:
-    """x [N, d], or the numbers [N, 1] of its distinct rows where these are few and no column takes over two values."""
+    """x [N, d], or the indices [N, 1] of its distinct rows if these are few and no column has more than two values."""
     if x.shape[1] < 2 or bool(((x != x.amin(0)) & (x != x.amax(0))).any()):
         return x
     rows, which = distinct(x)
@@ -129,15 +127,15 @@ def values(x: Tensor) -> Tensor:
 
 
 def continuous(x: Tensor, y: Tensor, full_rank: bool) -> tuple[Tensor, Tensor]:
-    """Both sides without rows that repeat an observation, needless columns and equal values.
+    """Remove repeated observations and redundant columns from both sides, and spread equal values apart.
 
     Args:
         x, y: [N, dx], [N, dy].
-        full_rank: leave columns out that are linear combinations of others, not constant ones alone.
+        full_rank: leave out linear combinations of other columns, not only constant columns.
 
     Raises:
-        ValueError: with `full_rank`, if a linear combination of one side equals one of the other and neither is
-            discrete (infinite information), or for too few rows.
+        ValueError: with `full_rank`, if a linear combination of x equals one of y and neither is discrete (infinite
+            information), or for too few rows.
     """
     x, y = observations(x, y)
     x, y = (independent(x, "x"), independent(y, "y")) if full_rank else (varying(x), varying(y))
@@ -145,17 +143,17 @@ def continuous(x: Tensor, y: Tensor, full_rank: bool) -> tuple[Tensor, Tensor]:
         return x, y
     if full_rank:
         dense = [side[:, [2 * len(column.unique()) > len(column) for column in side.T]] for side in (x, y)]
-        if all(side.shape[1] for side in dense):  # a copy of a discrete column is finite information
+        if all(side.shape[1] for side in dense):  # a copy of a discrete column has finite information
             check_apart(*dense)
     x, y = (spread(values(side), name) for side, name in ((x, "x"), (y, "y")))
     return x, y
 
 
 def check_apart(x: Tensor, y: Tensor) -> None:
-    """Refuse sides of full rank of which a linear combination of one equals one of the other.
+    """Check that no linear combination of x equals one of y, for sides of full rank.
 
     Raises:
-        ValueError: saying that their information is infinite, or that there are too few rows to tell.
+        ValueError: if one does (infinite information), or if there are too few rows to decide.
     """
     if independent(torch.cat([x, y], 1), "(x, y)").shape[1] < x.shape[1] + y.shape[1]:
         raise ValueError("a linear combination of x equals one of y: their mutual information is infinite")

@@ -13,29 +13,30 @@ from grokplane.options import check_options, option
 
 @dataclass(frozen=True)
 class WeightedKL:
-    """h(X) + h(Y) - h(X, Y) by Berrett, Samworth and Yuan's weighted entropies; with `rescale` the Information-v3 form.
+    """h(X) + h(Y) - h(X, Y) from the weighted entropies of Berrett, Samworth and Yuan.
 
-    Each of X, Y and (X, Y) is whitened by its own sample covariance (half its log determinant is added), so the value
-    is invariant to invertible linear maps of X and of Y. In at most 4 dimensions only the first neighbour counts and k
-    has no effect (`neighbour_weights`; a warning is logged once).
+    With `rescale` this is the form of Information-v3: each of X, Y and (X, Y) is whitened by its own sample covariance
+    and half the log determinant is added, so the value is invariant to invertible linear maps of X and of Y. Without
+    `rescale` each side is divided by its size. In at most 4 dimensions only the first neighbour counts and k has no
+    effect (`neighbour_weights`; a warning is logged once).
 
-    The three radii differ, so biases do not cancel (values fall below 0), and the spread is large beyond 4 dimensions.
-    Columns that are constant or linear combinations of others are left out, also duplicate rows; a constant side
-    gives 0. Equal values are drawn apart (`ties`). One row far out makes it meaningless: `KSG` bears it. Without
-    `rescale` each side is divided by its size.
+    The three entropies use different radii, so their biases do not cancel and values can be negative. The variance is
+    large beyond 4 dimensions. Constant columns, columns that are linear combinations of others, and duplicate rows are
+    left out; a constant side gives 0. Equal values are spread apart (`ties`). One outlier makes the value meaningless;
+    `KSG` is robust to outliers.
 
-    Standard error: deviation of the three terms combined per sample, over the root of N.
+    Standard error: standard deviation of the three terms combined per sample, over the square root of N.
     """
 
-    k: int = option(20, "the farthest neighbour used in more than 4 dimensions", at_least=1)
-    rescale: bool = option(True, "whiten each sample first and add half the log determinant of its covariance")
+    k: int = option(20, "farthest neighbour, in more than 4 dimensions", at_least=1)
+    rescale: bool = option(True, "whiten each sample and add half the log determinant of its covariance")
 
     def __post_init__(self) -> None:
         check_options(self)
 
     def unread_in(self, dims: int) -> dict[str, str]:
-        """The keys that mean nothing for samples of so many dimensions in all, and why."""
-        return {"k": "in at most 4 dimensions the first neighbour alone counts"} if dims <= 4 else {}
+        """Keys without effect for samples of `dims` dimensions in total, with the reason."""
+        return {"k": "in at most 4 dimensions only the first neighbour counts"} if dims <= 4 else {}
 
     def __call__(self, x: Array, y: Array) -> Estimate:
         """Mutual information of x [..., N, dx] and y [..., N, dy] in nats.

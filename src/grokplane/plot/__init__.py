@@ -1,4 +1,4 @@
-"""The plot room: pure functions from a data frame to a matplotlib figure. It imports nothing of the other rooms."""
+"""Pure functions from a data frame to a matplotlib figure. This package does not import the other packages."""
 
 from grokplane.plot.accuracy import information_accuracy
 from grokplane.plot.animation import plane_animation

@@ -1,4 +1,4 @@
-"""Information and accuracy against the step, on twin axes: what a layer knows before, at and after grokking."""
+"""Mutual information and accuracy against the step, on twin axes."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, HEIGHT = 8.95, 2.2  # inches: of the figure, of a panel
+WIDTH, HEIGHT = 8.95, 2.2  # width of the figure, height of a panel, in inches
 LEFT, RIGHT = 0.95, 0.8  # inches beside the panels
 DASHED, DOTTED = (0, (5, 2)), (0, (1, 1))
-# Where two of them are one line (operands that are interchangeable), the dashed one lets the other be seen.
+# If two lines coincide (interchangeable operands), the dashed one leaves the other visible.
 QUANTITIES: dict[str, tuple[str, str, style.LineStyle]] = {
     INPUT: ("I(X;L)", style.GREEN, "-"),
     "MI(X;L|Y)": ("I(X;L|Y)", style.GREEN, DASHED),
@@ -33,7 +33,7 @@ QUANTITIES: dict[str, tuple[str, str, style.LineStyle]] = {
 ACCURACY = {"Acc/train": ("train accuracy", style.TRAIN), "Acc/test": ("test accuracy", style.TEST)}
 ACCURACY["Acc/unseen"] = "unseen accuracy", style.BLACK
 LEGEND_COLUMNS = 5
-NEAR = 1.2  # of the axis' upper end: how far off a ceiling is still shown
+NEAR = 1.2  # a ceiling up to this multiple of the axis limit is shown
 
 
 def information_accuracy(
@@ -44,18 +44,18 @@ def information_accuracy(
     title: str = "",
     width: float = WIDTH,
 ) -> Figure:
-    """Mutual information in nats (left axis) and accuracy (right) against the step (log), a panel a layer.
+    """Mutual information in nats (left axis) and accuracy (right axis) against the step (log), one panel per layer.
 
-    Light areas are the errors logged with the values; with several runs lines are means over them and areas reach from
-    the smallest to the largest. H(Y) is a thin level line. What is not finite is a gap.
+    Shaded areas are the logged standard errors. With several runs, lines are means over runs and shaded areas are the
+    ranges from the minimum to the maximum. H(Y) is a thin horizontal line. Values that are not finite are gaps.
 
     Args:
-        rows: as for `information_plane`, but I(L;Y) may be missing; also `Acc/train`, `Acc/test` and, if there are any,
+        rows: as for `information_plane`, but I(L;Y) is optional; also `Acc/train`, `Acc/test` and optionally
             `MI(X;L|Y)_..`, `MI(L;a)_..` and `MI(L;b)_..`.
-        subset: whose information: `train` or `eval` (held out).
+        subset: subset whose information is drawn: `train` or `eval` (held out).
         marks: as for `curves`.
-        title: stands above the panels.
-        width: of the figure, in inches.
+        title: title above the panels.
+        width: width of the figure in inches.
 
     Raises:
         ValueError: as for `information_plane`.
@@ -103,7 +103,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, subset: str, layer: str, limit: Limit
 
 
 def _information(axes: Axes, rows: pd.DataFrame, quantity: str, subset: str, layer: str) -> None:
-    """One quantity's line, with its error as an area."""
+    """Draw the line of one quantity, with its standard error as a shaded area."""
     label, color, linestyle = QUANTITIES[quantity]
     band = over_runs(rows, column(quantity, subset, layer))
     line_with_band(axes, band, color=color, label=label, linestyle=linestyle)
@@ -114,7 +114,7 @@ def _information(axes: Axes, rows: pd.DataFrame, quantity: str, subset: str, lay
 
 
 def _legend(figure: Figure, columns: int) -> None:
-    """One legend for all panels, below them."""
+    """Draw one legend for all panels below them."""
     entries = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

@@ -1,4 +1,4 @@
-"""The information plane as a film over the steps."""
+"""The information plane as an animation over the steps."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ COLORS = 128
 
 
 def plane_animation(rows: pd.DataFrame, path: str | Path, subset: str = "eval", *, title: str = "") -> None:
-    """Write `information_plane` as a GIF: a frame a log point (40 at most, evenly chosen), the way so far behind it.
+    """Write `information_plane` as an animated GIF that shows the trajectory up to each frame's step.
 
-    The file appears at `path` whole or not at all. What takes more than two seconds shows its progress on a terminal.
+    There is one frame per log point; if there are more than 40 log points, 40 are evenly selected. The file is written
+    atomically. Drawing that takes more than two seconds shows a progress bar on a terminal.
 
     Args:
         rows, subset, title: as for `information_plane`.
-        path: it ends in `.gif`.
+        path: file name with the suffix `.gif`.
 
     Raises:
         ValueError, OSError: see `information_plane` and `save`.
     """
     path = Path(path).expanduser()
     if path.suffix.lower() != ".gif":
-        raise ValueError(f"{path}: a film is a GIF, its name must end in .gif")
+        raise ValueError(f"{path}: an animation is a GIF, its name must end in .gif")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
     from tqdm import tqdm
@@ -49,7 +50,7 @@ def plane_animation(rows: pd.DataFrame, path: str | Path, subset: str = "eval", 
     progress = tqdm(steps, desc=path.name, unit=" frames", delay=2, leave=False, disable=None)
     images = list(_frames(canvas, planes, progress))
     palette = images[-1].quantize(COLORS)
-    # One palette, taken from the frame that shows most: frames then differ in few pixels, and the file stays small.
+    # All frames share the palette of the last, fullest frame: frames then differ in few pixels and the file is small.
     frames = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
@@ -58,13 +59,13 @@ def plane_animation(rows: pd.DataFrame, path: str | Path, subset: str = "eval", 
 
 
 def _chosen(planes: Planes) -> np.ndarray:
-    """The steps of the frames: the log points at which some layer has values, thinned out evenly."""
+    """Steps of the frames: evenly selected log points at which some layer has values."""
     steps = np.unique(np.concatenate([one.path.steps[np.isfinite(one.path.x)] for one in planes.panels]))
     return steps[np.unique(np.linspace(0, len(steps) - 1, FRAMES).round().astype(int))]
 
 
 def _frames(canvas: FigureCanvasAgg, planes: Planes, steps: Any) -> Iterator[Image.Image]:
-    """One picture a step; what stays from then on is drawn once."""
+    """Render one image per step; the canvas accumulates the trajectories, so that each part is drawn once."""
     from PIL import Image
 
     look = {"ha": "center", "va": "bottom", "fontsize": style.FONT + 2, "animated": True}
@@ -102,7 +103,7 @@ class _Moving:
         (self._head,) = self._axes.plot([], [], **END, animated=True)
 
     def go_on(self, step: int) -> None:
-        """Add what happened up to a step to the way that is on the canvas."""
+        """Extend the trajectory on the canvas up to a step."""
         path, count = self._path, int(np.searchsorted(self._path.steps, step, side="right"))
         new = slice(max(0, self._count - 1), count)
         points, self._count = np.stack([path.x[new], path.y[new]], -1), count
@@ -114,7 +115,7 @@ class _Moving:
             self._axes.draw_artist(artist)
 
     def draw_head(self) -> None:
-        """Draw the star on the last point so far that has values."""
+        """Draw the star on the last point so far with finite values."""
         path = self._path
         known = np.flatnonzero(np.isfinite(path.x[: self._count]))[-1:]
         self._head.set_data(path.x[known], path.y[known])

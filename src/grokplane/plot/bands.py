@@ -1,4 +1,4 @@
-"""Several runs as one line: their mean, and the band from the smallest to the largest."""
+"""Several runs as one line: their mean, and the band from the minimum to the maximum."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, PANEL_HEIGHT, MARGIN = 9.0, 2.9, 0.9  # inches
-LEAST_NATS = 0.4  # that an axis of information spans: a narrower one would blow its noise up
+LEAST_NATS = 0.4  # smallest range of an information axis; a smaller range would magnify noise
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Band:
     """A metric over the runs of a frame; all arrays are [points], by ascending step.
 
     Attributes:
-        steps: updates done.
-        mean: over the runs that have a finite value there; NaN where none has.
-        low: the smallest of these values.
-        high: the largest.
-        runs: how many runs these are.
+        steps: number of updates.
+        mean: mean over the runs with a finite value at the step; NaN if there is none.
+        low: minimum over these runs.
+        high: maximum over these runs.
+        runs: number of these runs.
     """
 
     steps: np.ndarray
@@ -43,11 +43,11 @@ class Band:
 
     @property
     def several(self) -> bool:
-        """Whether there is a point at which more than one run counts."""
+        """Whether more than one run counts at some point."""
         return bool((self.runs > 1).any())
 
     def made_of(self) -> str:
-        """What the line is, in words: of how many runs."""
+        """Description of the line: the number of runs."""
         counts = self.runs[self.runs > 0]
         few, many = (int(counts.min()), int(counts.max())) if counts.size else (0, 0)
         if many <= 1:
@@ -56,15 +56,15 @@ class Band:
 
 
 def over_runs(rows: pd.DataFrame, metric: str) -> Band:
-    """The band of a metric over the frame's runs.
+    """Compute the band of a metric over the runs of a frame.
 
-    A step that a run passed by without logging it is left out, so that the mean does not jump between sets of runs that
-    log at different steps; a run that ended early (diverged, killed) counts up to its last row. What is not finite is
-    no value.
+    A step that a run did not log before its last row is left out, so that the mean does not jump between sets of runs
+    that log at different steps. A run that ended early (diverged, killed) counts up to its last row. Values that are
+    not finite are missing values.
 
     Args:
-        rows: columns `step`, `metric`, and `run` where there are several; rows in any order.
-        metric: the column.
+        rows: columns `step`, `metric`, and `run` if there are several runs; rows in any order.
+        metric: name of the column.
 
     Raises:
         KeyError: if there is no such column.
@@ -81,16 +81,16 @@ def over_runs(rows: pd.DataFrame, metric: str) -> Band:
 
 
 def _band(steps: np.ndarray, table: np.ndarray) -> Band:
-    """The band of values [points, runs]; NaN is no value."""
+    """Band of values [points, runs]; NaN is a missing value."""
     count = np.isfinite(table).sum(axis=1)
     mean = np.nansum(table, axis=1) / np.where(count > 0, count, np.nan)
     low, high = (ends.reduce(table, axis=1, initial=np.nan) for ends in (np.fmin, np.fmax))
-    # The mean of equal values may be off by its last bit, and so outside of their band.
+    # By round-off, the mean of equal values can lie outside of their band.
     return Band(steps, np.clip(mean, low, high), low, high, count)
 
 
 def line_with_band(axes: Axes, band: Band, *, color: str, label: str, linestyle: style.LineStyle = "-") -> None:
-    """Draw a band's mean as a line and, where there are several runs, the band as a light area."""
+    """Draw the mean of a band as a line and, with several runs, the band as a shaded area."""
     style.gapped_line(axes, band.steps, band.mean, color=color, linestyle=linestyle, label=label)
     if band.several:
         axes.fill_between(band.steps, band.low, band.high, color=color, alpha=0.2, linewidth=0)
@@ -103,17 +103,17 @@ def mean_and_band(
     title: str = "",
     width: float = WIDTH,
 ) -> Figure:
-    """Metrics against the step (log), a panel each: the mean over runs and the band from the smallest to the largest.
+    """Metrics against the step (log), one panel each: the mean over runs and the band from minimum to maximum.
 
-    Accuracies get an axis from 0 to 1, losses a log axis. See `over_runs` for runs that log at different steps or end
+    Accuracies have an axis from 0 to 1, losses a log axis. See `over_runs` for runs that log at different steps or end
     early.
 
     Args:
-        frames: runs, column `run`; or several such frames by the names that the legend gives them. Runs that differ in
-            more than their seed have a line for each setting (see `grokplane.plot.settings`).
-        metric: a column, or several.
-        title: stands above the panels.
-        width: of the figure, in inches.
+        frames: a frame with a column `run`, or several such frames by their names in the legend. Runs that differ in
+            more than their seed get one line per setting (see `grokplane.plot.settings`).
+        metric: name of a column, or several names.
+        title: title above the panels.
+        width: width of the figure in inches.
 
     Raises:
         ValueError: if a setting has no such column.
@@ -139,7 +139,7 @@ def mean_and_band(
 
 
 def _settings(frames: pd.DataFrame | Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """The frames by name, each parted by what differs between its runs besides the seed."""
+    """The frames by name, each split by the keys besides the seed in which its runs differ."""
     named = frames if isinstance(frames, Mapping) else {"": frames}
     return {
         ", ".join(part for part in (name, setting) if part): rows

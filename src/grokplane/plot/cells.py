@@ -1,4 +1,4 @@
-"""Medians over the seeds of a cell that neither drop nor flatter those without a value."""
+"""Medians over the seeds of a cell, with seeds that never reached a value counted as infinite."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Cells:
     """Medians over rows; all arrays but the first are [cells].
 
     Attributes:
-        keys: [cells, keys], integers by which the rows were put together, in ascending order.
-        value: the median; NaN where it is not finite.
-        region: the most frequent one of the rows without a finite value, where the median is not finite; else empty.
-        low: the smallest finite value; NaN without any.
-        high: the largest finite value; NaN without any.
-        reached: rows with a finite value.
-        runs: all rows.
+        keys: integers [cells, keys] by which the rows were grouped, in ascending order.
+        value: median; NaN if it is not finite.
+        region: most frequent region of the rows without a finite value if the median is not finite; else empty.
+        low: smallest finite value; NaN if there is none.
+        high: largest finite value; NaN if there is none.
+        reached: number of rows with a finite value.
+        runs: number of rows.
     """
 
     keys: np.ndarray
@@ -34,13 +34,13 @@ class Cells:
 
 
 def medians(outcome: Outcome, *keys: np.ndarray) -> Cells:
-    """The median over the rows of each cell, where never counts as infinitely late and what is unknown not at all.
+    """Median over the rows of each cell; infinite values (never reached) count, unknown values (NaN) do not.
 
-    Half of the seeds are thus not enough for a finite median.
+    The median is therefore finite only if more than half of the known seeds reached a value.
 
     Args:
-        outcome: of the rows.
-        keys: integers [rows] each; rows that agree in all are one cell.
+        outcome: values and regions of the rows.
+        keys: integers [rows] each; rows that agree in all keys form one cell.
     """
     found, cell = np.unique(np.stack(keys, axis=1), axis=0, return_inverse=True)
     members = [cell.reshape(-1) == number for number in range(len(found))]

@@ -1,4 +1,4 @@
-"""A run's learning curves: accuracy, loss and weight norm against the step."""
+"""Learning curves of a run: accuracy, loss and weight norm against the step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SUMS = {
 
 @dataclass(frozen=True)
 class Series:
-    """A column of the frame and how its line looks."""
+    """A column of the frame and the style of its line."""
 
     column: str
     label: str
@@ -39,7 +39,7 @@ class Series:
 
 @dataclass(frozen=True)
 class _Panel:
-    """One pair of axes: the label of its y axis, its lines, the ends of the axis, or log where values allow that."""
+    """One panel: y label, lines, y limits, and whether the y axis is logarithmic if there are positive values."""
 
     ylabel: str
     series: list[Series]
@@ -55,23 +55,23 @@ def curves(
     title: str = "",
     width: float = WIDTH,
 ) -> Figure:
-    """Accuracy, loss (log) and weight norm against the step (log, step 0 included), a panel for each.
+    """Accuracy, loss (log) and weight norm against the step (log, including step 0), one panel each.
 
-    A panel none of whose columns exist is left out. Values that are not finite are gaps; a loss of 0 runs off the lower
-    edge of its log axis (without a positive loss the axis is linear).
+    A panel is left out if none of its columns exist. Values that are not finite are gaps. A loss of 0 is below the
+    range of the log axis (if no loss is positive, the axis is linear).
 
     Args:
-        rows: a row for each log point, in any order. Columns `step` (updates done), `run` where there are several (the
-            first is drawn strongest), and any of `Acc/{train,test}`, `Loss/{train,test}`, `WN/<layer>`, `WN/total`,
+        rows: one row per log point, in any order. Columns `step` (number of updates), `run` if there are several runs
+            (the first one is opaque), and any of `Acc/{train,test}`, `Loss/{train,test}`, `WN/<layer>`, `WN/total`,
             `WN/global`.
-        marks: `train_step` (fitted) and `test_step` (generalised), drawn where they are not None; other keys are
-            passed over, so that the `grok` of a summary will do.
-        threshold: the accuracy that the marks stand for, drawn as a thin line.
-        title: stands above the panels.
-        width: of the figure, in inches.
+        marks: `train_step` (fitted) and `test_step` (generalised), drawn unless None; other keys are ignored, so that
+            the `grok` of a summary can be passed.
+        threshold: accuracy that defines the marks, drawn as a thin line.
+        title: title above the panels.
+        width: width of the figure in inches.
 
     Returns:
-        The figure, not bound to any screen; `save` writes it.
+        The figure, without a GUI backend; `save` writes it to a file.
     """
     from matplotlib.figure import Figure
 
@@ -109,14 +109,14 @@ def _subsets(metric: str) -> list[Series]:
 
 
 def norm_series(columns: Sequence[str]) -> list[Series]:
-    """The lines that weight norms may have: layers in the order of their columns, dark to light, then the sums."""
+    """Lines of the weight norms: layers in column order, from dark to light, then the totals."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
     layers = [name for name in columns if name.startswith(NORMS) and name not in SUMS]
     # The last tenth of viridis is too pale to be seen on white.
     colors = [to_hex(colormaps["viridis"](0.9 * i / max(1, len(layers) - 1))) for i in range(len(layers))]
-    # Layers of one size often have one norm: where two lines are one, the dashed one lets the other be seen.
+    # Layers of one size often have equal norms: if two lines coincide, the dashed one leaves the other visible.
     looks = zip(layers, colors, [("-", DASHED)[i % 2] for i in range(len(layers))], strict=True)
     lines = [Series(name, name.removeprefix(NORMS), color, linestyle) for name, color, linestyle in looks]
     return lines + [Series(name, *SUMS[name]) for name in SUMS]
@@ -125,7 +125,7 @@ def norm_series(columns: Sequence[str]) -> list[Series]:
 def _draw(
     axes: Axes, panel: _Panel, rows: pd.DataFrame, marks: Mapping[str, int | None], threshold: float | None
 ) -> None:
-    """One panel: its lines, the marks, the threshold."""
+    """Draw one panel: lines, marks and threshold."""
     drawn = [_line(axes, series, run, number) for number, run in enumerate(_runs(rows)) for series in panel.series]
     log = panel.log and any(bool((values > 0).any()) for values in drawn)
     style.plain(axes, f"{panel.ylabel} (log scale)" if log else panel.ylabel)
@@ -141,7 +141,7 @@ def _draw(
 
 
 def _runs(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """Each run's rows by ascending step."""
+    """The rows of each run, by ascending step."""
     ordered = rows.sort_values("step", kind="stable")
     if "run" not in rows:
         yield ordered
@@ -151,7 +151,7 @@ def _runs(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
 
 
 def _line(axes: Axes, series: Series, run: pd.DataFrame, number: int) -> np.ndarray:
-    """Draw a run's line, named in the legend once; its finite values."""
+    """Draw the line of a run, with one legend entry for all runs; return its finite values."""
     return style.gapped_line(
         axes,
         run["step"].to_numpy(),

@@ -1,7 +1,7 @@
-"""Panels at fixed places, in inches.
+"""Panels at fixed positions, in inches.
 
-Matplotlib's constrained layout finds places by laying out all texts of a figure several times over, which for a figure
-of many panels takes as long again as drawing it.
+Matplotlib's constrained layout lays out all texts of a figure several times, which takes as long as drawing the figure
+if it has many panels.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEAD = 0.1  # inches above the heading
-BAR_GAP, BAR = 0.2, 0.16  # inches between the panels and the colour bar, and its width
-ENTRY = 0.24  # inches, a line of the legend
+BAR_GAP, BAR = 0.2, 0.16  # gap between the panels and the colour bar, and width of the bar, in inches
+ENTRY = 0.24  # height of a line of the legend, in inches
 
 
 @dataclass(frozen=True)
 class Margins:
-    """Inches beside the panels, for labels, legend and colour bar, and between two of them.
+    """Margins in inches around the panels, for labels, legend and colour bar, and gaps between panels.
 
     Attributes:
-        left, right, bottom: from the panels to the figure's edges.
-        top: from the panels to the heading.
-        across: between neighbours.
-        down: between a panel and the one below it.
+        left, right, bottom: distances from the panels to the edges of the figure.
+        top: distance from the panels to the heading.
+        across: horizontal gap between panels.
+        down: vertical gap between panels.
     """
 
     left: float
@@ -48,9 +48,9 @@ class Grid:
     """A figure with its panels.
 
     Attributes:
-        figure: the figure; nothing moves on it any more.
-        panels: [rows, columns] of axes.
-        margins: as they are: a narrow figure under a wide heading has more to its left and right.
+        figure: the figure, with final positions.
+        panels: array of axes [rows, columns].
+        margins: requested margins; under a wide heading the left and right margins of the figure are larger.
     """
 
     figure: Figure
@@ -58,7 +58,7 @@ class Grid:
     margins: Margins
 
     def bar_axes(self) -> Axes:
-        """Axes for a colour bar to the right of all panels, at most five inches high, in the middle."""
+        """Axes for a colour bar to the right of all panels, vertically centred and at most five inches high."""
         width, height = self.figure.get_size_inches()
         low, high = self.margins.bottom, height * self.panels[0, 0].get_position().y1
         tall = min(high - low, 5.0)
@@ -68,7 +68,7 @@ class Grid:
         )
 
 
-_RIGHT_OF_BAR = 1.2  # inches from the bar's left edge to the end of the right margin: ticks and label
+_RIGHT_OF_BAR = 1.2  # inches from the left edge of the bar to the end of the right margin, for ticks and label
 
 
 def grid(
@@ -81,16 +81,16 @@ def grid(
     least_width: float = 0.0,
     share_x: bool = False,
 ) -> Grid:
-    """A figure of rows x columns panels under a heading.
+    """Make a figure of rows x columns panels under a heading.
 
     Args:
-        rows: of panels.
-        columns: of panels.
-        size: a panel's width and height in inches.
-        margins: around and between the panels.
-        head: the heading's texts; each is wrapped, empty ones are left out.
-        least_width: of the figure in inches; panels then stand in the middle.
-        share_x: whether all panels have one x axis; its tick labels are left to the caller.
+        rows: number of rows of panels.
+        columns: number of columns of panels.
+        size: width and height of a panel in inches.
+        margins: margins around and between the panels.
+        head: texts of the heading; each is wrapped, empty texts are left out.
+        least_width: smallest width of the figure in inches; narrower panels are centred.
+        share_x: whether all panels share one x axis; its tick labels are up to the caller.
     """
     from matplotlib.figure import Figure
 
@@ -115,7 +115,7 @@ def grid(
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], columns: int) -> None:
-    """A legend for all panels in the bottom margin; see `legend_height`."""
+    """Draw a legend for all panels in the bottom margin; see `legend_height`."""
     legend = figure.legend(
         handles,
         labels,
@@ -132,5 +132,5 @@ def legend_below(figure: Figure, handles: Sequence[Artist], labels: Sequence[str
 
 
 def legend_height(entries: int, columns: int) -> float:
-    """Inches that a legend of so many entries takes."""
+    """Height of a legend in inches, for a number of entries and columns."""
     return ENTRY * -(-entries // columns) + 0.1

@@ -1,4 +1,4 @@
-"""A heat map of cells over two parameters, in which cells without a value are named regions."""
+"""A heat map of cells over two parameters, in which cells without a value are drawn as named regions."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 12.0, 5.6  # inches
-FULL = 0.5  # a grid with a smaller share of its cells is drawn as points
-POINT = 70  # area of a point, in points squared
+FULL = 0.5  # a grid with a smaller share of occupied cells is drawn as points
+POINT = 70  # area of a marker in square points
 
 
 @dataclass(frozen=True, eq=False)
 class Plane:
-    """Two parameters and which of their values each row has.
+    """Two parameters as axes, and the position of each row.
 
     Attributes:
-        x: the horizontal axis.
-        y: the vertical one.
-        rows: the rows' values, [rows] for each axis: the number of the place.
-        full: whether the rows make up a grid; otherwise (a random search) they are points.
+        x: scale of the horizontal axis.
+        y: scale of the vertical axis.
+        rows: for each axis, the index of each row's value [rows].
+        full: whether the rows form a grid; otherwise (a random search) cells are drawn as points.
     """
 
     x: Scale
@@ -46,20 +46,20 @@ class Plane:
     full: bool
 
     def cells(self, outcome: Outcome) -> Cells:
-        """The medians of the cells; their keys are the numbers of their places on x and y."""
+        """Medians of the cells; their keys are the indices of their values on x and y."""
         return medians(outcome, *self.rows)
 
 
 def plane(frame: pd.DataFrame, x: str, y: str) -> Plane:
-    """The plane of two parameters.
+    """Make the plane of two parameters.
 
     Args:
-        frame: a row for each run.
-        x: the column of the horizontal axis.
-        y: that of the vertical one.
+        frame: one row per run.
+        x: column of the horizontal axis.
+        y: column of the vertical axis.
 
     Raises:
-        ValueError: if runs differ in more than these two and the seed.
+        ValueError: if runs differ in more than these two parameters and the seed.
     """
     check_one_setting(frame, (x, y))
     scales = [scale(key, list(frame[key]), cells=True) for key in (x, y)]
@@ -71,7 +71,7 @@ def plane(frame: pd.DataFrame, x: str, y: str) -> Plane:
 
 
 def panels(over: Plane, title: str, width: float = WIDTH) -> tuple[Figure, Sequence[Axes]]:
-    """A figure with two panels, one above the other where it is narrow, and the plane's axes on both."""
+    """Make a figure with two panels that have the axes of the plane; in a narrow figure they are stacked vertically."""
     from matplotlib.figure import Figure
 
     beside = width >= NARROW
@@ -90,16 +90,16 @@ def panels(over: Plane, title: str, width: float = WIDTH) -> tuple[Figure, Seque
 
 
 def paint(axes: Axes, over: Plane, cells: Cells, colors: tuple[Colormap, Normalize]) -> ScalarMappable:
-    """Colour every cell by its value, or as its region.
+    """Colour every cell by its value or its region.
 
     Args:
         axes: a panel of `panels`.
         over: the plane.
-        cells: of `Plane.cells`.
-        colors: of the values.
+        cells: cells from `Plane.cells`.
+        colors: colour map and norm of the values.
 
     Returns:
-        What a colour bar needs.
+        The mappable for a colour bar.
     """
     draw = _squares if over.full else _points
     for name, region in REGIONS.items():
@@ -116,7 +116,7 @@ def paint(axes: Axes, over: Plane, cells: Cells, colors: tuple[Colormap, Normali
 
 
 def bar(figure: Figure, mapped: ScalarMappable, axes: Axes) -> None:
-    """A colour bar beside a panel; none if the panel has no value."""
+    """Draw a colour bar beside a panel, unless the panel has no values."""
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -133,7 +133,7 @@ def bar(figure: Figure, mapped: ScalarMappable, axes: Axes) -> None:
 
 
 def legend(figure: Figure, shown: Iterable[str], title: str) -> None:
-    """The names of the regions that are there, below the panels."""
+    """Draw a legend of the regions that occur, below the panels."""
     from matplotlib.patches import Patch
 
     names = [name for name in REGIONS if name in set(shown)]
@@ -155,7 +155,7 @@ def legend(figure: Figure, shown: Iterable[str], title: str) -> None:
 
 
 def _squares(axes: Axes, over: Plane, keys: np.ndarray, **look: Any) -> Collection:
-    """A square for each cell, drawn in data coordinates."""
+    """Draw a rectangle per cell in data coordinates."""
     from matplotlib.collections import PolyCollection
 
     x, y = over.x.edges(), over.y.edges()
@@ -166,6 +166,6 @@ def _squares(axes: Axes, over: Plane, keys: np.ndarray, **look: Any) -> Collecti
 
 
 def _points(axes: Axes, over: Plane, keys: np.ndarray, **look: Any) -> Collection:
-    """A square mark for each cell, as large on every axis."""
+    """Draw a square marker of fixed size per cell."""
     x, y = over.x.places[keys[:, 0]], over.y.places[keys[:, 1]]
     return axes.scatter(x, y, POINT, marker="s", linewidth=0.6, **look)

@@ -20,7 +20,7 @@ INPUT, LABEL = "MI(X;L)", "MI(L;Y)"
 
 @dataclass(frozen=True)
 class Limit:
-    """What a quantity cannot exceed: nats, NaN where nothing is known, and the limit's name."""
+    """An upper bound of a quantity in nats (NaN if unknown), and its name."""
 
     nats: float
     name: str
@@ -28,18 +28,18 @@ class Limit:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """The way of one layer over the plane on one subset; arrays are [points], by ascending step, in nats.
+    """The trajectory of one layer on the plane for one subset; arrays are [points], by ascending step, in nats.
 
     Attributes:
-        layer: its name.
+        layer: name of the layer.
         subset: `train` or `eval`.
-        steps: updates done.
-        x: I(X;L), y: I(L;Y); NaN where either is not known. With several runs, their means.
-        x_error: [2, points], how far below and above x the error bar reaches: the error logged with the value; with
-            several runs, to the smallest and the largest of them. NaN where unknown.
-        y_error: the same of y.
-        entropy: H(Y) of the subset, which no I(L;Y) exceeds.
-        ceiling: what no I(X;L) exceeds, see `ceiling`.
+        steps: number of updates.
+        x: I(X;L), y: I(L;Y); both NaN if either is unknown. With several runs, their means.
+        x_error: lengths of the error bar below and above x [2, points]: the logged standard error or, with several
+            runs, the distances to the minimum and the maximum. NaN if unknown.
+        y_error: the same for y.
+        entropy: H(Y) of the subset, the upper bound of I(L;Y).
+        ceiling: the upper bound of I(X;L), see `ceiling`.
     """
 
     layer: str
@@ -54,17 +54,17 @@ class Trajectory:
 
 
 def column(quantity: str, subset: str, layer: str) -> str:
-    """The column of a quantity such as `MI(X;L)` or `MI(X;L)_Errors`."""
+    """Column name of a quantity such as `MI(X;L)` or `MI(X;L)_Errors`."""
     return f"{quantity}_{subset}/{layer}"
 
 
 def level_columns(rows: pd.DataFrame, quantity: str, subset: str, layer: str, own: float) -> dict[float, str]:
-    """The columns of a quantity by the resolution r at which it was measured, ascending.
+    """Columns of a quantity by resolution r, in ascending order.
 
     Args:
         rows: a frame.
         quantity, subset, layer: as for `column`.
-        own: the resolution of the plane, whose columns do not name it; NaN: unknown, they are left out.
+        own: resolution of the plane, which its column names do not include; with NaN (unknown) they are left out.
     """
     import math
 
@@ -78,7 +78,7 @@ def level_columns(rows: pd.DataFrame, quantity: str, subset: str, layer: str, ow
 
 
 def check_subset(subset: str) -> None:
-    """Refuse what is neither `train` nor `eval`."""
+    """Raise ValueError unless the subset is `train` or `eval`."""
     if subset not in SUBSETS:
         raise ValueError(f"subset {subset!r}: allowed: {', '.join(SUBSETS)}")
 
@@ -86,9 +86,9 @@ def check_subset(subset: str) -> None:
 def has_information(
     rows: pd.DataFrame, subsets: Sequence[str] = ("train", "eval"), quantities: Sequence[str] = (INPUT, LABEL)
 ) -> bool:
-    """Whether a layer has a finite value on one of the subsets; a run that diverges at once has none.
+    """Whether some layer has a finite value on one of the subsets; a run that diverges at once has none.
 
-    The default asks for what the information planes draw.
+    The defaults are the subsets and quantities of the information planes.
     """
     try:
         information_layers(rows, subsets, quantities)
@@ -100,7 +100,7 @@ def has_information(
 def information_layers(
     rows: pd.DataFrame, subsets: Sequence[str] = ("train", "eval"), quantities: Sequence[str] = (INPUT, LABEL)
 ) -> list[str]:
-    """The layers of which the frame has all these quantities on each of the subsets; in the order of the columns.
+    """Layers for which the frame has all quantities on each of the subsets, in column order.
 
     Raises:
         ValueError: for another subset, and if there is no such layer: the run was trained with mi=off, or is too old.
@@ -119,7 +119,7 @@ def information_layers(
 
 
 def trajectory(rows: pd.DataFrame, subset: str, layer: str) -> Trajectory:
-    """The layer's way over the plane; see `over_runs` for how several runs become one."""
+    """Trajectory of a layer on the plane; see `over_runs` for the combination of several runs."""
     x, y = (over_runs(rows, column(quantity, subset, layer)) for quantity in (INPUT, LABEL))
     known = np.isfinite(x.mean) & np.isfinite(y.mean)
     errors = []
@@ -143,7 +143,7 @@ def trajectory(rows: pd.DataFrame, subset: str, layer: str) -> Trajectory:
 
 
 def told_apart(rows: pd.DataFrame, subset: str) -> Limit:
-    """H(X), the entropy of the inputs that the network can tell apart; ln n for n inputs where that was not logged."""
+    """H(X), the entropy of the inputs that the network can distinguish, or ln n for n inputs if H(X) was not logged."""
     import math
 
     entropy = constant(rows, f"H(X)_{subset}")
@@ -151,12 +151,12 @@ def told_apart(rows: pd.DataFrame, subset: str) -> Limit:
 
 
 def ceiling(rows: pd.DataFrame, subset: str, resolution: float) -> Limit:
-    """What I(X;L) cannot exceed: what there is to know of X, or what a layer shows at a resolution r, 1 / (2 r^2).
+    """Upper bound of I(X;L): the entropy of X, or the capacity 1 / (2 r^2) at resolution r if that is smaller.
 
     Args:
         rows: a frame.
         subset: `train` or `eval`.
-        resolution: r; NaN where information was not measured at one.
+        resolution: r; NaN if information was not measured at a resolution.
     """
     known = told_apart(rows, subset)
     shown = Limit(1 / (2 * resolution**2), "1/(2r\u00b2)")
@@ -164,13 +164,13 @@ def ceiling(rows: pd.DataFrame, subset: str, resolution: float) -> Limit:
 
 
 def constant(rows: pd.DataFrame, name: str) -> float:
-    """A column's value where it does not change during a run, over several runs the largest; NaN if there is none."""
+    """Value of a column that is constant during a run; the maximum over several runs; NaN if there is none."""
     values = rows[name].to_numpy(dtype=float, na_value=np.nan) if name in rows else np.empty(0)
     return float(max(values[np.isfinite(values)], default=np.nan))
 
 
 def error_meaning(rows: pd.DataFrame) -> str:
-    """What the bars of a frame's trajectories are."""
+    """Description of the error bars of a frame's trajectories."""
     runs = len(set(rows["run"])) if "run" in rows else 1
     if runs > 1:
         return f"smallest to largest of {runs} runs"

@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def landscape(frame: pd.DataFrame, x: str, y: str, *, title: str = "", width: float = heatmap.WIDTH) -> Figure:
-    """Final test error and final train error, 1 - accuracy, over two parameters; log axes where they are geometric.
+    """Final test error and final train error, 1 - accuracy, over two parameters; log axes for geometric spacing.
 
-    With the weights' norm held at alpha times the initial one on one axis and the number of training points on the
-    other, test error is U-shaped in alpha and train error L-shaped: Liu, Michaud and Tegmark 2023, "Omnigrok" (arXiv
-    2210.01117), section 2. A cell is the median over its seeds that finished, with those that diverged above all
-    others; one whose median diverged, failed or is unfinished is coloured as such.
+    If one axis is alpha, the weight norm relative to the initial norm, and the other the number of training points,
+    test error is U-shaped in alpha and train error L-shaped: Liu, Michaud and Tegmark 2023, "Omnigrok" (arXiv
+    2210.01117), section 2. A cell shows the median over its finished seeds; diverged seeds count as larger than all
+    others. A cell whose median diverged, failed or is unfinished is coloured accordingly.
 
     Args:
-        frame: a row for each run; columns `status`, `last.Acc/test`, `last.Acc/train`, `x` and `y`.
-        x: the parameter of the horizontal axis.
-        y: that of the vertical axis.
-        title: stands above the panels.
-        width: of the figure, in inches.
+        frame: one row per run; columns `status`, `last.Acc/test`, `last.Acc/train`, `x` and `y`.
+        x: parameter of the horizontal axis.
+        y: parameter of the vertical axis.
+        title: title above the panels.
+        width: width of the figure in inches.
     """
     over = heatmap.plane(frame, x, y)
     figure, panels = heatmap.panels(over, title, width)

@@ -1,4 +1,4 @@
-"""Legends beside or above a panel, where they hide no data."""
+"""Legends beside or above a panel, so that they hide no data."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.transforms import Transform
 
-# A narrower figure has its legends above its panels. Drawn 4.7 inches wide and shrunk to a paper's column of 3.3, a
-# figure's letters have 7 points.
+# In a narrower figure legends are above the panels. A figure drawn 4.7 inches wide and scaled to a 3.3 inch column has
+# a font size of 7 points.
 NARROW = 7.0
-AROUND, KEY, ROW = 1.0, 0.5, 0.21  # inches: beside the panels, of an entry beside its text, of a row of entries
-LIFT = 2 + 1.3 * style.FONT  # points that a line of text above a panel takes
+AROUND, KEY, ROW = 1.0, 0.5, 0.21  # inches: margin of the panels, legend key without text, row of entries
+LIFT = 2 + 1.3 * style.FONT  # height of a line of text above a panel, in points
 
 
 def legend(figure: Figure, axes: Axes, *, below: int = 0) -> None:
-    """The legend of a panel: to its right, or above it, on a figure so much higher, where that is narrow.
+    """Draw the legend of a panel to its right or, in a narrow figure, above it; then the figure gets higher.
 
     Args:
         figure: the figure.
         axes: the panel.
-        below: lines of text that stand between the panel and a legend above it.
+        below: number of lines of text between the panel and a legend above it.
     """
     width = figure.get_figwidth()
     handles, labels = axes.get_legend_handles_labels()
@@ -48,7 +48,7 @@ def legend(figure: Figure, axes: Axes, *, below: int = 0) -> None:
 
 
 def _lifted(figure: Figure, axes: Axes, points: float) -> Transform:
-    """The panel's coordinates, so many points higher."""
+    """Axes coordinates of the panel, shifted up by a number of points."""
     from matplotlib.transforms import ScaledTranslation
 
     return axes.transAxes + ScaledTranslation(0, points / 72, figure.dpi_scale_trans)

@@ -1,4 +1,4 @@
-"""What cannot be exceeded, as lines on an information plane, with names that neither marks nor curves lie on."""
+"""Upper bounds as lines on an information plane, with labels placed away from markers and curves."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.transforms import Bbox
 
-SIZE = style.FONT - 1  # points, of the names
-# Points: from a line to a name, past what stands on the line too; and to be kept free around curves, first and last.
+SIZE = style.FONT - 1  # font size of the labels in points
+# In points: gap between a line and its label (the second also clears a label on the line); clearance around curves;
+# clearance around the first and last point.
 GAPS, CURVE, MARK = (2.0, 10.0), 2.0, 9.0
 PLACES = ((0.01, "start"), (0.99, "end"), (0.5, "middle"), (0.25, "middle"), (0.75, "middle"))  # along the line
-BETWEEN = 12  # points of a curve that are looked at, from one log point to the next
+BETWEEN = 12  # number of points of a curve that are tested between two log points
 
 
 @dataclass(frozen=True)
 class _Name:
-    """A place for a limit's name.
+    """A candidate position for the label of a bound.
 
     Attributes:
-        box: what it would cover, in pixels.
-        corner: its lower left corner, from the axes' lower left one, in points.
+        box: area that the label would cover, in pixels.
+        corner: lower left corner of the label relative to that of the axes, in points.
     """
 
     box: Bbox
@@ -37,11 +38,11 @@ class _Name:
 
 
 def draw_limits(axes: Axes, path: Trajectory) -> None:
-    """H(Y) as a horizontal and the ceiling of I(X;L) as a vertical line, where they lie inside the axes.
+    """Draw H(Y) as a horizontal line and the ceiling of I(X;L) as a vertical line, if they are inside the axes.
 
     Args:
-        axes: a panel whose place on the figure and limits are final.
-        path: what will be drawn there.
+        axes: a panel with its final position and limits.
+        path: trajectory that will be drawn in the panel.
     """
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     look = {"color": style.GREY, "linestyle": (0, (4, 2)), "linewidth": 1, "zorder": 1.5}
@@ -55,7 +56,7 @@ def draw_limits(axes: Axes, path: Trajectory) -> None:
 
 
 def _write(axes: Axes, path: Trajectory, words: str, nats: float, taken: list[Bbox], *, upright: bool) -> None:
-    """Write a limit's name at the first of its places that is free, else at that which hides least."""
+    """Write the label of a bound at its first free position, or at the position that hides least."""
     from matplotlib.patheffects import withStroke
 
     curve, ends = _drawn(axes, path)
@@ -77,7 +78,7 @@ def _write(axes: Axes, path: Trajectory, words: str, nats: float, taken: list[Bb
 
 
 def _places(axes: Axes, words: str, nats: float, *, upright: bool) -> Iterator[_Name]:
-    """Above the line or to its right, at its start, end and between; then on the other side; then farther off."""
+    """Candidate positions: above or to the right of the line at several places, the other side, then farther away."""
     from matplotlib.transforms import Bbox
 
     point = _point(axes)
@@ -95,12 +96,12 @@ def _places(axes: Axes, words: str, nats: float, *, upright: bool) -> Iterator[_
 
 
 def _point(axes: Axes) -> float:
-    """Pixels of a point."""
+    """Size of a point in pixels."""
     return axes.figure.dpi / 72
 
 
 def _drawn(axes: Axes, path: Trajectory) -> tuple[np.ndarray, np.ndarray]:
-    """Points of the curve [points, 2], those between log points too, and its first and last one [2, 2], in pixels."""
+    """Points of the curve in pixels [points, 2], interpolated between log points, and its first and last [2, 2]."""
     points = np.stack([path.x, path.y], -1)
     known = axes.transData.transform(points[np.isfinite(points).all(axis=1)])
     parts = np.linspace(0, 1, BETWEEN)[:, None, None]

@@ -1,4 +1,4 @@
-"""What every layer tells, seen at every resolution: shares of what there is to know, over step and resolution."""
+"""Mutual information of every layer at every resolution, as a share of the entropy, over step and resolution."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 8
-NARROW, WIDE, HEIGHT = 1.7, 3.4, 1.5  # inches: a panel, its height
+NARROW, WIDE, HEIGHT = 1.7, 3.4, 1.5  # smallest and largest width of a panel and its height, in inches
 LEFT, RIGHT, ACROSS = 0.95, 1.75, 0.26  # inches beside the panels and between them
-WIDTH = 9.6 + LEFT + RIGHT  # inches; for more panels than have room there it is exceeded
-TICK = 0.6  # inches that a tick's label needs
+WIDTH = 9.6 + LEFT + RIGHT  # inches; figures with many panels are wider
+TICK = 0.6  # width of a tick label in inches
 COLORS, EMPTY = "magma", "#B8C4B8"
 LEGEND = "resolution of the information plane"
 
 
 @dataclass(frozen=True)
 class _Quantity:
-    """A quantity whose share is drawn: how its columns begin, its name, what there is to know."""
+    """A quantity whose share is drawn: prefix of its columns, its name, and the entropy that bounds it."""
 
     columns: str
     name: str
@@ -51,7 +51,7 @@ class _Quantity:
 
 
 def has_map(rows: pd.DataFrame) -> bool:
-    """Whether a frame has the held-out subset's information at two resolutions or more."""
+    """Whether a frame has the information of the held-out subset at two or more resolutions."""
     try:
         _layers(rows, "eval")
     except ValueError:
@@ -69,22 +69,22 @@ def information_map(
 ) -> Figure:
     """I(L;Y) / H(Y), I(X;L) / H(X) and I(L;a) / H(a) by colour, over the step (log) and the resolution.
 
-    A column of panels is a layer, a row a quantity; all have one colour scale from 0 to 1. The levels of the resolution
-    r stand at equal distances; that of the information plane has a mark. No layer shows more than 1 / (2 r^2) nats:
-    where there is more to know, the largest share that can be reached stands at the right. Colours are means over runs;
-    what is not finite is grey.
+    Each column of panels is a layer, each row a quantity; all panels share one colour scale from 0 to 1. The levels of
+    the resolution r are equidistant; a marker shows the level of the information plane. The information of a layer is
+    at most 1 / (2 r^2) nats: if the entropy is larger, the largest possible share is written to the right. Colours are
+    means over runs; values that are not finite are grey.
 
     Args:
-        rows: a row for each log point, in any order. Columns `step`, `run` where there are several, those of
-            `information_plane`, `MI(X;L)@<r>_<subset>/<layer>` and the like for the other levels, and what there is of
-            `H(Y)_..`, `H(X)_..` (else `ln n_..`) and `H(a)_..`: a quantity whose entropy is not known is left out.
+        rows: one row per log point, in any order. Columns `step`, `run` if there are several runs, those of
+            `information_plane`, `MI(X;L)@<r>_<subset>/<layer>` and so on for the other levels, and optionally
+            `H(Y)_..`, `H(X)_..` (or `ln n_..`) and `H(a)_..`. A quantity whose entropy is unknown is left out.
         subset: `train` or `eval` (held out).
         marks: as for `curves`.
-        title: stands above the panels.
-        width: of the figure at most, in inches, as far as a panel has room; panels stand below each other then.
+        title: title above the panels.
+        width: largest width of the figure in inches, if one panel fits; further panels continue in rows below.
 
     Raises:
-        ValueError: for another subset, for a run without information at several resolutions, and for runs that were
+        ValueError: for another subset, if information was not recorded at several resolutions, and if runs were
             measured in different ways or differ in more than their seed.
     """
     layers, own = _layers(rows, subset), frame_measured(rows)[1]
@@ -126,13 +126,13 @@ def _layers(rows: pd.DataFrame, subset: str) -> list[str]:
     if len(level_columns(rows, INPUT, subset, layers[0], frame_measured(rows)[1])) < 2:
         columns = f"{INPUT}@<r>_{subset}/<layer>"
         raise ValueError(
-            f"no information at several resolutions was recorded (columns {columns}): only mi=default does"
+            f"no information at several resolutions was recorded (columns {columns}): only mi=default records it"
         )
     return layers
 
 
 def _quantities(rows: pd.DataFrame, subset: str) -> list[_Quantity]:
-    """Those of which it is known how much there is to know."""
+    """The quantities whose entropy is known."""
     every = [
         _Quantity(LABEL, "I(L;Y)", Limit(constant(rows, f"H(Y)_{subset}"), "H(Y)")),
         _Quantity(INPUT, "I(X;L)", told_apart(rows, subset)),
@@ -144,7 +144,7 @@ def _quantities(rows: pd.DataFrame, subset: str) -> list[_Quantity]:
 def _recorded(
     rows: pd.DataFrame, quantity: _Quantity, subset: str, layers: Sequence[str], levels: Sequence[float]
 ) -> bool:
-    """Whether every layer has the quantity at every level; a task may have no answers or operands to tell of."""
+    """Whether every layer has the quantity at every level; a task may have no labels or operands."""
     own = frame_measured(rows)[1]
     return all([*level_columns(rows, quantity.columns, subset, layer, own)] == [*levels] for layer in layers)
 
@@ -157,7 +157,7 @@ def _frame(blocks: int, columns: int, quantities: int, head: Sequence[str], widt
 
 
 def _step_ticks(frame: Grid, last_step: int) -> None:
-    """Powers of ten on the axis that all panels share, as many as a panel has room for."""
+    """Set ticks at powers of ten on the shared x axis, as many as fit into a panel."""
     powers = range(math.floor(math.log10(last_step)) + 1)
     width = frame.panels[0, 0].get_position().width * frame.figure.get_figwidth()
     every = math.ceil(TICK * len(powers) / width)
@@ -166,13 +166,13 @@ def _step_ticks(frame: Grid, last_step: int) -> None:
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, columns: Sequence[str], whole: Limit) -> bool:
-    """The shares of one quantity in one layer; whether there are cells without a value.
+    """Draw the shares of one quantity in one layer; return whether there are cells without a value.
 
     Args:
         axes: the panel.
         rows: the frame.
-        columns: of the levels in ascending order.
-        whole: what a share is of.
+        columns: columns of the levels, in ascending order.
+        whole: the entropy that shares refer to.
     """
     axes.set_axis_on()
     axes.set_facecolor(EMPTY)
@@ -186,7 +186,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, columns: Sequence[str], whole: Limit)
 
 
 def _levels(axes: Axes, levels: Sequence[float], own: float, label: str) -> None:
-    """The axis of resolutions, with the plane's own marked; named where the panel has a label."""
+    """Set up the axis of resolutions and mark the resolution of the plane; without a label the axis is hidden."""
     axes.set_ylim(0, len(levels))
     axes.yaxis.set_visible(label != "")
     axes.tick_params(labelsize=style.FONT - 1, length=2)
@@ -209,7 +209,7 @@ _MARK = {
 
 
 def _reach(axes: Axes, levels: Sequence[float], whole: Limit) -> None:
-    """The largest share that can be reached, at the right of the levels at which that is less than all."""
+    """Write the largest possible share to the right of each level at which it is below 1."""
     for place, level in enumerate(levels):
         share = 1 / (2 * level**2) / whole.nats
         if share < 1:

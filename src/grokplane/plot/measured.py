@@ -1,4 +1,4 @@
-"""How a frame's information was measured: the resolution or the noise that makes it finite."""
+"""How the information of a frame was measured: the resolution or the noise that makes it finite."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 RELATIVE = " x its deviation"
 RESOLUTION = "mi.resolution"
-# What is read of a run's config.
+# Keys of a run's config that this module reads.
 KEYS = (RESOLUTION, "mi.noise", "model.noise_sigma", "model.noise_in", "model.noise_scale")
 
 
 def measured(config: Mapping[str, Any]) -> str:
-    """How the layers' information is made finite, in words; empty where nothing is said of it.
+    """Describe the noise or resolution that makes the information of layers finite; empty if the config has none.
 
     Args:
-        config: a run's config, nested, or flat with dotted keys as in a row of `grokplane.record.load`.
+        config: config of a run, nested, or flat with dotted keys as in a row of `grokplane.record.load`.
     """
     resolution = _positive(config, RESOLUTION)
     if resolution:
@@ -32,24 +32,24 @@ def measured(config: Mapping[str, Any]) -> str:
 
 
 def frame_measured(rows: pd.DataFrame) -> tuple[str, float]:
-    """The words of a frame's runs, and the plane's resolution: NaN where information was not measured at one.
+    """The description for the runs of a frame, and the resolution of the plane (NaN if there is none).
 
     Args:
-        rows: columns `KEYS`, those of the config that there are.
+        rows: frame with any of the columns `KEYS`.
 
     Raises:
-        ValueError: if its runs differ in this; no mean over them means anything.
+        ValueError: if the runs were measured in different ways, so that a mean over them is meaningless.
     """
     configs = [dict(row) for _, row in rows.reindex(columns=list(KEYS)).drop_duplicates().iterrows()]
     found = {measured(config): _positive(config, RESOLUTION) for config in configs if measured(config)}
     if len(found) > 1:
-        raise ValueError(f"runs measured in different ways cannot be put together: {'; '.join(map(repr, found))}")
+        raise ValueError(f"runs measured in different ways cannot be combined: {'; '.join(map(repr, found))}")
     words, resolution = next(iter(found.items()), ("", 0.0))
     return words, resolution or float("nan")
 
 
 def value(config: Mapping[str, Any], key: str) -> Any:
-    """The value of a dotted key in a flat or nested config; None if it has none."""
+    """Value of a dotted key in a flat or nested config; None if it is absent."""
     if key in config:
         return config[key]
     first, _, rest = key.partition(".")
@@ -58,6 +58,6 @@ def value(config: Mapping[str, Any], key: str) -> Any:
 
 
 def _positive(config: Mapping[str, Any], key: str) -> float:
-    """A number of the config; 0 for what is absent, null or NaN."""
+    """Positive number of the config; 0 if it is absent, null or NaN."""
     number = value(config, key)
     return float(number) if number is not None and number > 0 else 0.0

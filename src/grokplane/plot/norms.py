@@ -22,19 +22,20 @@ WIDTH, HEIGHT = 9.0, 4.2  # inches
 def weight_norms(
     rows: pd.DataFrame, *, marks: Mapping[str, int | None] | None = None, title: str = "", width: float = WIDTH
 ) -> Figure:
-    """The L2 norm of every layer, their sum and the norm of all parameters against the step, both axes logarithmic.
+    """L2 norm of every layer, sum of these norms, and norm of all parameters against the step, on two log axes.
 
-    With several runs: means over them, and bands from the smallest to the largest. What is not finite is a gap.
+    With several runs, lines are means and bands reach from the minimum to the maximum. Values that are not finite are
+    gaps.
 
     Args:
-        rows: a row for each log point, in any order. Columns `step`, `run` where there are several, and any of
+        rows: one row per log point, in any order. Columns `step`, `run` if there are several runs, and any of
             `WN/<layer>`, `WN/total`, `WN/global`.
         marks: as for `curves`.
-        title: stands above the panel.
-        width: of the figure, in inches.
+        title: title above the panel.
+        width: width of the figure in inches.
 
     Raises:
-        ValueError: if there is no such column, and for runs that differ in more than their seed.
+        ValueError: if there is no such column, or if runs differ in more than their seed.
     """
     from matplotlib.figure import Figure
 

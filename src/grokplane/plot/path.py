@@ -1,4 +1,4 @@
-"""A layer's way over the information plane, drawn on a pair of axes."""
+"""Drawing of a layer's trajectory on the information plane."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from grokplane.plot.information import Trajectory
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-BARS = 25  # more of them would hide the trajectory
+BARS = 25  # largest number of error bars; more would hide the trajectory
 _MARK = {"linestyle": "none", "markeredgecolor": style.BLACK, "markeredgewidth": 1, "zorder": 3}
 START = {"marker": "s", "markersize": 8, **_MARK}
 END = {"marker": "*", "markersize": 14, **_MARK}
@@ -22,14 +22,14 @@ END = {"marker": "*", "markersize": 14, **_MARK}
 
 @dataclass(frozen=True)
 class Panel:
-    """A layer's pair of axes and what they show."""
+    """The axes of a layer and the trajectory that they show."""
 
     axes: Axes
     path: Trajectory
 
 
 def draw_path(panel: Panel, last_step: int) -> None:
-    """The whole trajectory: bars, line and points in the colours of their steps, first and last point marked."""
+    """Draw the trajectory: error bars, line and points coloured by step, with markers on the first and last point."""
     from matplotlib.collections import LineCollection
 
     axes, path = panel.axes, panel.path
@@ -50,7 +50,7 @@ def draw_path(panel: Panel, last_step: int) -> None:
 
 
 def _bars(panel: Panel) -> None:
-    """Light bars of the errors, on evenly chosen points."""
+    """Draw light error bars at evenly selected points."""
     path = panel.path
     known = np.flatnonzero(np.isfinite(path.x))
     few = known[:: max(1, -(-len(known) // BARS))]
@@ -60,7 +60,7 @@ def _bars(panel: Panel) -> None:
 
 
 def mark(panel: Panel, number: int, look: Mapping[str, Any], last_step: int) -> None:
-    """Mark one of the points that have values, by its place among them, in the colour of its step."""
+    """Mark the point with index `number` among the points with values, in the colour of its step."""
     colors, norm = style.step_colors(last_step)
     known = np.flatnonzero(np.isfinite(panel.path.x))
     place = known[number]

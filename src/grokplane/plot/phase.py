@@ -1,4 +1,4 @@
-"""Phase diagrams: what becomes of a network over two hyperparameters."""
+"""Phase diagrams: outcomes of training over two hyperparameters."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def phase(
 ) -> Figure:
     """Steps to generalise and final test accuracy over two parameters.
 
-    A cell whose median over the seeds never generalised is coloured by its region (`regions.classify`). Where seeds
-    disagree, the cell says how many of how many generalised. On the right stands the median of the runs that finished,
-    with those that diverged below all others.
+    A cell whose median over the seeds never generalised is coloured by its region (`regions.classify`). If seeds
+    disagree, the cell states how many of them generalised. The right panel shows the median accuracy of the finished
+    runs; diverged runs count as lower than all others.
 
     Args:
-        frame: a row for each run, with the columns `regions.COLUMNS`, `x` and `y`.
-        x: the parameter of the horizontal axis; log where it is spaced geometrically.
-        y: that of the vertical axis.
-        threshold: the accuracy that counted as fitted and generalised, where there is no column `grok.threshold`.
-        title: stands above the panels.
-        width: of the figure, in inches.
+        frame: one row per run, with the columns `regions.COLUMNS`, `x` and `y`.
+        x: parameter of the horizontal axis, which is logarithmic for geometric spacing.
+        y: parameter of the vertical axis, likewise.
+        threshold: accuracy that counted as fitted and generalised, if there is no column `grok.threshold`.
+        title: title above the panels.
+        width: width of the figure in inches.
     """
     over = heatmap.plane(frame, x, y)
     figure, (left, right) = heatmap.panels(over, title, width)
@@ -51,7 +51,7 @@ def phase(
 
 
 def step_colors(steps: np.ndarray) -> tuple[Colormap, Normalize]:
-    """Log colours over the finite ones of these steps, from dark (few) to light; step 0 counts as 1."""
+    """Logarithmic colours for the finite values of `steps`, from dark (few steps) to light; step 0 counts as 1."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap, LogNorm
 
@@ -63,7 +63,7 @@ def step_colors(steps: np.ndarray) -> tuple[Colormap, Normalize]:
 
 
 def share_colors(name: str) -> tuple[Colormap, Normalize]:
-    """Colours for shares from 0 to 1; 0 is not as white as the paper."""
+    """Colours for shares from 0 to 1; 0 is darker than a white background."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap, Normalize
 
@@ -73,7 +73,7 @@ def share_colors(name: str) -> tuple[Colormap, Normalize]:
 
 
 def _counts(axes: Axes, over: heatmap.Plane, steps: Cells) -> str:
-    """Write into cells whose seeds disagree how many generalised; what is to be said about seeds."""
+    """Write the number of generalised seeds into cells whose seeds disagree; return a note about seeds."""
     mixed = (steps.reached > 0) & (steps.reached < steps.runs)
     for (i, j), reached, runs in zip(steps.keys[mixed], steps.reached[mixed], steps.runs[mixed], strict=True):
         _write(axes, float(over.x.places[i]), float(over.y.places[j]), f"{reached}/{runs}")
@@ -85,7 +85,7 @@ def _counts(axes: Axes, over: heatmap.Plane, steps: Cells) -> str:
 
 
 def _write(axes: Axes, x: float, y: float, words: str) -> None:
-    """Small text in the middle of a cell, readable on dark and light."""
+    """Write small text in the centre of a cell, readable on dark and light colours."""
     from matplotlib.patheffects import withStroke
 
     drawn = axes.text(x, y, words, ha="center", va="center", fontsize=style.FONT - 2)

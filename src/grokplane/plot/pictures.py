@@ -1,4 +1,4 @@
-"""The table of a run's figures: to add one is to add a line."""
+"""The table of a run's figures: a new figure is one line."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Picture:
-    """One of a run's `figures/`.
+    """A figure in the folder `figures/` of a run.
 
     Attributes:
-        name: of its files, without their endings.
-        reads: beginnings of the columns that it draws.
-        filled: whether a frame has what is to be drawn.
-        write: draws the frame into a folder under that name, in each of the formats; the files.
+        name: file name without suffix.
+        reads: prefixes of the columns that the figure needs.
+        filled: whether a frame has values for the figure.
+        write: draws the frame, writes it to a folder in each of the formats, and returns the files.
     """
 
     name: str
@@ -68,7 +68,7 @@ def _norms(rows: pd.DataFrame, facts: About) -> Figure:
     return weight_norms(rows, marks=facts.marks, title=facts.title)
 
 
-def _film(rows: pd.DataFrame, facts: About, folder: Path, formats: Sequence[str]) -> list[Path]:  # noqa: ARG001 (a film is a GIF)
+def _film(rows: pd.DataFrame, facts: About, folder: Path, formats: Sequence[str]) -> list[Path]:  # noqa: ARG001 (always a GIF)
     path = folder / "information_plane.gif"
     plane_animation(rows, path, title=facts.title)
     return [path]
@@ -95,5 +95,5 @@ READS = tuple({prefix: None for picture in PICTURES for prefix in picture.reads}
 
 
 def pictures(rows: pd.DataFrame) -> Iterator[Picture]:
-    """The pictures that a frame can fill; `READS` has the beginnings of all columns in use."""
+    """The figures for which a frame has values; `READS` has the prefixes of all columns that figures use."""
     return (picture for picture in PICTURES if picture.filled(rows))

@@ -1,4 +1,4 @@
-"""The information plane: what each layer knows of the input and of the label while the network trains.
+"""The information plane: mutual information of each layer with the input and with the label during training.
 
 Tishby and Zaslavsky 2015, "Deep learning and the information bottleneck principle"; Shwartz-Ziv and Tishby 2017.
 """
@@ -28,21 +28,21 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL, LEAST_WIDTH = (2.55, 2.4), 6.0  # inches
-FLAT = 1.7  # inches: the height of a panel where the figure is narrow
-WIDTH = 14.1  # inches: four panels
+FLAT = 1.7  # height of a panel in a narrow figure, in inches
+WIDTH = 14.1  # width of four panels, in inches
 LEFT, RIGHT, ACROSS = 0.9, 1.45, 0.5  # inches beside the panels and between them
-PAD, NEAR = 0.1, 1.0  # shares of the span: room around the values; how far off a bound or a bar's end is still shown
+PAD, NEAR = 0.1, 1.0  # relative to the span: margin around the values; largest distance of a bound or error bar
 
 
 @dataclass(frozen=True)
 class Planes:
-    """The empty planes of a figure: axes, limits, titles and colour bar are there, the trajectories are not.
+    """A figure of planes with axes, limits, titles and colour bar, but without trajectories.
 
     Attributes:
         figure: the figure.
-        panels: a layer's plane on a subset each.
-        last_step: the largest step of the frame.
-        beside: columns of the legend that has its place below the panels.
+        panels: one plane per layer and subset.
+        last_step: largest step of the frame.
+        beside: number of columns of the legend below the panels.
     """
 
     figure: Figure
@@ -52,33 +52,33 @@ class Planes:
 
 
 def information_plane(rows: pd.DataFrame, subset: str = "eval", *, title: str = "", width: float = WIDTH) -> Figure:
-    """I(L;Y) against I(X;L) in nats, a panel a layer, one point a log point, coloured by step (log scale).
+    """I(L;Y) against I(X;L) in nats, one panel per layer and one point per log point, coloured by step (log scale).
 
-    A square marks the first point, a star the last. What cannot be exceeded is drawn where it is near: H(Y), and for
-    I(X;L) what can be told apart, H(X) or ln n, or what any layer shows at the resolution r, 1 / (2 r^2). Bars are
-    the standard errors logged with the values; with several runs the points are means over them and the bars reach to
-    the smallest and the largest. A point one of whose values is not finite is a gap.
+    A square marks the first point, a star the last. Upper bounds are drawn if they are close: H(Y) for I(L;Y), and for
+    I(X;L) the entropy of the distinguishable inputs, H(X) or ln n, or the capacity 1 / (2 r^2) at the resolution r.
+    Error bars are the logged standard errors; with several runs, points are means and bars reach to the minimum and
+    the maximum. A point with a value that is not finite is a gap.
 
     Args:
-        rows: a row for each log point, in any order. Columns `step`, `run` where there are several,
-            `MI(X;L)_<subset>/<layer>`, `MI(L;Y)_<subset>/<layer>`; if there are any, `MI(X;L)_Errors_..`,
-            `MI(L;Y)_Errors_..`, `H(Y)_<subset>`, `H(X)_<subset>`, `ln n_<subset>`; and of the config
-            `measured.KEYS`, of which the second line of the title is made.
+        rows: one row per log point, in any order. Columns `step`, `run` if there are several runs,
+            `MI(X;L)_<subset>/<layer>` and `MI(L;Y)_<subset>/<layer>`; optionally `MI(X;L)_Errors_..`,
+            `MI(L;Y)_Errors_..`, `H(Y)_<subset>`, `H(X)_<subset>`, `ln n_<subset>`, and the config keys
+            `measured.KEYS`, which determine the second line of the title.
         subset: `train` or `eval` (held out).
-        title: stands above the panels.
-        width: of the figure at most, in inches, as far as a panel has room; panels stand below each other then.
+        title: title above the panels.
+        width: largest width of the figure in inches, if one panel fits; further panels continue in rows below.
 
     Raises:
-        ValueError: for another subset, for a run that recorded no mutual information, and for runs that were measured
-            in different ways or differ in more than their seed.
+        ValueError: for another subset, if no mutual information was recorded, and if runs were measured in different
+            ways or differ in more than their seed.
     """
     return _figure(rows, (subset,), title, width)
 
 
 def information_planes(rows: pd.DataFrame, *, title: str = "", width: float = WIDTH) -> Figure:
-    """The information planes of the training and the held-out subset, one above the other with equal limits.
+    """The information planes of the training and the held-out subset, stacked vertically with equal limits.
 
-    Arguments and errors: see `information_plane`.
+    Arguments and errors are those of `information_plane`.
     """
     return _figure(rows, tuple(SUBSETS), title, width)
 
@@ -92,7 +92,7 @@ def _figure(rows: pd.DataFrame, subsets: Sequence[str], title: str, width: float
 
 
 def empty_planes(rows: pd.DataFrame, subsets: Sequence[str], *, title: str, width: float = WIDTH) -> Planes:
-    """Everything but the trajectories and the legend, for which there is room below; see `information_plane`."""
+    """Make the figure of `information_plane` without trajectories and legend; there is space for the legend."""
     layers, told = information_layers(rows, subsets), _told(rows, subsets)
     check_one_setting(rows)
     columns = max(1, int((width - LEFT - RIGHT + ACROSS) / (PANEL[0] + ACROSS)))
@@ -115,13 +115,13 @@ def empty_planes(rows: pd.DataFrame, subsets: Sequence[str], *, title: str, widt
 
 
 def _told(rows: pd.DataFrame, subsets: Sequence[str]) -> str:
-    """The heading's second line: whose information, how it was measured."""
+    """Second line of the heading: the subset and how its information was measured."""
     whose = f"information plane, {SUBSETS[subsets[0]]}" if len(subsets) == 1 else "information plane"
     return ", ".join(part for part in (whose, frame_measured(rows)[0]) if part)
 
 
 def _column(column: Sequence[Axes], paths: Sequence[Trajectory], *, first: bool) -> list[Panel]:
-    """The panels of one layer, a subset each, with the same limits."""
+    """Set up the panels of one layer, one per subset, with the same limits."""
     x = _limits([(path.x, path.x_error) for path in paths], [path.ceiling for path in paths])
     y = _limits([(path.y, path.y_error) for path in paths], [path.entropy for path in paths])
     for axes, path in zip(column, paths, strict=True):
@@ -134,7 +134,7 @@ def _column(column: Sequence[Axes], paths: Sequence[Trajectory], *, first: bool)
 
 
 def _limits(drawn: Sequence[tuple[np.ndarray, np.ndarray]], bounds: Sequence[Limit]) -> tuple[float, float]:
-    """The ends of an axis: values [points], the ends of their bars [2, points] and bounds, where near."""
+    """Limits of an axis from values [points] with error bars [2, points], and from bounds that are close."""
     values = np.concatenate([finite_values(value) for value, _ in drawn])
     low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     span = max(high - low, LEAST_NATS)
@@ -150,7 +150,7 @@ _ENDS = ((0, -1), (1, 1))
 
 
 def finite_values(values: np.ndarray) -> np.ndarray:
-    """Those of the values that are finite."""
+    """The finite values."""
     return values[np.isfinite(values)]
 
 

@@ -1,4 +1,4 @@
-"""Accuracy against sparsity, for a network whose smallest weights are set to zero."""
+"""Accuracy against sparsity for magnitude pruning."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT = 9.0, 4.2  # inches
-# Most of what happens, happens where few weights are left: that end of the axis gets half of its length.
+# Most changes occur at high sparsity, so that the range above this value takes half of the axis.
 KINK = 0.9
-ENDS = (-0.027, 1.003)  # as far from 0 as from 1 on the axis
-TICKS = (0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.92, 0.94, 0.96, 0.98, 1)  # every other one where the figure is narrow
+ENDS = (-0.027, 1.003)  # equal margins on both sides of the axis
+TICKS = (0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.92, 0.94, 0.96, 0.98, 1)  # a narrow figure has every other one
 LINES = {"Acc/train": ("train", style.TRAIN), "Acc/test": ("held-out", style.TEST)}
 
 
@@ -31,20 +31,20 @@ def prune(
     title: str = "",
     width: float = WIDTH,
 ) -> Figure:
-    """Accuracy on both subsets against sparsity; the axis is linear up to 0.9 and stretched from there on.
+    """Accuracy on both subsets against sparsity; the axis is linear up to 0.9 and stretched above.
 
     Values that are not finite are gaps.
 
     Args:
-        rows: a row for each sparsity, in any order. Columns `sparsity` (share of weights that are zero, 0 to 1),
+        rows: one row per sparsity, in any order. Columns `sparsity` (share of weights that are zero, 0 to 1),
             `Acc/train` and `Acc/test`.
-        kept: the largest sparsity at which held-out accuracy is as it was, to within `tolerance`; marked.
-        tolerance: see `kept`; also drawn, as a band below the held-out accuracy at the smallest sparsity.
-        title: stands above the panel.
-        width: of the figure, in inches.
+        kept: largest sparsity at which the held-out accuracy is unchanged to within `tolerance`; drawn as a mark.
+        tolerance: see `kept`; drawn as a band below the held-out accuracy at the smallest sparsity.
+        title: title above the panel.
+        width: width of the figure in inches.
 
     Returns:
-        The figure, not bound to any screen; `save` writes it.
+        The figure, without a GUI backend; `save` writes it to a file.
     """
     from matplotlib.figure import Figure
 
@@ -63,7 +63,7 @@ def prune(
 
 
 def _mark(axes: Axes, unpruned: float, kept: float, tolerance: float, width: float) -> None:
-    """The band of accuracies that count as unchanged, and the sparsity up to which there are some."""
+    """Draw the band of accuracies that count as unchanged, and the largest sparsity with such an accuracy."""
     axes.axhspan(unpruned - tolerance, unpruned, color=style.TEST, alpha=0.15, linewidth=0, zorder=1)
     style.level_line(axes, unpruned, f"held-out, unpruned: {unpruned:.4g}")
     axes.axvline(kept, color=style.TEST, linestyle=(0, (4, 2)), linewidth=1.2, zorder=1.5)
@@ -83,12 +83,12 @@ def _sparsity_axis(axes: Axes, width: float) -> None:
 
 
 def _place(sparsity: np.ndarray) -> np.ndarray:
-    """Where on the axis, from 0 to 1, a sparsity stands."""
+    """Position of a sparsity on the axis, from 0 to 1."""
     x = np.asarray(sparsity, dtype=float)
     return np.where(x < KINK, x / KINK / 2, 0.5 + (x - KINK) / (1 - KINK) / 2)
 
 
 def _sparsity(place: np.ndarray) -> np.ndarray:
-    """The sparsity at a place of the axis."""
+    """Sparsity at a position on the axis; the inverse of `_place`."""
     x = np.asarray(place, dtype=float)
     return np.where(x < 0.5, 2 * KINK * x, KINK + (1 - KINK) * (2 * x - 1))

@@ -1,4 +1,4 @@
-"""What became of a sweep's runs: the regions of a phase diagram, and figures that know when there is none."""
+"""Outcomes of a sweep's runs: the regions of a phase diagram, and values that may never have been reached."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMNS = ("status", "grok.train_step", "grok.test_step", "last.Acc/train", "las
 
 @dataclass(frozen=True)
 class Region:
-    """How cells that never generalised look: their colour in a diagram, hatch, lines and mark."""
+    """Style of cells that never generalised: colour in a diagram, hatch, marker and hatch colour."""
 
     color: str
     hatch: str
@@ -27,7 +27,7 @@ class Region:
     lines: str = "#FFFFFF"
 
 
-# In the order of legends; colours that are on none of the scales they stand beside.
+# In legend order; the colours occur on none of the colour scales that they appear with.
 REGIONS = {
     "memorised only": Region("#F3C48F", "", "^"),
     "fit lost": Region(style.PURPLE, "//", "v"),
@@ -36,17 +36,17 @@ REGIONS = {
     "failed": Region("#3A3A3A", "", "P"),
     "unfinished": Region("#FFFFFF", "..", "o", style.GREY),
 }
-UNKNOWN = ("failed", "unfinished")  # says nothing about what the cell would have done
+UNKNOWN = ("failed", "unfinished")  # the outcome of the cell is unknown
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One figure for every row of a frame, and what to say where it has none.
+    """A value for every row of a frame, and a region for rows without a finite value.
 
     Attributes:
-        values: [rows], smaller is better. Infinite: never reached, or lost by diverging. NaN: nobody knows, since
+        values: values [rows]; smaller is better. Infinite: never reached, or the run diverged. NaN: unknown, because
             the run failed or has not ended.
-        regions: [rows], the region's name; counts where the value is not finite.
+        regions: name of the region [rows], used if the value is not finite.
     """
 
     values: np.ndarray
@@ -54,29 +54,29 @@ class Outcome:
 
 
 def classify(frame: pd.DataFrame, threshold: float = THRESHOLD) -> pd.Series:
-    """The region of each row; the first of these that holds.
+    """Region of each row: the first of the following that applies.
 
-    - `generalised`: test accuracy reached the threshold (`grok.test_step` is there), whatever came afterwards.
+    - `generalised`: test accuracy reached the threshold (`grok.test_step` is set), whatever happened afterwards.
     - `failed`: the run ended with an error, or could not be built.
     - `diverged`: a training loss was not finite.
-    - `unfinished`: interrupted, killed, running or not begun.
+    - `unfinished`: interrupted, killed, running or not started.
     - `never fitted`: train accuracy never reached the threshold.
-    - `fit lost`: train accuracy once reached it, but is below it at the end.
-    - `memorised only`: train accuracy reached it and is there at the end.
+    - `fit lost`: train accuracy reached the threshold, but is below it at the end.
+    - `memorised only`: train accuracy reached the threshold and is at or above it at the end.
 
     Liu et al. 2022, "Towards understanding grokking: an effective theory of representation learning" (arXiv
-    2205.10343), tell four phases apart by a threshold of 0.9 and a budget of 1e5 steps. Their comprehension and
-    grokking (test follows train within 1,000 steps, or later) are both `generalised` here, told apart by `grok.delay`.
-    Their memorization (fitted, never generalised) is `memorised only` and `fit lost` together, their confusion (not
-    fitted) is `never fitted`: a fit that did not last is a region of its own here.
+    2205.10343), distinguish four phases by a threshold of 0.9 and a budget of 1e5 steps. Their comprehension and
+    grokking (test follows train within 1,000 steps, or later) are both `generalised` here and differ in `grok.delay`.
+    Their memorization (fitted, never generalised) is `memorised only` or `fit lost` here, and their confusion (not
+    fitted) is `never fitted`.
 
     Args:
-        frame: a row for each run; `status`, `grok.train_step`, `grok.test_step` (NaN or None: never), `last.Acc/train`.
-        threshold: the accuracy that counts as fitted where the frame has no column `grok.threshold`; the steps already
-            stand for it.
+        frame: one row per run; `status`, `grok.train_step`, `grok.test_step` (NaN or None: never), `last.Acc/train`.
+        threshold: accuracy that counts as fitted if the frame has no column `grok.threshold`; the step columns already
+            refer to it.
 
     Returns:
-        Names, with the frame's index.
+        Names of the regions, with the index of the frame.
     """
     import pandas as pd
 
@@ -91,7 +91,7 @@ def classify(frame: pd.DataFrame, threshold: float = THRESHOLD) -> pd.Series:
 
 
 def thresholds(frame: pd.DataFrame, threshold: float = THRESHOLD) -> np.ndarray:
-    """The accuracy [rows] that counted as fitted and generalised: each row's own `grok.threshold` where it has one."""
+    """Accuracy [rows] that counted as fitted and generalised: `grok.threshold` of the row, or `threshold`."""
     own = numbers(frame, "grok.threshold") if "grok.threshold" in frame else np.full(len(frame), np.nan)
     return np.where(np.isnan(own), threshold, own)
 
@@ -102,7 +102,7 @@ def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def steps_to_fit(frame: pd.DataFrame) -> Outcome:
-    """`grok.train_step`; the regions are left empty."""
+    """`grok.train_step`, with empty regions."""
     return Outcome(_reached(frame, "grok.train_step"), np.full(len(frame), ""))
 
 
@@ -112,9 +112,9 @@ def steps_to_generalise(frame: pd.DataFrame, threshold: float = THRESHOLD) -> Ou
 
 
 def final_error(frame: pd.DataFrame, subset: str) -> Outcome:
-    """1 - `last.Acc/<subset>` of the runs that finished; the others' regions are those of their status alone.
+    """1 - `last.Acc/<subset>` of finished runs; the region of other runs is given by their status.
 
-    An accuracy from the midst of a run, or of weights that are not numbers, is not a final one.
+    The last accuracy of an unfinished or diverged run is not a final accuracy.
     """
     regions = ended(frame).to_numpy()
     lost = np.where(regions == "diverged", np.inf, np.nan)
@@ -122,7 +122,7 @@ def final_error(frame: pd.DataFrame, subset: str) -> Outcome:
 
 
 def ended(frame: pd.DataFrame) -> pd.Series:
-    """Each row's region by its status alone: `failed`, `diverged`, `unfinished`, or empty where it finished."""
+    """Region of each row by its status: `failed`, `diverged`, `unfinished`, or empty if the run finished."""
     import pandas as pd
 
     known = {"finished": "", "failed": "failed", "diverged": "diverged"}

@@ -1,4 +1,4 @@
-"""Where the values of a swept parameter stand on an axis."""
+"""Positions of the values of a swept parameter on an axis."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LINEAR, LOG, PLACES = "linear", "log", "places"
-DECADE = 10  # a log axis spans one at least, unless its values are exactly geometric
+DECADE = 10  # smallest range of a log axis, unless its values are exactly geometric
 EVEN = 0.05  # largest coefficient of variation of distances that count as equal
-TICKED = 10  # up to so many numbers each has its tick
-NAMED, WIDE = 24, 40  # names on an axis; letters that stand side by side without touching
+TICKED = 10  # up to this many numbers, each has a tick
+NAMED, WIDE = 24, 40  # largest number of names on an axis, and of letters side by side without overlap
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +26,10 @@ class Scale:
     """The axis of one parameter.
 
     Attributes:
-        key: the parameter's config key, which labels the axis.
-        labels: its values in the order of the axis, as text.
-        places: [values], where they stand: the values themselves, or 0, 1, ... where `kind` is `places`.
-        kind: `log` for what is spaced geometrically, `linear`, or `places`: names, and numbers spaced in neither way.
+        key: config key of the parameter, which labels the axis.
+        labels: values in the order of the axis, as text.
+        places: positions [values]: the values themselves, or 0, 1, ... if `kind` is `places`.
+        kind: `log` for geometric spacing, `linear`, or `places` for names and for numbers with neither spacing.
         ordered: whether the values are numbers.
     """
 
@@ -40,19 +40,19 @@ class Scale:
     ordered: bool
 
     def edges(self) -> np.ndarray:
-        """The borders [values + 1] of cells around the places: halfway between them, geometrically on a log axis."""
+        """Edges [values + 1] of cells around the positions: midpoints, geometric on a log axis."""
         at = np.log(self.places) if self.kind == LOG else self.places
         gaps = np.diff(at) / 2 if len(at) > 1 else np.array([0.5])
         edges = np.concatenate([[at[0] - gaps[0]], at[:-1] + gaps[: len(at) - 1], [at[-1] + gaps[-1]]])
         return np.exp(edges) if self.kind == LOG else edges
 
     def number(self, values: Iterable[Any]) -> np.ndarray:
-        """Which of the values [rows] each row has."""
+        """Index of each value [rows]."""
         known = {label: number for number, label in enumerate(self.labels)}
         return np.array([known[text(value)] for value in values], dtype=int)
 
     def dress(self, axes: Axes, side: Literal["x", "y"]) -> None:
-        """Scale, ticks and label of an axis of a panel."""
+        """Set scale, ticks and label of an axis of a panel."""
         (axes.set_xscale if side == "x" else axes.set_yscale)(LOG if self.kind == LOG else LINEAR)
         axis = axes.xaxis if side == "x" else axes.yaxis
         words = key_words(self.key, " (log scale)" if self.kind == LOG else "")
@@ -70,12 +70,12 @@ class Scale:
 
 
 def scale(key: str, column: Iterable[Any], *, cells: bool = False) -> Scale:
-    """The scale that fits a parameter's values; numbers ascend, names keep the order in which they come.
+    """Choose the scale for the values of a parameter; numbers ascend, names keep their order of appearance.
 
     Args:
-        key: the parameter's config key.
-        column: its values; any of them may come more than once.
-        cells: numbers are to be cells of equal size: those spaced neither evenly nor geometrically get places.
+        key: config key of the parameter.
+        column: values, which may repeat.
+        cells: make cells of equal size: numbers with neither even nor geometric spacing become places.
     """
     values = {text(value): value for value in column}
     ordered = all(_is_number(value) for value in values.values())
@@ -89,7 +89,7 @@ def scale(key: str, column: Iterable[Any], *, cells: bool = False) -> Scale:
 
 
 def text(value: Any) -> str:
-    """A parameter's value as its label, numbers to six digits; None and NaN are `null`."""
+    """Label of a parameter's value; numbers have six digits, None and NaN are `null`."""
     if value is None or value != value:
         return "null"
     if not _is_number(value):
@@ -112,7 +112,7 @@ def _kind(numbers: np.ndarray, *, cells: bool) -> str:
 
 
 def _geometric(numbers: np.ndarray) -> bool:
-    """Positive, and spaced more evenly by their logarithms, over a decade at least or exactly."""
+    """Whether numbers are positive and spaced geometrically: over at least a decade, or exactly."""
     if len(numbers) < 2 or numbers[0] <= 0:
         return False
     by_ratio, by_distance = _variation(np.diff(np.log(numbers))), _variation(np.diff(numbers))
@@ -122,5 +122,5 @@ def _geometric(numbers: np.ndarray) -> bool:
 
 
 def _variation(distances: np.ndarray) -> float:
-    """Coefficient of variation: standard deviation over mean."""
+    """Coefficient of variation: standard deviation divided by mean."""
     return float(distances.std() / distances.mean())

@@ -1,4 +1,4 @@
-"""Which runs of a frame belong together: those that differ in nothing but their seed."""
+"""Groups of runs of a frame that differ only in their seed."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from grokplane.plot.titles import is_aside
 if TYPE_CHECKING:
     import pandas as pd
 
-# The config groups that say what is trained and how it is measured; no other group's key changes a curve.
+# Config groups that determine what is trained and how it is measured; keys of other groups do not change a curve.
 GROUPS = ("data", "model", "optimizer", "rules", "schedule", "loss", "train", "mi")
-SAME = ("mi.workers", "mi.cache", "data.download")  # which change none either
-CLASS = "._target_"  # of which of a group's choices the other keys of that group are
+SAME = ("mi.workers", "mi.cache", "data.download")  # keys of these groups that do not change a curve
+CLASS = "._target_"  # key of the choice that the other keys of a group belong to
 
 
 def settings(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """A frame's runs by what differs between them besides the seed, in the order in which they come.
+    """Group the runs of a frame by the config keys besides the seed in which they differ, in order of appearance.
 
     Args:
-        frame: as `grokplane.record.load` or `grokplane.record.summaries` returns it: column `run`, and the config's
-            dotted keys, of which those count that a result can depend on.
+        frame: as returned by `grokplane.record.load` or `grokplane.record.summaries`: column `run`, and the dotted keys
+            of the config, of which those that can affect a result count.
 
     Returns:
-        The rows by names such as `optimizer.weight_decay=0.1`; one entry, without a name, where nothing differs.
+        Rows by names such as `optimizer.weight_decay=0.1`; one entry with an empty name if there is no difference.
     """
     keys = differing(frame)
     if not keys:
@@ -40,13 +40,13 @@ def settings(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def differing(frame: pd.DataFrame, aside: Collection[str] = ()) -> list[str]:
-    """The config keys besides the seed in which a frame's runs differ, in the order of its columns.
+    """Config keys besides the seed in which the runs of a frame differ, in column order.
 
-    A key that follows from another choice (the betas of one optimizer beside the momentum of another) is left out.
+    A key that is determined by another choice (the betas of one optimizer, the momentum of another) is left out.
 
     Args:
         frame: as for `settings`.
-        aside: keys that may differ.
+        aside: keys to ignore.
     """
     first = _each_run(frame)
     values = {str(key): [text(value) for value in first[key]] for key in first if _counts(str(key), aside)}
@@ -56,24 +56,24 @@ def differing(frame: pd.DataFrame, aside: Collection[str] = ()) -> list[str]:
 
 
 def check_one_setting(frame: pd.DataFrame, aside: Collection[str] = ()) -> None:
-    """Refuse, for a figure that shows means or medians, runs that differ in more than their seed.
+    """Check that runs differ only in their seed, for a figure of means or medians.
 
     Args:
         frame: as for `settings`.
         aside: keys that may differ.
 
     Raises:
-        ValueError: in which keys they do, and what to draw instead.
+        ValueError: if they differ in other keys; the message names the keys and a remedy.
     """
     first = _each_run(frame)
     told = [f"{_shown(key)}: {', '.join(_values(first, key))}" for key in differing(frame, aside)]
     if told:
-        many = f"runs that differ in more than the seed cannot be put together ({'; '.join(told)})"
-        raise ValueError(f"{many}: draw each of grokplane.plot.settings(rows) for itself")
+        many = f"runs that differ in more than the seed cannot be combined ({'; '.join(told)})"
+        raise ValueError(f"{many}: draw each group of grokplane.plot.settings(rows) separately")
 
 
 def _each_run(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row a run."""
+    """One row per run."""
     return frame.drop_duplicates("run") if "run" in frame else frame
 
 
@@ -83,7 +83,7 @@ def _counts(key: str, aside: Collection[str]) -> bool:
 
 
 def _follows(key: str, choice: str, values: dict[str, list[str]]) -> bool:
-    """Whether a key belongs to a choice and has one value for each class there."""
+    """Whether a key belongs to a choice and is determined by the class of that choice."""
     pairs = set(zip(values[choice], values[key], strict=True))
     return key != choice and key.startswith(choice.removesuffix(CLASS) + ".") and len(pairs) == len(set(values[choice]))
 
@@ -101,5 +101,5 @@ def _values(first: pd.DataFrame, key: str) -> list[str]:
 
 
 def _short(value: str) -> str:
-    """Of a class its name alone."""
+    """Shorten the dotted path of a grokplane class to its name."""
     return value.rpartition(".")[2] if value.startswith("grokplane.") else value

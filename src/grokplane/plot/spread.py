@@ -1,4 +1,4 @@
-"""Steps to generalise over one parameter, with every seed as a point: alpha curves, and strips over names."""
+"""Steps to generalise over one parameter, with every seed as a point: alpha curves, and strip plots over names."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, PANEL, ROW = 9.0, 3.1, 0.3  # inches; a row of the margin that shows who never got there
-BESIDE, JITTER = 0.13, 0.07  # of a place on an axis of names
+WIDTH, PANEL, ROW = 9.0, 3.1, 0.3  # inches: figure width, panel height, row of the margin with runs that never did
+BESIDE, JITTER = 0.13, 0.07  # offsets relative to the distance of names on an axis
 
 
 @dataclass(frozen=True, eq=False)
 class _Seeds:
-    """The rows' places on the x axis: the scale and which of its values each row has."""
+    """Positions of the rows on the x axis: the scale and the index of each row's value."""
 
     scale: Scale
     rows: np.ndarray
 
     @property
     def names(self) -> bool:
-        """Whether the values have no order."""
+        """Whether the values are names, without an order."""
         return not self.scale.ordered
 
     def jittered(self) -> np.ndarray:
-        """The rows' places [rows]; over names the rows of one stand side by side."""
+        """Positions of the rows [rows]; rows with the same name are placed side by side."""
         x = self.scale.places[self.rows]
         if not self.names:
             return x
@@ -58,40 +58,39 @@ class _Seeds:
 
 @dataclass(frozen=True)
 class _Look:
-    """A line's name in the legend and its colour; what belongs to the training set is dashed and on the left."""
+    """Legend label and colour of a line; lines of the training set are dashed and to the left of a name."""
 
     name: str
     color: str
 
     @property
     def linestyle(self) -> style.LineStyle:
-        """Dashes show a line that lies below or above."""
+        """Dashed for the training set, so that a coinciding line stays visible."""
         return (0, (4, 2)) if self.color == style.TRAIN else "-"
 
     @property
     def side(self) -> int:
-        """On which side of a name."""
+        """Side of a name: -1 is left, 1 is right."""
         return -1 if self.color == style.TRAIN else 1
 
 
 def spread(
     frame: pd.DataFrame, x: str, *, threshold: float = THRESHOLD, title: str = "", width: float = WIDTH
 ) -> Figure:
-    """Steps to fit and to generalise (log) and final accuracies over one parameter, all seeds and their median.
+    """Steps to fit and to generalise (log) and final accuracies over one parameter, with all seeds and their median.
 
-    Over numbers the medians are a line and the band goes from the smallest to the largest; over names (operations,
-    optimizers) each name has a bar of its own. Runs that never generalised stand in rows above the panel, by their
-    region (`regions.classify`); the median counts them as infinitely late, so that its line has a gap where half of
-    the seeds or more never did, while the band is that of the others. A run that generalised and then diverged or
-    stopped stands in both. Over `data.train_fraction` this is the alpha curve: Power et al. 2022 (arXiv 2201.02177),
-    figure 1.
+    Over numbers, medians form a line and the band reaches from the minimum to the maximum; over names (operations,
+    optimizers), each name has a bar. Runs that never generalised are shown in rows above the panel, by their region
+    (`regions.classify`). The median counts them as infinite, so that its line has a gap if at least half of the seeds
+    never generalised; the band covers only the other seeds. A run that generalised and then diverged or stopped appears
+    in both places. Over `data.train_fraction` this is the alpha curve: Power et al. 2022 (arXiv 2201.02177), figure 1.
 
     Args:
-        frame: a row for each run, with the columns `regions.COLUMNS` and `x`.
-        x: the parameter; log where it is spaced geometrically.
-        threshold: the accuracy that counted as fitted and generalised, where there is no column `grok.threshold`.
-        title: stands above the panels.
-        width: of the figure, in inches.
+        frame: one row per run, with the columns `regions.COLUMNS` and `x`.
+        x: the parameter; the axis is logarithmic for geometric spacing.
+        threshold: accuracy that counted as fitted and generalised, if there is no column `grok.threshold`.
+        title: title above the panels.
+        width: width of the figure in inches.
 
     Raises:
         ValueError: if runs differ in more than this parameter and the seed.
@@ -113,13 +112,13 @@ def spread(
 
 
 def _marks(frame: pd.DataFrame, threshold: float) -> pd.Series:
-    """What the margin says of each row: its region, or how it ended after it generalised; empty: nothing."""
+    """Label of each row in the margin: its region, or how the run ended after it generalised; empty if none."""
     regions = classify(frame, threshold)
     return regions.where(regions != GENERALISED, ended(frame))
 
 
 def _panels(rows: int, width: float) -> tuple[Figure, Axes | None, Sequence[Axes]]:
-    """The figure, the margin of so many rows if there are any, the two panels."""
+    """Make the figure, the margin with `rows` rows (None for 0), and the two panels."""
     from matplotlib.figure import Figure
 
     heights = ([ROW * rows + 0.1] if rows else []) + [PANEL, PANEL]
@@ -143,7 +142,7 @@ def _steps(axes: Axes, seeds: _Seeds, fitted: Outcome, generalised: Outcome) -> 
 
 
 def _log_limits(axes: Axes, low: float, high: float) -> None:
-    """A log axis a decade long at least; a step 0 needs a linear piece below 1."""
+    """Set a log axis of at least one decade; a step 0 requires a linear part below 1."""
     if low < 1:
         axes.set_yscale("symlog", linthresh=1, linscale=0.4)
         axes.set_ylim(-0.2, max(10, 1.5 * high))
@@ -163,7 +162,7 @@ def _accuracies(axes: Axes, seeds: _Seeds, train: Outcome, test: Outcome) -> Non
 
 
 def _draw(axes: Axes, seeds: _Seeds, values: np.ndarray, cells: Cells, look: _Look) -> None:
-    """All finite values as points, the medians, and the band from the smallest to the largest."""
+    """Draw all finite values as points, the medians, and the band from the minimum to the maximum."""
     finite, shift = np.isfinite(values), look.side * BESIDE * seeds.names
     x, at = seeds.jittered() + shift, seeds.scale.places[cells.keys[:, 0]] + shift
     dots = {"alpha": 0.6, "linewidth": 0, "zorder": 3}
@@ -178,14 +177,14 @@ def _draw(axes: Axes, seeds: _Seeds, values: np.ndarray, cells: Cells, look: _Lo
 
 
 def _explain(axes: Axes) -> None:
-    """Entries of the legend for what both colours share."""
+    """Add legend entries for the elements that both colours share."""
     axes.plot([], [], color=style.GREY, linewidth=1.6, label="median")
     axes.scatter([], [], 16, color=style.GREY, label="a run")
     axes.fill_between([], [], color=style.GREY, alpha=0.3, linewidth=0, label="smallest to largest")
 
 
 def _margin(axes: Axes, seeds: _Seeds, marks: np.ndarray, names: Sequence[str]) -> None:
-    """A row for each region, with its mark and, where there are several, the number of runs."""
+    """Draw one row per region, with its markers and, for several runs, their number."""
     for height, name in enumerate(reversed(names)):
         rows, counts = np.unique(seeds.rows[marks == name], return_counts=True)
         look, x = REGIONS[name], seeds.scale.places[rows]

@@ -1,4 +1,4 @@
-"""What figures share: colours that colour-blind readers tell apart, a step axis that shows step 0, the grok marks."""
+"""Shared style of all figures: a palette for colour-blind readers, a step axis that shows step 0, the grok marks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STEPS = {"linthresh": 1, "linscale": 0.4}
 
 
 def plain(axes: Axes, ylabel: str) -> None:
-    """The look of a panel: a light grid, no box, readable labels."""
+    """Style a panel: a light grid, no box, readable labels."""
     axes.set_ylabel(ylabel, fontsize=FONT + 1)
     axes.tick_params(labelsize=FONT)
     axes.grid(color="#E4E4E4", linewidth=0.8)
@@ -36,7 +36,7 @@ def plain(axes: Axes, ylabel: str) -> None:
 
 
 def step_axis(axes: Axes, last_step: int) -> None:
-    """A log axis of steps from 1 on, with a short linear piece from 0 to 1 so that step 0 is seen."""
+    """Set a log axis of steps from 1 on, with a short linear part from 0 to 1 so that step 0 is visible."""
     axes.set_xscale("symlog", **_STEPS, subs=range(2, 10))
     axes.xaxis.set_major_formatter(lambda step, _: f"{step:,.0f}")
     low, high = axes.transData.transform([(0, 0), (last_step, 0)])[:, 0]
@@ -46,7 +46,7 @@ def step_axis(axes: Axes, last_step: int) -> None:
 
 
 def step_edges(axes: Axes, steps: np.ndarray) -> np.ndarray:
-    """The edges [steps + 1] of cells around ascending steps [steps], half-way on a `step_axis` and out to its ends."""
+    """Edges [steps + 1] of cells around ascending steps [steps]: midpoints on a `step_axis`, and its ends."""
     at = axes.get_xaxis().get_transform()
     places = at.transform(steps.astype(float))
     inner = at.inverted().transform((places[:-1] + places[1:]) / 2)
@@ -63,7 +63,7 @@ def step_colors(last_step: int) -> tuple[Colormap, Normalize]:
 
 @cache
 def _pale() -> Colormap:
-    """Viridis without its last tenth, which is too pale to be seen on white."""
+    """Viridis without its last tenth, which is too pale on white."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
@@ -71,7 +71,7 @@ def _pale() -> Colormap:
 
 
 def step_bar(bar: Colorbar, last_step: int) -> None:
-    """Label a colour bar of `step_colors`: 0, the powers of ten and nothing between them."""
+    """Label a colour bar of `step_colors` with 0 and the powers of ten."""
     powers = [10**power for power in range(math.floor(math.log10(max(1, last_step))) + 1)]
     bar.set_ticks([0, *powers], labels=[f"{step:,}" for step in (0, *powers)])
     bar.ax.minorticks_off()
@@ -80,7 +80,7 @@ def step_bar(bar: Colorbar, last_step: int) -> None:
 
 
 def cycle(count: int) -> list[str]:
-    """Colours for so many things without an order; from the seventh on those of viridis."""
+    """`count` colours for unordered items; viridis if there are more than six."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
@@ -99,9 +99,9 @@ def gapped_line(
     linestyle: LineStyle = "-",
     alpha: float = 1.0,
 ) -> np.ndarray:
-    """A line with gaps where values are not finite; its finite values.
+    """Draw a line with gaps where values are not finite; return its finite values.
 
-    A value between two gaps has no line through it; a dot shows it.
+    A single value between two gaps is drawn as a dot.
     """
     finite = np.isfinite(values)
     alone = finite & ~np.append(False, finite[:-1]) & ~np.append(finite[1:], False)
@@ -126,7 +126,7 @@ def step_label(axes: Axes) -> None:
 
 
 def note(axes: Axes, text: str) -> None:
-    """A line of text in the middle of a panel that has no values to show."""
+    """Write a line of text in the centre of a panel without values."""
     axes.set_yticks([])
     axes.text(
         0.5,
@@ -142,17 +142,17 @@ def note(axes: Axes, text: str) -> None:
 
 
 def level_line(axes: Axes, level: float, label: str) -> None:
-    """A thin horizontal line with an entry in the legend."""
+    """Draw a thin horizontal line with a legend entry."""
     axes.axhline(level, color=GREY, linestyle=":", linewidth=1, label=label, zorder=1.5)
 
 
 def mark_lines(axes: Axes, marks: Mapping[str, int | None], *, cased: bool = False) -> None:
-    """Vertical lines at `train_step` and `test_step`; none where a mark is None or missing.
+    """Draw vertical lines at `train_step` and `test_step`, unless the mark is None or missing.
 
     Args:
         axes: the panel.
         marks: as for `curves`.
-        cased: on a white line, above the panel's colours.
+        cased: draw the lines with a white outline, above the colours of the panel.
     """
     for key, color in (("train_step", TRAIN), ("test_step", TEST)):
         step = marks.get(key)
@@ -163,7 +163,7 @@ def mark_lines(axes: Axes, marks: Mapping[str, int | None], *, cased: bool = Fal
 
 
 def mark_words(marks: Mapping[str, int | None]) -> list[tuple[str, str, int]]:
-    """What the mark lines mean: for each the words, its colour and its step."""
+    """Text, colour and step of each mark line."""
     fitted, generalised, found = marks.get("train_step"), marks.get("test_step"), []
     if fitted is not None:
         found.append((f"fitted at step {fitted:,}", TRAIN, fitted))
@@ -174,13 +174,13 @@ def mark_words(marks: Mapping[str, int | None]) -> list[tuple[str, str, int]]:
 
 
 def mark_labels(axes: Axes, marks: Mapping[str, int | None]) -> None:
-    """What the mark lines mean, above a panel, one line of text for each mark so that close marks do not collide."""
+    """Write the texts of the mark lines above a panel, on one line each so that close marks do not overlap."""
     for line, (words, color, step) in enumerate(mark_words(marks)):
         above(axes, step, words, 3 + line * (2 + 1.3 * FONT), color)
 
 
 def above(axes: Axes, at: float, text: str, lift: float, color: str) -> None:
-    """Text `lift` points above a panel that starts, ends or has its middle at a value, as there is room."""
+    """Write text `lift` points above a panel, aligned left, centred or right at a value, so that it fits."""
     place = axes.transAxes.inverted().transform(axes.transData.transform((at, 0)))[0]
     side = "left" if place < 1 / 3 else "center" if place < 2 / 3 else "right"
     axes.annotate(

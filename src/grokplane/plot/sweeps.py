@@ -1,4 +1,4 @@
-"""The figure of a sweep, by the shape of its grid."""
+"""The figure of a sweep, chosen by the shape of its grid."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ def sweep_figure(
     title: str = "",
     width: float | None = None,
 ) -> Figure:
-    """The figure that fits a sweep: over the parameters besides `seed` that take more than one value.
+    """Draw the figure of a sweep; its kind depends on the number of parameters, besides `seed`, that vary.
 
-    - two: the phase diagram (`phase`), the first on the horizontal axis; for a held norm and a number of training
-      points Omnigrok's landscape (`landscape`), the norm on the horizontal axis;
-    - one: its curve over numbers, its strips over names (`spread`).
+    - Two: the phase diagram (`phase`), with the first parameter on the horizontal axis. For a constant norm and a
+      number of training points, the Omnigrok landscape (`landscape`), with the norm on the horizontal axis.
+    - One: a curve over numbers, or a strip plot over names (`spread`).
 
     Args:
-        frame: a row for each cell, with the parameters by their config keys, `status`, `grok.train_step`,
-            `grok.test_step` (NaN or None: never), `last.Acc/train` and `last.Acc/test`; other columns are passed over.
-        parameters: the swept keys.
-        threshold: the accuracy that counted as fitted and generalised, where there is no column `grok.threshold`.
-        title: stands above the panels.
-        width: of the figure, in inches; None: what fits its kind.
+        frame: one row per cell, with the parameters by their config keys, `status`, `grok.train_step`,
+            `grok.test_step` (NaN or None: never), `last.Acc/train` and `last.Acc/test`; other columns are ignored.
+        parameters: swept keys.
+        threshold: accuracy that counted as fitted and generalised, if there is no column `grok.threshold`.
+        title: title above the panels.
+        width: width of the figure in inches; None uses the default of its kind.
 
     Raises:
-        ValueError: if a column is absent, there is no row, or no or more than two parameters besides the seed vary.
+        ValueError: if a column is missing, there is no row, or none or more than two parameters besides the seed vary.
     """
     absent = [name for name in (*parameters, *COLUMNS) if name not in frame]
     if absent or not len(frame):

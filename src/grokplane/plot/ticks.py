@@ -1,4 +1,4 @@
-"""Y axes: one notation for all ticks, and no axis that noise fills."""
+"""Y axes: one notation for all ticks, and a minimum range so that noise does not fill an axis."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from grokplane.plot import style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FLAT = 1e-3  # of the largest value: a difference that shows nothing
+FLAT = 1e-3  # a smaller difference, relative to the largest value, is insignificant
 
 
 def log_values(axes: Axes) -> None:
-    """A log y axis for the lines drawn so far, at least one decade long, so that its ticks are powers of ten."""
+    """Set a log y axis of at least one decade for the lines drawn so far, so that its ticks are powers of ten."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     if high < 10 * low:
@@ -23,12 +23,12 @@ def log_values(axes: Axes) -> None:
 
 
 def least_span(axes: Axes, span: float) -> None:
-    """Widen the y axis around its values where noise would fill it, and draw the line of 0 where it is in sight.
+    """Widen the y axis if noise would fill it, and draw a line at 0 if it is inside the axis.
 
     Args:
         axes: a panel with its lines.
-        span: the least that the axis is to span, around the middle of its values; and an axis whose values differ by
-            less than a thousandth of the largest reaches down to 0.
+        span: smallest range of the axis, centred on its values. If the values differ by less than a thousandth of the
+            largest, the axis also includes 0.
     """
     low, high = axes.get_ylim()
     largest = max(abs(low), abs(high))
@@ -42,7 +42,7 @@ def least_span(axes: Axes, span: float) -> None:
 
 
 def log_ticks(axes: Axes) -> None:
-    """Powers of ten on a log y axis, between them 2 and 5 where it is short; all of them written as `number` does."""
+    """Set ticks at powers of ten on a log y axis, also at 2 and 5 if it is short, in the format of `number`."""
     from matplotlib.ticker import NullFormatter
 
     low, high = axes.get_ylim()
@@ -56,5 +56,5 @@ def log_ticks(axes: Axes) -> None:
 
 
 def number(value: float) -> str:
-    """A tick in the one notation of all figures: 0.001, 0.5, 20, 1,000; 1e-05 and 1e+06 beyond."""
+    """Format a tick label: 0.001, 0.5, 20, 1,000; beyond that 1e-05 and 1e+06."""
     return f"{value:.0e}" if value and not 1e-4 <= abs(value) < 1e6 else f"{value:,.10g}"

@@ -1,4 +1,4 @@
-"""What a figure says of its run: its name, what was set for it, its seed, when it grokked."""
+"""Title and marks of a figure: the name of its run, its overrides, its seed, its grok steps."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from grokplane.options import shown
 from grokplane.plot.measured import value
 
-# Overrides that do not change what a figure shows, or that its title has anyhow.
+# Overrides that do not change what a figure shows, or that the title contains in another way.
 ASIDE = (
     *("hydra", "record", "log", "metrics", "debug", "name", "seed", "data.root"),
     *(f"train.{key}" for key in ("device", "threads", "checkpoint_every", "keep_checkpoints", "resume", "overwrite")),
 )
-UNNAMED = "default"  # of a run that nobody named: what was set for it says more
-TOLD, LONGEST = 250, 60  # characters of all overrides together and of one of them
+UNNAMED = "default"  # name of a run without a name of its own; the title omits it if there are overrides
+TOLD, LONGEST = 250, 60  # largest number of characters of all overrides, and of one override
 
 
 @dataclass(frozen=True)
 class About:
-    """What a figure says of its run beside the metrics.
+    """Title and marks of the figures of a run.
 
     Attributes:
-        title: the run's name, its overrides and its seed.
-        marks: `train_step` and `test_step`, as in a summary's `grok`.
-        threshold: the accuracy that the marks stand for.
+        title: name of the run, its overrides and its seed.
+        marks: `train_step` and `test_step`, as in the `grok` of a summary.
+        threshold: accuracy that defines the marks.
     """
 
     title: str = ""
@@ -40,15 +40,15 @@ def about(
     *,
     runs: int = 1,
 ) -> About:
-    """What figures say of a run, or of several that differ in little but their seed.
+    """Make title and marks for a run, or for several runs that mainly differ in their seed.
 
     Args:
-        config: the run's config (one of theirs), nested, or flat with dotted keys as in a row of
+        config: config of the run (or of one of the runs), nested, or flat with dotted keys as in a row of
             `grokplane.record.load`.
         grok: the `grok` of its summary.
-        overrides: what was typed for it (for all of them), `key=value` each: `grokplane.record.overrides` reads them.
-            A value that was changed later, when the run was resumed, is taken from the config.
-        runs: how many runs the figure shows; of several it names no seed.
+        overrides: overrides of the run (or of all runs), `key=value` each; `grokplane.record.overrides` reads them.
+            If a value was changed when the run was resumed, the value of the config is used.
+        runs: number of runs in the figure; for several runs the title has no seed.
     """
     marks, name, seed = grok or {}, str(value(config, "name") or ""), value(config, "seed")
     told = [_present(config, one) for one in overrides if one != f"experiment={name}" and not is_aside(_key(one))]
@@ -60,7 +60,7 @@ def about(
 
 
 def _shortened(told: Sequence[str]) -> list[str]:
-    """As many of the last overrides, in which a sweep's cells differ, as have room, and how many there are more."""
+    """Keep as many of the last overrides, in which the cells of a sweep differ, as fit; count the omitted ones."""
     each = [one if len(one) <= LONGEST else f"{one[: LONGEST - 3]}..." for one in told]
     room = [sum(map(len, each[-count:])) + 2 * count <= TOLD for count in range(1, len(each) + 1)]
     left = room.count(False)
@@ -72,12 +72,12 @@ def _key(override: str) -> str:
 
 
 def is_aside(key: str, more: Sequence[str] = ()) -> bool:
-    """Whether a config key is one of `ASIDE` or of `more`, or lies below one."""
+    """Whether a config key is in `ASIDE` or `more`, or below one of these keys."""
     return any(key == one or key.startswith(f"{one}.") for one in (*ASIDE, *more))
 
 
 def _present(config: Mapping[str, Any], override: str) -> str:
-    """The override with the value that the config has now; a config group stays as it was typed."""
+    """The override with the current value of the config; the choice of a config group is unchanged."""
     now = value(config, _key(override))
     known = now is not None and now == now and not isinstance(now, Mapping)
     return f"{_key(override)}={shown(now)}" if known else override

@@ -1,4 +1,4 @@
-"""Held-out questions without a mirror in training: shown where they tell anything else than all held-out ones."""
+"""Held-out questions without a mirror in training: drawn only if they differ from all held-out questions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def shown(rows: pd.DataFrame, column: str) -> bool:
-    """Whether a frame's column is one to draw; `Acc/unseen` that is `Acc/test` throughout is the same line twice."""
+    """Whether to draw a column of a frame; `Acc/unseen` is omitted if it equals `Acc/test` at all steps."""
     if column not in rows:
         return False
     metric, _, subset = column.rpartition("/")

@@ -1,11 +1,11 @@
-"""Axis labels: what a metric's or a config key's name means, in words, with the unit."""
+"""Axis labels: the meaning of metric names and config keys in words, with units."""
 
 from __future__ import annotations
 
 import re
 
 SUBSETS = {"train": "training subset", "eval": "held-out subset"}
-# What stands before the subset or the layer in a metric's name (docs/metrics.md), and its unit.
+# Metric names (docs/metrics.md) without subset and layer, in words and with units.
 _METRICS = {
     "Acc": "accuracy",
     "Loss": "loss",
@@ -55,10 +55,10 @@ _NAME = re.compile(r"(?P<stem>.+?)(?P<at>@[^_/]+)?(?:_(?P<subset>train|eval))?(?
 
 
 def metric_words(name: str) -> tuple[str, str]:
-    """What a recorded metric is, with its unit, and of what: a layer, a subset; a name that is not known as it is.
+    """Description of a recorded metric with its unit, and of its layer and subset; an unknown name is unchanged.
 
     Args:
-        name: of a column, such as `MI(L;Y)@0.1_eval/layer 2`.
+        name: name of a column, such as `MI(L;Y)@0.1_eval/layer 2`.
     """
     found = _NAME.fullmatch(name)
     if name in _METRICS or found is None:
@@ -76,5 +76,5 @@ def metric_words(name: str) -> tuple[str, str]:
 
 
 def key_words(key: str, unit: str = "") -> str:
-    """A config key below what it means, with a unit; alone where it says that itself."""
+    """Label of a config key: its meaning with the unit, and the key below; only the key if it has no entry."""
     return f"{_KEYS[key]}{unit}\n{key}" if key in _KEYS else f"{key}{unit}"

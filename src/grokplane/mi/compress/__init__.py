@@ -1,7 +1,7 @@
-"""Compressors: from many coordinates to the few that an estimator can handle.
+"""Compressors: they reduce many coordinates to the few that an estimator can handle.
 
-`choice.fit(x)` gives a fitted map that is called on rows, says whether it is `linear` (then it has its `matrix`), and
-carries the `error` of its reconstruction.
+`choice.fit(x)` returns a fitted map. It is called on rows, has a flag `linear` (with a `matrix` if True), and has the
+`error` of its reconstruction.
 """
 
 from grokplane.mi.compress.base import Fitted, LinearCode

@@ -1,4 +1,4 @@
-"""What every compressor gives: a fitted map from rows to few coordinates, and what it loses."""
+"""The interface of a fitted compressor: a map from rows to few coordinates and its reconstruction error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Fitted(Protocol):
 
     @property
     def matrix(self) -> Tensor | None:
-        """The affine map's matrix [..., dim, D]; None where the map is not affine."""
+        """Matrix of the affine map [..., dim, D]; None if the map is not affine."""
         ...
 
     @property
@@ -37,9 +37,9 @@ class LinearCode:
 
     Attributes:
         mean: [..., D].
-        matrix: [..., dim, D]; a row of zeros is a dropped direction and gives a constant coordinate.
+        matrix: [..., dim, D]; a row of zeros stands for a dropped direction and gives a constant coordinate.
         error: mean squared error of the best linear reconstruction [...], per coordinate of x.
-        kept: directions that were not dropped, [...] int.
+        kept: number of directions that were not dropped [...] int.
     """
 
     mean: Tensor
@@ -49,7 +49,7 @@ class LinearCode:
 
     @property
     def linear(self) -> bool:
-        """Always."""
+        """Always True."""
         return True
 
     def __call__(self, x: Tensor) -> Tensor:

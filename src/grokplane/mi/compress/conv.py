@@ -1,4 +1,4 @@
-"""A convolutional autoencoder for images, trained once per data set and kept in a cache."""
+"""A convolutional autoencoder for images, trained once per data set and cached."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from grokplane.mi.compress.cache import content_key, load_weights, save
 from grokplane.mi.compress.fitting import Code, Progress, Weights, descend, drawn
 from grokplane.options import check_options, option
 
-PART = 1000  # images at a time
-LAYOUT = 1  # part of the cache's key: another layout of the weights is another file
+PART = 1000  # images per chunk
+LAYOUT = 1  # part of the cache key; increase it if the layout of the weights changes
 
 
 @dataclass(frozen=True)
 class ConvAutoencoder:
-    """Two 4x4 convolutions of stride 2 and a dense layer to the code, and the same backwards; GELU between.
+    """Convolutional autoencoder: two 4x4 convolutions of stride 2, dense layers and a mirrored decoder, with GELU.
 
-    For square images of one channel whose side is a multiple of 4 (28x28, 8x8), as [N, side, side] or as rows
-    [N, side^2]; other shapes are refused. The images are centred by one common mean and divided by one common
-    deviation; training runs in float32, codes come as float64. The code is not a linear map.
+    It takes square images of one channel whose side is a multiple of 4 (28x28, 8x8), as [N, side, side] or as rows
+    [N, side^2]; other shapes are refused. Images are centred by one common mean and divided by one common standard
+    deviation. Training is in float32; codes are float64. The code is a nonlinear map.
 
     Compression before the estimate: Butakov et al. 2024 (arXiv 2305.08013). The information of the code is a lower
-    bound of that of the image; how much may be lost shows in `error` beside `pca_error`.
+    bound of the information of the image; compare `error` with `pca_error` to see how much the code may lose.
     """
 
     dim: int = option(4, "coordinates of the code", at_least=1)
-    channels: int = option(8, "channels of the first convolution, the second has twice as many", at_least=1)
-    steps: int = option(1000, "training steps", at_least=1)
-    batch_size: int = option(256, "images a step", at_least=1)
-    lr: float = option(5e-3, "largest learning rate, cosine to 0", above=0)
-    seed: int = option(0, "seed of weights and batches", at_least=0)
+    channels: int = option(8, "channels of the first convolution; the second has twice as many", at_least=1)
+    steps: int = option(1000, "number of training steps", at_least=1)
+    batch_size: int = option(256, "images per training step", at_least=1)
+    lr: float = option(5e-3, "initial learning rate, with cosine decay to 0", above=0)
+    seed: int = option(0, "seed of the weights and the batches", at_least=0)
 
     def __post_init__(self) -> None:
         check_options(self)
 
     def fit(self, x: Tensor, cache: Path | None = None, progress: Progress | None = None) -> Code:
-        """Train on images, or take the weights of an earlier fit to the same images with the same settings.
+        """Train on images, or load the weights of an earlier fit to the same images with the same settings.
 
         Args:
             x: [N, side, side] or [N, side^2].
-            cache: folder for the weights, made if absent; the file's name is the SHA-256 of images and settings.
-                One that cannot be used costs a warning.
-            progress: told (done, steps) after every training step.
+            cache: folder of the weights, created if absent; the file name is the SHA-256 of images and settings.
+                A folder that cannot be used gives a warning.
+            progress: called with (done, steps) after every training step.
         """
         images = _images(x, least=2)
         path = None if cache is None else cache / f"{content_key(images, {**asdict(self), 'layout': LAYOUT})}.pt"
@@ -61,7 +61,7 @@ class ConvAutoencoder:
         return self._code(state, curve)
 
     def _train(self, images: Tensor, progress: Progress | None) -> tuple[Weights, Tensor]:
-        """Weights, scale and errors as one dict of tensors, and the loss curve."""
+        """Train; return weights, scale and errors as one dict of tensors, and the loss curve."""
         mean = images.mean(dtype=torch.float64)
         squares = torch.stack([(part - mean).square().sum() for part in _parts(images)])
         spread = (squares.sum() / images.numel()).sqrt()
@@ -76,7 +76,7 @@ class ConvAutoencoder:
         return weights | {"mean": mean, "spread": spread} | errors, curve
 
     def _stored(self, side: int) -> Weights:
-        """Tensors of the names, shapes and types of `_train`'s."""
+        """Tensors with the names, shapes and dtypes of those that `_train` returns."""
         numbers = torch.empty((), dtype=torch.float64)
         return self._weights(side) | dict.fromkeys(("mean", "spread", "error", "pca_error"), numbers)
 
@@ -107,10 +107,10 @@ class ConvAutoencoder:
 
 
 def _images(x: Tensor, least: int = 1) -> Tensor:
-    """Images [N, side, side] in their own floating dtype, integers as float32; checked.
+    """Check images and return them as [N, side, side]; integers become float32, floating dtypes are kept.
 
     Raises:
-        ValueError: for what are not square images with a side that is a multiple of 4.
+        ValueError: if x does not hold square images whose side is a multiple of 4.
     """
     side = round(x.shape[-1] ** 0.5) if x.dim() == 2 else x.shape[-1]
     if x.dim() not in (2, 3) or side % 4 or x.shape[1:].numel() != side**2:
@@ -123,12 +123,12 @@ def _images(x: Tensor, least: int = 1) -> Tensor:
 
 
 def _parts(images: Tensor) -> Iterator[Tensor]:
-    """Images a part at a time in float64: a whole data set in it would take gigabytes."""
+    """Chunks of images in float64; a whole data set in float64 would take gigabytes."""
     return (part.double() for part in images.split(PART))
 
 
 def _pca_error(x: Tensor, dim: int) -> Tensor:
-    """Mean squared error of the reconstruction of rows x [N, D] from `dim` principal components, per coordinate."""
+    """Mean squared error per coordinate of the reconstruction of rows x [N, D] from `dim` principal components."""
     mean = x.mean(0, dtype=torch.float64)
     scatter = torch.stack([(part - mean).mT @ (part - mean) for part in _parts(x)]).sum(0)
     return torch.linalg.eigvalsh(scatter)[:-dim].clamp_min(0).sum() / x.numel()

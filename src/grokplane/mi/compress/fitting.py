@@ -1,4 +1,4 @@
-"""How an autoencoder is trained, and what it gives back."""
+"""Training of an autoencoder, and the resulting code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from grokplane.random import generator
 
 Weights = dict[str, Tensor]
-Progress = Callable[[int, int], None]  # told the steps done and the steps in all
+Progress = Callable[[int, int], None]  # called with the number of completed steps and the total
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Code:
     """A trained encoder.
 
     Attributes:
-        encode: rows to codes.
+        encode: map from rows to codes.
         error: mean squared error of the reconstruction, per coordinate of x, over the rows of the fit.
-        pca_error: the same of a PCA with as many coordinates.
-        curve: the loss of each training step [steps], of the scaled rows; empty for a code that came from a cache.
+        pca_error: the same error for a PCA with as many coordinates.
+        curve: loss of each training step [steps], for the scaled rows; empty if the code was loaded from a cache.
     """
 
     encode: Callable[[Tensor], Tensor]
@@ -33,12 +33,12 @@ class Code:
 
     @property
     def linear(self) -> bool:
-        """Never."""
+        """Always False."""
         return False
 
     @property
     def matrix(self) -> None:
-        """There is none."""
+        """Always None: the map is not affine."""
         return None
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -48,11 +48,11 @@ class Code:
 
 
 def drawn(shapes: Mapping[str, tuple[tuple[int, ...], int]], seed: int) -> Weights:
-    """Float32 weights N(0, 1/in), each from a stream of its own.
+    """Draw float32 weights from N(0, 1/inputs), each from its own random stream.
 
     Args:
-        shapes: by name the axes and the number of inputs.
-        seed: the choice's seed.
+        shapes: shape and number of inputs by name.
+        seed: seed of the compressor.
     """
     return {
         name: torch.randn(*shape, generator=generator(seed, f"autoencoder/{name}")) * inputs**-0.5
@@ -61,7 +61,7 @@ def drawn(shapes: Mapping[str, tuple[tuple[int, ...], int]], seed: int) -> Weigh
 
 
 def batches(count: int, size: int, seed: int) -> Iterator[Tensor]:
-    """Row indices without end, each epoch a permutation; what is left over at an epoch's end is dropped."""
+    """Endless batches of row indices; each epoch is a permutation, and an incomplete last batch is dropped."""
     epoch = 0
     while True:
         order = torch.randperm(count, generator=generator(seed, "autoencoder/batches", epoch))
@@ -80,12 +80,13 @@ def descend(
     seed: int,
     progress: Progress | None = None,
 ) -> Tensor:
-    """Train weights in place on rows x [N, ...] to reconstruct them with the least mean squared error.
+    """Train weights in place to minimise the mean squared reconstruction error of rows x [N, ...].
 
-    Adam (Kingma and Ba 2014) with a learning rate that falls as a cosine to 0. `progress` is told after every step.
+    The optimizer is Adam (Kingma and Ba 2014) with cosine decay of the learning rate to 0. `progress` is called after
+    every step.
 
     Returns:
-        the loss of each step [steps].
+        The loss of each step [steps].
     """
     parameters = [value.requires_grad_() for value in weights.values()]
     optimizer = torch.optim.Adam(parameters, lr=lr)

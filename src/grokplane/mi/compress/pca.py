@@ -16,29 +16,29 @@ TRACY_WIDOM_99 = 2.0234  # 99% point of the Tracy-Widom law of order 1
 
 @dataclass(frozen=True)
 class PCA:
-    """The `dim` directions of largest variance, each centred, whitened to unit variance if asked.
+    """The `dim` directions of largest variance, centred and optionally whitened to unit variance.
 
-    A direction that holds nothing but noise is dropped: its coordinate is constant zero, which estimators leave out.
-    Whitening would otherwise blow the noise up to unit variance. Dropped is a direction whose sample variance
-    (divisor N - 1) is not above (1) round-off, max(N, D) times the machine epsilon times the largest variance, (2)
-    the square of 8 epsilon times the largest size in x, and (3) `noise_variance` times the 99% point of the largest
-    sample variance that white noise of variance 1 alone reaches in N rows of D columns (Johnstone 2001, "On the
-    distribution of the largest eigenvalue in principal components analysis", theorem 1.1). The sign of a direction
-    makes its entry of largest size positive.
+    A direction that contains only noise is dropped, because whitening would amplify the noise to unit variance. Its
+    coordinate is constant zero, which estimators leave out. A direction is dropped unless its sample variance (divisor
+    N - 1) exceeds all of the following: (1) round-off, max(N, D) times the machine epsilon times the largest variance;
+    (2) the square of 8 epsilon times the largest absolute value in x; (3) `noise_variance` times the 99% point of the
+    largest sample variance of pure white noise of variance 1 in N rows of D columns (Johnstone 2001, "On the
+    distribution of the largest eigenvalue in principal components analysis", theorem 1.1). The sign of a direction is
+    chosen so that its entry of largest absolute value is positive.
 
-    Mutual information with the coordinates is at most that with x (data processing), equal where the dropped
-    directions tell nothing.
+    The mutual information of the coordinates is at most that of x (data processing), with equality if the dropped
+    directions carry no information.
     """
 
-    dim: int = option(4, "coordinates kept", at_least=1)
-    whiten: bool = option(False, "scale every kept coordinate to unit variance")
+    dim: int = option(4, "number of coordinates", at_least=1)
+    whiten: bool = option(False, "scale every coordinate that is kept to unit variance")
     noise_variance: float = option(0.0, "variance of known white noise in every column", at_least=0)
 
     def __post_init__(self) -> None:
         check_options(self)
 
     def fit(self, x: Tensor) -> LinearCode:
-        """Directions of the rows x [..., N, D]; `dim` of them, or D where D is smaller."""
+        """Fit min(`dim`, D) directions to the rows x [..., N, D]."""
         x = samples(x)
         count, columns = x.shape[-2:]
         mean = x.mean(-2)
@@ -62,9 +62,9 @@ class PCA:
 
 
 def noise_edge(count: int, columns: int) -> float:
-    """99% point of the largest sample variance of unit white noise over all directions, N rows of D columns.
+    """99% point of the largest sample variance over all directions, for unit white noise in N rows of D columns.
 
-    (mu + 2.0234 sigma) / n with n = N - 1 (the mean takes one), mu = (sqrt(n - 1) + sqrt(D))^2 and
+    (mu + 2.0234 sigma) / n with n = N - 1 (the mean takes one degree of freedom), mu = (sqrt(n - 1) + sqrt(D))^2 and
     sigma = (sqrt(n - 1) + sqrt(D)) (1/sqrt(n - 1) + 1/sqrt(D))^(1/3): Johnstone 2001, theorem 1.1.
     """
     tall, wide = max(count - 2, 1) ** 0.5, columns**0.5
@@ -73,6 +73,6 @@ def noise_edge(count: int, columns: int) -> float:
 
 
 def _signed(direction: Tensor) -> Tensor:
-    """Directions [..., dim, D] with their entry of largest size made positive."""
+    """Directions [..., dim, D] with signs that make the entry of largest absolute value positive."""
     at = direction.abs().argmax(-1, keepdim=True)
     return direction * direction.gather(-1, at).sign()

@@ -26,6 +26,7 @@ class StackedSubset:
         offset: where each member's questions start in `values` [E, 1].
         targets: labels [E, n] int64 or numbers [E, n, C], padded alike; in training with label noise.
         count: number of points of each member [E] int64.
+        rows: each point's row in its own member's table [E, n] int64, padded alike.
     """
 
     values: Tensor
@@ -33,6 +34,7 @@ class StackedSubset:
     offset: Tensor
     targets: Tensor
     count: Tensor
+    rows: Tensor
 
     @cached_property
     def mask(self) -> Tensor:
@@ -86,6 +88,7 @@ class StackedExamples:
         mirrored: whether each member's table has mirrored questions, see `Table.mirrors`.
         unseen: which held-out questions have no mirror in training [E, m], bool, padding included (mask it); none of a
             member without mirrored questions.
+        questions: number of rows of the largest member's table.
     """
 
     train: StackedSubset
@@ -98,6 +101,7 @@ class StackedExamples:
     population: Callable[[], Tensor] | None
     mirrored: Sequence[bool]
     unseen: Tensor
+    questions: int
 
     @property
     def nbytes(self) -> int:
@@ -137,6 +141,7 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
         table.population,
         mirrored=[one.table.mirrors is not None for one in examples],
         unseen=_padded([unseen(one) for one in examples]).to(device),
+        questions=max(map(len, tables)),
     )
 
 
@@ -170,16 +175,17 @@ def _subset(
     device: torch.device | str,
 ) -> StackedSubset:
     values, starts = common, [0] * len(rows)
+    index = of_table = _padded(rows).to(device)
     if values is None:
         own = [table[some] for table, some in zip(tables, rows, strict=True)]
-        rows = [torch.arange(len(one)) for one in own]
+        index = _padded([torch.arange(len(one)) for one in own]).to(device)
         if _equal(own):
             values = own[0].to(device)
         else:
             values, starts = torch.cat(own).to(device), [0, *accumulate(map(len, own[:-1]))]
     count = torch.tensor([len(one) for one in rows], device=device)
     offset = torch.tensor(starts, device=device)[:, None]
-    return StackedSubset(values, _padded(rows).to(device), offset, _padded(targets).to(device), count)
+    return StackedSubset(values, index, offset, _padded(targets).to(device), count, of_table)
 
 
 def _padded(members: list[Tensor]) -> Tensor:

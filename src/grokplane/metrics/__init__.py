@@ -16,6 +16,7 @@ from grokplane.metrics.pending import Job, Pending
 from grokplane.metrics.perplexity import Perplexity
 from grokplane.metrics.reduce import masked_fraction
 from grokplane.metrics.softmax_collapse import SoftmaxCollapse
+from grokplane.metrics.source import Parameters, Source
 from grokplane.metrics.sparsity import Sparsity
 from grokplane.metrics.step_time import StepTime
 from grokplane.metrics.subset import Look, parts, right
@@ -41,9 +42,11 @@ __all__ = [
     "Metric",
     "Observation",
     "Off",
+    "Parameters",
     "Pending",
     "Perplexity",
     "SoftmaxCollapse",
+    "Source",
     "Sparsity",
     "StepTime",
     "Subset",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from grokplane.metrics.subset import LayerOutput, Subset
@@ -15,6 +16,18 @@ from grokplane.metrics.subset import LayerOutput, Subset
 @dataclass
 class Observation:
     """One log point: what was measured at step `step`, before its update.
+
+    Everything has a leading member axis E and lies on the training device. What is not there yet is computed when the
+    first metric asks for it, once a log point. For a subset (`train` or `eval`, n points, padded) a metric may ask:
+
+    - `outputs`, `losses`, `correct`, `targets`, `mask`: the forward pass of the log point;
+    - `layers["layer 1"].activations`, `inner["layer 1 attention pattern"]`: activations by name;
+    - `inputs`, `rows`: the questions, and their rows in the task's table;
+    - `forward(parameters, inputs)`: outputs with other parameters or with perturbed inputs;
+    - `loss(parameters)`: the loss as a function that can be differentiated twice.
+
+    Of the whole log point: `parameters` by layer, `all_parameters` by full name, `gradients`, and `over_table`, which
+    puts values of all points into the order of the table. All of this holds until the update that follows.
 
     Attributes:
         step: number of updates done.
@@ -29,6 +42,7 @@ class Observation:
             a member whose task has no mirrored questions. None: no member's has.
         compute_noiseless: gives the layers of both subsets, by name, as they are without the model's own noise; None:
             there is no such noise.
+        questions: number of rows N of the largest member's table.
     """
 
     step: int
@@ -41,6 +55,7 @@ class Observation:
     seconds_per_step: float | None = None
     unseen: Tensor | None = None
     compute_noiseless: Callable[[], Mapping[str, Mapping[str, LayerOutput]]] | None = None
+    questions: int = 0
 
     @cached_property
     def gradients(self) -> Mapping[str, Mapping[str, Tensor]]:
@@ -69,6 +84,31 @@ class Observation:
         if self.unseen is None:
             return self.splits
         return self.splits | {"unseen": self.eval.among(self.unseen)}
+
+    @cached_property
+    def table_outputs(self) -> Tensor:
+        """The outputs of every question in the order of the member's table [E, N, C], see `over_table`."""
+        return self.over_table(lambda subset: subset.outputs)
+
+    def over_table(self, values: Callable[[Subset], Tensor]) -> Tensor:
+        """Values of every question in the order of the member's table, which is operand order: (0, 0), (0, 1), ...
+
+        Args:
+            values: gives values of a subset's points [E, n, ...], such as its outputs or a layer's activations.
+
+        Returns:
+            [E, N, ...]. Questions in neither subset, and rows beyond a smaller table, are NaN (zero for integers).
+        """
+        table: Tensor | None = None
+        for subset in self.subsets.values():
+            of_points = values(subset)
+            if table is None:
+                empty = torch.nan if of_points.is_floating_point() or of_points.is_complex() else 0
+                table = of_points.new_full((len(of_points), self.questions + 1, *of_points.shape[2:]), empty)
+            rows = subset.rows.masked_fill(~subset.mask, self.questions)  # padding goes into an extra row
+            table[torch.arange(len(rows), device=rows.device)[:, None], rows] = of_points
+        assert table is not None
+        return table[:, : self.questions]
 
 
 class Metric(Protocol):

@@ -38,7 +38,7 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
     }
     parameters = {name: value.detach() for name, value in stack.parameters.items()}
     unseen = stack.examples.unseen if any(stack.examples.mirrored) else None
-    known = layers, parameters, gradients, seconds_per_step, unseen, noiseless
+    known = layers, parameters, gradients, seconds_per_step, unseen, noiseless, examples.questions
     return Observation(now, train, held_out, rates, *known)
 
 

@@ -43,6 +43,7 @@ def _first(subset: StackedSubset) -> StackedSubset:
     return replace(
         subset,
         index=subset.index[:, :POINTS],
+        rows=subset.rows[:, :POINTS],
         targets=subset.targets[:, :POINTS],
         count=subset.count.clamp(max=POINTS),
     )

@@ -11,7 +11,8 @@ from grokplane.metrics.information import Information, InformationChoice, Off
 from grokplane.metrics.learning_rate import LearningRate
 from grokplane.metrics.logit_scale import LogitScale
 from grokplane.metrics.loss import Loss
-from grokplane.metrics.observation import LayerOutput, Metric, Observation, Subset
+from grokplane.metrics.metric import Metric
+from grokplane.metrics.observation import LayerOutput, Observation, Subset
 from grokplane.metrics.pending import Job, Pending
 from grokplane.metrics.perplexity import Perplexity
 from grokplane.metrics.reduce import masked_fraction

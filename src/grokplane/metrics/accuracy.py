@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from grokplane.metrics.metric import LoggedAlways
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.reduce import masked_fraction
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class Accuracy(LoggedAlways):
     """`Acc/{train,test,unseen}`: share of points whose largest output is the label's; the first of equal ones counts.
 
     `unseen`: of the held-out questions without a mirror in training, where the task has mirrored ones; NaN of none.

@@ -5,12 +5,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import LayerOutput, Observation, Subset
 from grokplane.metrics.reduce import masked_mean_and_variance
 
 
 @dataclass(frozen=True)
-class Activations:
+class Activations(Metric):
     """`{logits,activations}_{mean,var}_{train,eval}/<layer>`: before and after the activation, all points and units."""
 
     needs_layers: ClassVar[bool] = True

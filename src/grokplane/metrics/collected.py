@@ -8,7 +8,8 @@ from torch import Tensor
 
 from grokplane.metrics.accuracy import Accuracy
 from grokplane.metrics.loss import Loss
-from grokplane.metrics.observation import Metric, Observation
+from grokplane.metrics.metric import Metric
+from grokplane.metrics.observation import Observation
 from grokplane.metrics.step_time import StepTime
 from grokplane.options import ConfigError
 

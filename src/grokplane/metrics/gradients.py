@@ -6,12 +6,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.reduce import flat
 
 
 @dataclass(frozen=True)
-class Gradients:
+class Gradients(Metric):
     """`grad_{mean,var,norm,cos}_<role>/<layer>`: of the unfiltered gradient of `Loss/train` on the whole subset."""
 
     needs_gradients: ClassVar[bool] = True

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from grokplane.metrics.metric import LoggedAlways
 from grokplane.metrics.observation import Observation
 
 
 @dataclass(frozen=True)
-class Loss:
+class Loss(LoggedAlways):
     """`Loss/{train,test,unseen}`: the loss that is trained, averaged over the points; in that loss's unit.
 
     `unseen`: of the same questions as the accuracy's.

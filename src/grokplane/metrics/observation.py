@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -109,16 +108,3 @@ class Observation:
             table[torch.arange(len(rows), device=rows.device)[:, None], rows] = of_points
         assert table is not None
         return table[:, : self.questions]
-
-
-class Metric(Protocol):
-    """A metric: a frozen dataclass whose call turns an observation into named values, one per member.
-
-    What it needs it says in class variables of value True: `needs_labels`, answers that are class labels;
-    `needs_gradients`, which are then had at less cost; `needs_layers`, so that a task is refused whose layers do not
-    fit into memory.
-    """
-
-    def __call__(self, seen: Observation) -> dict[str, Tensor]:
-        """Values by metric name, each [E]."""
-        ...

@@ -6,12 +6,13 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional as F
 
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation, Subset
 from grokplane.metrics.reduce import labels
 
 
 @dataclass(frozen=True)
-class Perplexity:
+class Perplexity(Metric):
     """`Perplexity/{train,test}`: exp of the mean cross-entropy, whatever loss is trained; 1 is perfect, C uniform."""
 
     needs_labels: ClassVar[bool] = True

@@ -6,13 +6,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.reduce import labels
 from grokplane.metrics.subset import Subset, parts
 
 
 @dataclass(frozen=True)
-class WithinClass:
+class WithinClass(Metric):
     """`NC1_{train,eval}/<layer>`: variance within classes over variance between them, tr(S_W) / tr(S_B).
 
     S_W is the mean over points of (h - m_y)(h - m_y)', S_B that of (m_y - m)(m_y - m)', h the activations before noise,

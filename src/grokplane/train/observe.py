@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 
-from grokplane.metrics import Observation, collected
+from grokplane.metrics import Metric, Observation, collected
 from grokplane.train.looks import Looks
 from grokplane.train.stack import Stack
 
 Record = dict[str, Any]
+
+
+def due(stack: Stack, step: int) -> dict[str, Metric]:
+    """The metrics whose `every` takes the log point of a step."""
+    metrics = stack.shared.metrics
+    return {name: one for name, one in metrics.items() if stack.shared.log.takes(step, getattr(one, "every", 1))}
 
 
 def observe(stack: Stack, seconds_per_step: float | None = None, step: int | None = None) -> Observation:
@@ -24,7 +30,7 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
     """
     now = stack.step if step is None else step
     looks, examples = Looks(stack, now), stack.examples
-    wanted = any(getattr(metric, "needs_gradients", False) for metric in stack.shared.metrics.values())
+    wanted = any(getattr(metric, "needs_gradients", False) for metric in due(stack, now).values())
     train, losses = looks.at(examples.train, graph=wanted)
     held_out, _ = looks.at(examples.test)
     gradients = partial(looks.gradients, train, losses)
@@ -42,13 +48,18 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
     return Observation(now, train, held_out, rates, *known)
 
 
-def measure(stack: Stack, seen: Observation) -> list[Record]:
-    """The values of all metrics, one flat record a row with its `step`, in one transfer from the device.
+def measure(stack: Stack, seen: Observation, metrics: Mapping[str, Metric] | None = None) -> list[Record]:
+    """The values of metrics, one flat record a row with its `step`, in one transfer from the device.
 
     Losses and accuracies are always among them.
+
+    Args:
+        stack: what was looked at.
+        seen: the look.
+        metrics: by name; None: those of the stack's members, whatever their `every`.
     """
     with torch.no_grad():
-        values = collected(stack.shared.metrics, seen)
+        values = collected(stack.shared.metrics if metrics is None else metrics, seen)
     rows = torch.stack([value.to(torch.float64) for value in values.values()], 1).tolist()
     return [{"step": seen.step} | _own(stack, number, values, row) for number, row in enumerate(rows)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import pytest
 import torch
 from builders import finish, member, task, training, weights
@@ -117,8 +117,8 @@ def test_rows_with_fewer_keys_are_recorded_loaded_drawn_and_resumed(inside: Insi
     assert part == whole
     assert [row["step"] for row in whole if "WN/global" in row] == [0, 5, 20, 35, 40]
     frame = load(tmp_path / "run")
-    assert frame["WN/global"].notna().sum() == 5
+    assert int(frame["WN/global"].notna().to_numpy().sum()) == 5
     assert set(frame["metrics.weight_norms.every"]) == {3}
     line = weight_norms(frame).axes[0].lines[0]
-    assert [int(step) for step in pd.unique(line.get_xdata())] == [0, 5, 20, 35, 40]
+    assert np.asarray(line.get_xdata()).tolist() == [0, 5, 20, 35, 40]
     assert (tmp_path / "run" / "figures" / "weight_norms.png").exists()

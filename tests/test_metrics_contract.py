@@ -14,7 +14,7 @@ import yaml
 from torch import Tensor
 
 from grokplane import config, metrics
-from grokplane.metrics import Inputs, LayerOutput, Observation, Subset
+from grokplane.metrics import Array, Inputs, LayerOutput, Observation, Subset
 from grokplane.options import check_options
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +82,10 @@ def test_one_floating_or_counting_value_a_member_and_never_a_sync_with_the_host(
     """On the meta device there are no numbers: whatever asks for one (`.item()`, `if tensor`) raises."""
     values = getattr(metrics, name)()(observation("meta"))
     assert values
-    assert all(value.shape == (MEMBERS,) and value.device.type == "meta" for value in values.values())
+    arrays = {key: value.values for key, value in values.items() if isinstance(value, Array)}
+    assert all(value.shape == (MEMBERS,) for key, value in values.items() if key not in arrays)
+    assert all(value.shape[0] == MEMBERS and value.dim() > 1 for value in arrays.values())
+    assert all(value.device.type == "meta" for value in (values | arrays).values())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -11,6 +11,19 @@ from grokplane.metrics.observation import Observation
 from grokplane.options import checked, option
 
 
+@dataclass(frozen=True, eq=False)
+class Array:
+    """An array a member, in place of one number: a spectrum, a matrix.
+
+    It is recorded in `arrays/<metric>.npz` beside `metrics.jsonl`, and not sent to W&B.
+
+    Attributes:
+        values: [E, ...], of a dtype that numpy has; complex numbers too.
+    """
+
+    values: Tensor
+
+
 @dataclass(frozen=True)
 @checked
 class Metric:
@@ -24,8 +37,8 @@ class Metric:
     _: KW_ONLY
     every: int = option(1, "logged at one log point in so many, and at the first and the last", at_least=1)
 
-    def __call__(self, seen: Observation) -> Mapping[str, Tensor]:
-        """Values by name, each [E]."""
+    def __call__(self, seen: Observation) -> Mapping[str, Tensor | Array]:
+        """Values by name: numbers [E], and arrays, which are marked as such."""
         raise NotImplementedError(f"{type(self).__name__} computes nothing")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grokplane.options import ConfigError
+from grokplane.record.arrays import ARRAYS
 from grokplane.record.checkpoints import CHECKPOINTS
 from grokplane.record.lock import LOCK, MARKER, FolderBusy, FolderLock, holder, is_locked
 from grokplane.record.rows import METRICS
@@ -20,7 +21,7 @@ SWEEP = ".sweep.json"  # whose a sweep's folder is, see `grokplane.sweep.place`
 LOG = "train.log"  # which Hydra writes, or `grokplane.sweep.files`
 # What is written in a run's folder, and whether it is a folder. W&B's own costs a warning, no run.
 _KINDS = dict.fromkeys((LOCK, MARKER, METRICS, LOG, SUMMARY), False)
-_KINDS |= dict.fromkeys((CHECKPOINTS, FIGURES, ".hydra"), True)
+_KINDS |= dict.fromkeys((CHECKPOINTS, ARRAYS, FIGURES, ".hydra"), True)
 _KINDS |= {f".hydra/{name}.yaml": False for name in ("config", "hydra", "overrides")}
 
 
@@ -46,7 +47,7 @@ def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False)
             folder where a run has a file, or the other way round.
     """
     check_no_sweep(folder, "hydra.run.dir")
-    for name in (LOCK, MARKER, METRICS, LOG, SUMMARY, CHECKPOINTS, FIGURES, ".hydra", "wandb"):
+    for name in (LOCK, MARKER, METRICS, LOG, SUMMARY, CHECKPOINTS, ARRAYS, FIGURES, ".hydra", "wandb"):
         if (folder / name).is_symlink():
             allowed = f"{name} there is a link, and what it leads to would be written: delete it, or choose another"
             raise ConfigError("hydra.run.dir", folder, allowed)
@@ -123,7 +124,7 @@ def delete_run(folder: Path) -> None:
     """
     if not (folder / METRICS).exists():
         return
-    for name in (SUMMARY, CHECKPOINTS, FIGURES, "wandb", PRUNED, METRICS):
+    for name in (SUMMARY, CHECKPOINTS, ARRAYS, FIGURES, "wandb", PRUNED, METRICS):
         path = folder / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from grokplane.files import sync_folder
+from grokplane.record.arrays import ARRAYS, ArrayWriter, rewind_arrays
 from grokplane.record.checkpoints import Checkpoints
 from grokplane.record.code import code
 from grokplane.record.folder import claim, delete_run
@@ -71,6 +72,7 @@ class Recorder:
             on_failure.callback(self._lock.release)
             self._settle(overwrite, resume_step, keep_checkpoints)
             self._rows = RowWriter(folder / METRICS)
+            self._arrays = ArrayWriter(folder)
             on_failure.callback(self._rows.close)
             on_failure.push(self._tell)
             sync_folder(folder)
@@ -84,8 +86,12 @@ class Recorder:
             on_failure.pop_all()
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Take one flat record with its `step`: into `metrics.jsonl`, W&B, and the summary's last and best."""
-        row = strict(record)
+        """Take one flat record with its `step`: into `metrics.jsonl`, W&B, and the summary's last and best.
+
+        Its entry `arrays`, numpy arrays by metric and name, goes into `arrays/`.
+        """
+        self._arrays.append(record["step"], record.get(ARRAYS, {}))
+        row = strict({name: value for name, value in record.items() if name != ARRAYS})
         self._rows.append(row)
         self._figures.add(row)
         self._step = max(self._step, row["step"])
@@ -103,6 +109,7 @@ class Recorder:
             grok: the marks so far, see `finish`.
         """
         self._rows.sync()
+        self._arrays.sync()
         self._summary["grok"] = dict(grok) if grok is not None else self._summary["grok"]
         path = self.checkpoints.save(step, state, regular)
         self._step = max(self._step, step)
@@ -145,6 +152,7 @@ class Recorder:
         with ExitStack() as exits:  # whatever fails on the way, files and lock are let go of
             exits.callback(self._let_go)
             exits.callback(self._rows.close)
+            exits.callback(self._arrays.close)
             self._end(status)  # before W&B, whose upload may take long or be killed
             self._tracker.finish({**self._summary, "status": status})
         return read_summary(self.folder)
@@ -194,6 +202,7 @@ class Recorder:
         self._step = resume_step or 0
         if resume_step is not None:
             rewind(metrics, resume_step)
+        rewind_arrays(self.folder, self._step)
         self._figures = LastAndBest()
         earlier_rows = read_rows(metrics) if metrics.exists() else []
         for row in earlier_rows:

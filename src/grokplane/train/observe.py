@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from grokplane.metrics import Metric, Observation, collected
+from grokplane.metrics import ARRAYS, Metric, Observation, collected
 from grokplane.train.looks import Looks
 from grokplane.train.stack import Stack
 
@@ -51,7 +53,8 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
 def measure(stack: Stack, seen: Observation, metrics: Mapping[str, Metric] | None = None) -> list[Record]:
     """The values of metrics, one flat record a row with its `step`, in one transfer from the device.
 
-    Losses and accuracies are always among them.
+    Losses and accuracies are always among them. Where metrics give arrays, the record's entry `arrays` has them as
+    numpy arrays [...] by metric and name.
 
     Args:
         stack: what was looked at.
@@ -59,9 +62,21 @@ def measure(stack: Stack, seen: Observation, metrics: Mapping[str, Metric] | Non
         metrics: by name; None: those of the stack's members, whatever their `every`.
     """
     with torch.no_grad():
-        values = collected(stack.shared.metrics if metrics is None else metrics, seen)
-    rows = torch.stack([value.to(torch.float64) for value in values.values()], 1).tolist()
-    return [{"step": seen.step} | _own(stack, number, values, row) for number, row in enumerate(rows)]
+        numbers, arrays = collected(stack.shared.metrics if metrics is None else metrics, seen)
+    rows = torch.stack([value.to(torch.float64) for value in numbers.values()], 1).tolist()
+    records = [{"step": seen.step} | _own(stack, number, numbers, row) for number, row in enumerate(rows)]
+    if arrays:
+        there = {metric: {name: _numpy(one) for name, one in named.items()} for metric, named in arrays.items()}
+        for number, record in enumerate(records):
+            # Copies: a record that waits must not keep the arrays of other members.
+            record[ARRAYS] = {
+                metric: {name: one[number].copy() for name, one in named.items()} for metric, named in there.items()
+            }
+    return records
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    return values.resolve_conj().resolve_neg().cpu().numpy()
 
 
 def _own(stack: Stack, number: int, names: Iterable[str], row: Sequence[float]) -> Record:

@@ -80,7 +80,7 @@ REFUSED = {
     "an array of no member": (with_value(lambda seen: Array(seen.learning_rate.sum())), r"of shape \[\]; must be"),
     "an array of numpy": (
         with_value(lambda seen: Array(cast(Any, seen.train.losses.numpy()))),
-        r"of shape ndarray; must be",
+        "of shape ndarray; must be",
     ),
     "an array elsewhere": (with_value(lambda seen: Array(seen.train.losses.to("meta"))), "as float64 on meta; must"),
     "an array for no numpy": (with_value(lambda seen: Array(seen.train.losses.bfloat16())), "as bfloat16 on cpu; must"),

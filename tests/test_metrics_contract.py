@@ -15,7 +15,7 @@ import yaml
 from torch import Tensor
 
 from grokplane import config, metrics
-from grokplane.metrics import Array, Inputs, LayerOutput, Observation, Subset
+from grokplane.metrics import Array, Inputs, LayerOutput, Observation, Parameters, Source, Subset
 from grokplane.options import check_options
 
 ROOT = Path(__file__).parents[1]
@@ -24,14 +24,22 @@ CLASSES: dict[str, Any] = {name: choice for group, name, choice in config.choice
 MEMBERS = 3
 
 
-def subset(n: int, device: str) -> Subset:
+def subset(start: int, n: int, device: str) -> Subset:
+    """Points whose rows in the table are those from `start` on, and a network that multiplies its outputs."""
     values = torch.randn(MEMBERS, n, 4, generator=torch.Generator().manual_seed(n)).to(device)
     layers = {
         "layer 1": LayerOutput(values, values.relu(), True),
         "layer 2": LayerOutput(values.unsqueeze(2), values.unsqueeze(2), False),
     }
     labels = torch.zeros(MEMBERS, n, dtype=torch.long, device=device)
-    return Subset(values, labels, values[..., 0], labels == 0, layers)
+
+    def run(part: slice, parameters: Parameters, inputs: Tensor | None = None, inner: Any = None) -> Tensor:  # noqa: ARG001 (the signature of a pass)
+        return values[:, part] * parameters.get("scale", torch.ones(MEMBERS, device=device))[:, None, None]
+
+    rows = torch.arange(start, start + n, device=device).expand(MEMBERS, -1)
+    tokens = torch.stack([rows // 4, rows % 4], 2)
+    source = Source(lambda part: tokens[:, part], rows, run, lambda outputs, _: outputs[..., 0], lambda: [slice(0, n)])
+    return Subset(values, labels, values[..., 0], labels == 0, layers, source=source)
 
 
 def observation(device: str) -> Observation:
@@ -41,10 +49,10 @@ def observation(device: str) -> Observation:
         for layer, roles in shapes.items()
     }
     rate = torch.ones(MEMBERS, device=device)
-    train, held_out = subset(6, device), subset(9, device)
+    train, held_out = subset(0, 6, device), subset(6, 10, device)
     every = {"scale": torch.ones(MEMBERS, device=device)}
-    unseen = torch.arange(9, device=device).expand(MEMBERS, -1) % 2 == 0
-    return Observation(1, train, held_out, rate, parameters, every, lambda: parameters, 0.5, unseen)
+    unseen = torch.arange(10, device=device).expand(MEMBERS, -1) % 2 == 0
+    return Observation(1, train, held_out, rate, parameters, every, lambda: parameters, 0.5, unseen, questions=16)
 
 
 def information(seen: Observation) -> dict[str, float]:

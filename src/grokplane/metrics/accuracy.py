@@ -1,4 +1,4 @@
-"""Share of correctly answered points."""
+"""Share of points that are answered correctly."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,21 @@ from grokplane.metrics.reduce import masked_fraction
 
 @dataclass(frozen=True)
 class Accuracy:
-    """`Acc/{train,test,unseen}`: share of points whose largest output is that of the label; ties use the first output.
+    """`Acc/{train,test}` and `Acc/<group>`: share of points that are answered correctly.
 
-    `unseen`: held-out questions without a mirror in training, if the task has mirrored questions; NaN if there are
-    none. In regression, a point is correct if its mean squared error over outputs is below the tolerance of the task.
+    Class labels: the label has the largest output; of equal outputs the first one counts. Numbers: the squared error,
+    the mean over outputs, is below the task's tolerance. Sequences: all scored tokens have the largest output;
+    `Acc_token/...` is the mean over points of the share of scored tokens for which this holds. NaN for a group
+    without points.
     """
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
-        """Accuracy [E] in 0..1 by split."""
-        return {f"Acc/{split}": masked_fraction(subset.correct, subset) for split, subset in seen.scored.items()}
+        """Accuracy [E] in 0..1 by split and group."""
+        return {
+            f"{score}/{name}": masked_fraction(values, subset)
+            for name, subset in seen.scored.items()
+            for score, values in subset.scores.items()
+        }
 
 
 GROUP = "metrics"

@@ -1,7 +1,6 @@
 """Size of the model's outputs."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,10 +14,11 @@ class LogitScale:
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Mean norm [E] by subset."""
-        return {
-            f"logit_scale_{name}": subset.mean(subset.points(partial(torch.linalg.vector_norm, dim=2)))
-            for name, subset in seen.subsets.items()
-        }
+        return {f"logit_scale_{name}": subset.mean(subset.points(_norm)) for name, subset in seen.subsets.items()}
+
+
+def _norm(outputs: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(outputs.flatten(2), dim=2)
 
 
 GROUP = "metrics"

@@ -1,4 +1,4 @@
-"""Training loss of each subset."""
+"""Training loss of each subset and group."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,10 @@ from grokplane.metrics.observation import Observation
 
 @dataclass(frozen=True)
 class Loss:
-    """`Loss/{train,test,unseen}`: mean over points of the training loss, in the unit of that loss.
-
-    `unseen` covers the same questions as the metric `accuracy`.
-    """
+    """`Loss/{train,test}` and `Loss/<group>`: the training loss, averaged over the points; in that loss's unit."""
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
-        """Mean loss [E] by split."""
+        """Mean loss [E] by split and group."""
         return {f"Loss/{split}": subset.mean(subset.losses) for split, subset in seen.scored.items()}
 
 

@@ -6,15 +6,15 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional as F
 
+from grokplane.answers import Reads
 from grokplane.metrics.observation import Observation, Subset
-from grokplane.metrics.reduce import labels
 
 
 @dataclass(frozen=True)
 class Perplexity:
-    """`Perplexity/{train,test}`: exp of the mean cross-entropy, for any training loss; 1 is perfect, C is uniform."""
+    """`Perplexity/{train,test}`: exp of the mean cross-entropy, whatever loss is trained; 1 is perfect, C uniform."""
 
-    needs_labels: ClassVar[bool] = True
+    reads: ClassVar[Reads] = "labels"
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Perplexity [E], at least 1, by split."""
@@ -23,10 +23,10 @@ class Perplexity:
 
 def _cross_entropy(subset: Subset) -> Tensor:
     """Mean cross-entropy [E] in nats, in float64."""
-    return subset.mean(subset.points(_of_points, labels(subset)))
+    return subset.mean(subset.points(subset.answers.of_points(_of_tokens), subset.real_targets))
 
 
-def _of_points(outputs: Tensor, wanted: Tensor) -> Tensor:
+def _of_tokens(outputs: Tensor, wanted: Tensor) -> Tensor:
     points = F.cross_entropy(outputs.double().flatten(0, 1), wanted.flatten(), reduction="none")
     return points.view_as(wanted)
 

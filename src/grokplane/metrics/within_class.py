@@ -1,4 +1,4 @@
-"""Within-class variability of each layer (neural collapse)."""
+"""How far each layer's classes have collapsed to points."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -6,26 +6,25 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from grokplane.answers import Reads
 from grokplane.metrics.observation import Observation
-from grokplane.metrics.reduce import labels
 from grokplane.metrics.subset import Subset, parts
 
 
 @dataclass(frozen=True)
 class WithinClass:
-    """`NC1_{train,eval}/<layer>`: variance within classes divided by variance between classes, tr(S_W) / tr(S_B).
+    """`NC1_{train,eval}/<layer>`: variance within classes over variance between them, tr(S_W) / tr(S_B).
 
-    S_W is the mean over points of (h - m_y)(h - m_y)' and S_B the mean of (m_y - m)(m_y - m)', where h are the
-    activations before noise, m_y is the mean over the points with label y, and m is the mean over all points. The value
-    is 0 if every class is a single point. This is the first measure of neural collapse (Papyan, Han and Donoho 2020) in
-    the form of Tirer, Huang and Niles-Weed 2023.
+    S_W is the mean over points of (h - m_y)(h - m_y)', S_B that of (m_y - m)(m_y - m)', h the activations before noise,
+    m_y the mean of the points of label y and m that of all. 0: every class is a point. The first of the measures of
+    neural collapse (Papyan, Han and Donoho 2020) in the form of Tirer, Huang and Niles-Weed 2023.
     """
 
-    needs_labels: ClassVar[bool] = True
+    reads: ClassVar[Reads] = "labels"
     needs_layers: ClassVar[bool] = True
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
-        """Ratios [E] in float64 by subset and layer; not finite (null) if the class means coincide."""
+        """Ratios [E] in float64 by subset and layer; null (NaN or infinite) where the class means coincide."""
         found = {}
         for name, subset in seen.subsets.items():
             for layer, output in subset.layers.items():
@@ -34,9 +33,9 @@ class WithinClass:
 
 
 def _class_means(values: Tensor, subset: Subset) -> Tensor:
-    """Class means [E, C, F] of values [E, n, F] over unpadded points; zero for an empty class."""
-    real, wanted = subset.mask.to(values.dtype), labels(subset)
-    members, points, classes = *wanted.shape, subset.classes
+    """Means [E, C, F] of values [E, n, F] over the real points of each class; zero where it has none."""
+    real, (wanted, classes) = subset.mask.to(values.dtype), subset.classes
+    members, points = wanted.shape
     count = values.new_zeros(members, classes).scatter_add_(1, wanted, real).clamp_min_(1)
     means = values.new_zeros(members, classes, values.shape[-1])
     for part in parts(points, members * classes * values.element_size()):
@@ -47,11 +46,11 @@ def _class_means(values: Tensor, subset: Subset) -> Tensor:
 
 
 def _ratio(values: Tensor, subset: Subset) -> Tensor:
-    """tr(S_W) / tr(S_B) [E] of values [E, n, F], from differences to the means, because large squares would cancel."""
+    """tr(S_W) / tr(S_B) [E] of values [E, n, F], from differences to the means: squares of large means cancel."""
     values = torch.where(subset.mask[..., None], values, 0)
     values = values - (values * subset.weights[..., None].to(values.dtype)).sum(1, keepdim=True)
     means = _class_means(values, subset)
-    own = means.gather(1, labels(subset)[..., None].expand(-1, -1, values.shape[-1]))
+    own = means.gather(1, subset.classes.labels[..., None].expand(-1, -1, values.shape[-1]))
     within = torch.linalg.vector_norm(values - own, dim=2).double().square()
     between = torch.linalg.vector_norm(own, dim=2).double().square()
     return subset.mean(within) / subset.mean(between)

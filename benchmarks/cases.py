@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grokplane.answers import Labels
 from grokplane.data import Examples, Modular, RandomSplit, Table, Task
 from grokplane.losses import MSE, CrossEntropy
 from grokplane.models import LSTM, MLP, ModelChoice, Transformer
@@ -34,7 +35,9 @@ class RandomImages:
         """Features [N, 784] and labels [N]."""
         random = torch.Generator().manual_seed(0)
         features = torch.randn(self.points, self.features, generator=random)
-        return Table(features, torch.randint(self.classes, (self.points,), generator=random), None, self.classes)
+        return Table(
+            features, torch.randint(self.classes, (self.points,), generator=random), None, Labels(self.classes)
+        )
 
     def examples(self, seed: int) -> Examples:
         """The first half of the points trains."""

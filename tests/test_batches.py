@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from grokplane.answers import Labels
 from grokplane.data import (
     SAMPLERS,
     Batches,
@@ -127,7 +128,7 @@ def test_stack_of_unequal_members() -> None:
     got = stacked(members)
     assert got.shape == (2,)
     assert got.train.values.dtype == torch.int64
-    assert (got.vocabulary, got.outputs) == (7, 7)
+    assert (got.vocabulary, got.answers) == (7, Labels(7))
     assert got.train.targets.shape == got.train.mask.shape == (3, 29)
     for place, one in enumerate(members):
         check_member(got, place, one)
@@ -176,7 +177,7 @@ def test_a_member_alone_has_the_same_data_as_in_a_stack() -> None:
 def features(shape: tuple[int, ...], outputs: int = 3, dtype: torch.dtype = torch.float64) -> Examples:
     values: Tensor = torch.arange(float(torch.Size(shape).numel())).reshape(shape).to(dtype)
     rows = torch.arange(shape[0])
-    return Examples(Table(values, rows % outputs, None, outputs), rows[1:], rows[:1], rows[1:] % outputs)
+    return Examples(Table(values, rows % outputs, None, Labels(outputs)), rows[1:], rows[:1], rows[1:] % outputs)
 
 
 def test_continuous_features_take_the_stack_dtype() -> None:
@@ -194,7 +195,7 @@ def test_continuous_features_take_the_stack_dtype() -> None:
     ("other", "what"),
     [
         (features((6, 3)), "shape"),
-        (features((6, 2), outputs=4), "outputs"),
+        (features((6, 2), outputs=4), "answers of one kind"),
         (features((6, 2), dtype=torch.int64), "dtype"),
     ],
 )

@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 import torch
 
+from grokplane.answers import Labels
 from grokplane.data import OPERATIONS, LabelHoldout, Modular, OrderedSplit, RandomSplit
 from grokplane.options import ConfigError
 
@@ -82,8 +83,8 @@ def test_division_needs_a_prime(name: str, p: int) -> None:
 def test_layouts() -> None:
     operands = Modular(RandomSplit(), p=5).table(0)
     equation = Modular(RandomSplit(), p=5, layout="equation").table(0)
-    assert (operands.vocabulary, operands.outputs) == (5, 5)
-    assert (equation.vocabulary, equation.outputs) == (7, 7)
+    assert (operands.vocabulary, operands.answers) == (5, Labels(5))
+    assert (equation.vocabulary, equation.answers) == (7, Labels(7))
     assert operands.inputs[13].tolist() == [2, 3]
     assert equation.inputs[13].tolist() == [2, 5, 3, 6]
     assert torch.equal(operands.targets, equation.targets)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from grokplane.answers import Labels
 from grokplane.losses import MSE, CrossEntropy, Loss, StableMax
 from grokplane.models import LSTM, MLP, Conv, ModelChoice, Signature, StackedModel, build
 from grokplane.models.layers import ACTIVATIONS
@@ -61,6 +62,7 @@ def _stablemax(z: Tensor) -> Tensor:
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
 def test_a_loss_is_differentiable_as_often_as_one_likes(loss: Loss, scale: float) -> None:
     logits, labels = (scale * drawn(2, 4, CLASSES)).requires_grad_(), tokens(2, 4, kinds=CLASSES)
+    loss = Labels(CLASSES).loss(loss)
     torch.autograd.gradcheck(lambda z: loss(z, labels), logits, check_forward_ad=True, check_batched_grad=True)
     torch.autograd.gradgradcheck(
         lambda z: loss(z, labels), logits, check_fwd_over_rev=True, check_rev_over_rev=True, check_batched_grad=True
@@ -70,7 +72,7 @@ def test_a_loss_is_differentiable_as_often_as_one_likes(loss: Loss, scale: float
 @pytest.mark.parametrize("loss", LOSSES, ids=str)
 def test_a_losss_hessian_is_that_of_its_formula(loss: Loss) -> None:
     logits, labels = drawn(2, 4, CLASSES), tokens(2, 4, kinds=CLASSES)
-    plain = PLAIN[type(loss)]
+    plain, loss = PLAIN[type(loss)], Labels(CLASSES).loss(loss)
     expected = torch.autograd.functional.hessian(lambda z: plain(z, labels).sum(), logits)
     for vectorized in (False, True):  # the incoming gradient is a constant here
         alike(

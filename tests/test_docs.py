@@ -45,6 +45,7 @@ from typing import Any
 
 import torch
 
+from grokplane.answers import Labels
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
 from grokplane.options import option
@@ -58,7 +59,7 @@ class Larger(SplitTask):
 
     def table(self, seed):
         pairs = torch.cartesian_prod(torch.arange(5), torch.arange(5))
-        return Table(pairs, pairs.amax(1), vocabulary=5, outputs=5)
+        return Table(pairs, pairs.amax(1), vocabulary=5, answers=Labels(5))
 
     def ask(self, operands):
         return torch.tensor([int(operand) for operand in operands])

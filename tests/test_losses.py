@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grokplane.answers import Labels
 from grokplane.losses import MSE, CrossEntropy, StableMax
 
 LABELS = torch.tensor([[0, 3, 2, 4], [1, 1, 0, 2]])
@@ -109,7 +110,7 @@ def test_float64_cross_entropy_of_a_float32_network() -> None:
 @pytest.mark.parametrize("dtype", ["same", "float64"])
 def test_mse_is_torchs_against_one_hot_labels(dtype: str) -> None:
     outputs = random_logits(torch.float32).requires_grad_()
-    losses = MSE(dtype=dtype)(outputs, LABELS)
+    losses = Labels(outputs.shape[-1]).loss(MSE(dtype=dtype))(outputs, LABELS)
     assert losses.shape == LABELS.shape
     assert losses.dtype == (torch.float64 if dtype == "float64" else torch.float32)
     losses.mean(1).sum().backward()

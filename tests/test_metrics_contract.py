@@ -42,8 +42,10 @@ def observation(device: str) -> Observation:
     rate = torch.ones(MEMBERS, device=device)
     train, held_out = subset(6, device), subset(9, device)
     every = {"scale": torch.ones(MEMBERS, device=device)}
-    unseen = torch.arange(9, device=device).expand(MEMBERS, -1) % 2 == 0
-    return Observation(1, train, held_out, rate, parameters, every, lambda: parameters, 0.5, unseen)
+    train_points, points = (torch.arange(n, device=device).expand(MEMBERS, -1) % 2 == 0 for n in (6, 9))
+    groups = {"unseen": ("test", points)}
+    groups |= {"train/clean": ("train", train_points), "train/corrupted": ("train", ~train_points)}
+    return Observation(1, train, held_out, rate, parameters, every, lambda: parameters, 0.5, groups)
 
 
 def information(seen: Observation) -> dict[str, float]:

@@ -94,7 +94,7 @@ def told(options: Compressed, numbers: bool, of_layer: float, of_code: float) ->
     layer = Sample(of_layer * values, of_layer * noisy, of_layer * 0.1, (0, "layer", 0))
     targets = of_code * values[:, :2].cos() if numbers else classes(len(code), of=3)
     inputs = Inputs({}, (), False, Tensor.flatten, [lambda: of_code * code], [0], 1)
-    asked = Asked(0, of_code * code, targets, {})
+    asked = Asked(0, of_code * code, targets, None if numbers else targets, {})
     found, refused = compressed_information(layer, _Compressing(options, inputs).questions(asked))
     assert refused == []
     return found

@@ -14,6 +14,7 @@ import torch
 from builders import finish, member, task, trained, training
 from command import QUIET, Inside, rows, summary
 
+from grokplane.answers import Labels
 from grokplane.data import (
     OPERATIONS,
     Modular,
@@ -139,7 +140,7 @@ def test_each_side_has_a_class_however_large_it_is() -> None:
 
 
 def test_a_table_of_one_class_cannot_be_split() -> None:
-    pair = Table(torch.tensor([[0, 1], [1, 0]]), torch.tensor([1, 1]), 2, 2, mirrors=torch.tensor([1, 1]))
+    pair = Table(torch.tensor([[0, 1], [1, 0]]), torch.tensor([1, 1]), 2, Labels(2), mirrors=torch.tensor([1, 1]))
     with pytest.raises(ConfigError, match=r"^data/split=unordered: needs questions that do not all mirror each other"):
         UNORDERED(pair, 0.5, 0)
 
@@ -237,7 +238,7 @@ def test_a_network_that_has_only_memorised_answers_the_mirrors_alone() -> None:
     stack = Stack([leaking()])
     *_, last = finish(stack)
     (record,) = last.records
-    mirrors = 1 - float(stack.examples.unseen.double().mean())
+    mirrors = 1 - float(stack.examples.groups["unseen"].points.double().mean())
     assert record["Acc/train"] == 1
     assert record["Acc/unseen"] < 0.1
     assert mirrors > 0.3

@@ -15,6 +15,7 @@ from builders import NEVER, finish, member, trained, training, weights
 from torch import Tensor, nn
 
 from grokplane import metrics, resources
+from grokplane.answers import Labels, Numbers
 from grokplane.data import (
     LAYOUTS,
     LabelHoldout,
@@ -62,7 +63,7 @@ def test_layouts_of_any_number_of_operands(count: int) -> None:
 def test_the_form_of_nanda() -> None:
     table = Modular(SPLIT, p=5, layout="equals").table(0)
     assert table.inputs[13].tolist() == [2, 3, 5]
-    assert (table.vocabulary, table.outputs) == (6, 6)
+    assert (table.vocabulary, table.answers) == (6, Labels(6))
 
 
 # Permutations
@@ -88,7 +89,7 @@ TWINS = {
 def test_permutations_are_those_of_itertools(operation: str) -> None:
     table = Permutations(SPLIT, operation=operation, layout="equation").table(0)
     assert table.inputs.shape == (14_400, 4)
-    assert (table.vocabulary, table.outputs, table.tolerance) == (122, 122, None)
+    assert (table.vocabulary, table.answers) == (122, Labels(122))
     for row in (*range(0, 14_400, 37), 14_399):
         a, b = divmod(row, 120)
         assert table.inputs[row].tolist() == [a, 120, b, 121]
@@ -112,7 +113,7 @@ def test_all_sums_are_those_of_brute_force(p: int, operands: int) -> None:
     every = list(itertools.product(range(p), repeat=operands))
     assert table.inputs.tolist() == [[*numbers, p] for numbers in every]
     assert table.targets.tolist() == [sum(numbers) % p for numbers in every]
-    assert (table.vocabulary, table.outputs) == (p + 1, p + 1)
+    assert (table.vocabulary, table.answers) == (p + 1, Labels(p + 1))
 
 
 def test_two_operands_are_modular_addition() -> None:
@@ -159,6 +160,14 @@ def test_every_number_is_drawn_equally_often(total: int, count: int) -> None:
         assert abs(counts - expected).max() < 5 * math.sqrt(expected)
 
 
+def test_a_smaller_drawn_table_is_part_of_a_larger_one() -> None:
+    for few, many in ((Sums(SPLIT, p=31, equations=90), 700), (Sums(SPLIT, p=1999, operands=5, equations=500), 501)):
+        rows = [{tuple(row) for row in one.table(1).inputs.tolist()} for one in (few, replace(few, equations=many))]
+        assert rows[0] < rows[1]
+    points = [Parity(SPLIT, bits=40, points=count)._points(1)[:, :32] for count in (60, 90)]
+    assert torch.equal(points[0], points[1][:60])
+
+
 def test_a_table_beyond_memory_is_refused_with_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "available_bytes", lambda: 2**34)
     with pytest.raises(ConfigError, match=r"^data.equations=null: .*8587340257 rows would take 2\.7 TiB, .* 16\.0 GiB"):
@@ -193,7 +202,7 @@ def test_parity_is_that_of_the_relevant_bits(bits: int, relevant: int, points: i
     assert {bit for row in rows for bit in row} == {-1.0, 1.0}
     products = [math.prod(row[bit] for bit in chosen) for row in rows]
     assert table.targets.tolist() == [{1.0: 0, -1.0: 1}[product] for product in products]
-    assert (table.vocabulary, table.outputs) == (None, 2)
+    assert (table.vocabulary, table.answers) == (None, Labels(2))
 
 
 def test_parity_comes_from_the_seed_and_is_balanced() -> None:
@@ -221,7 +230,7 @@ def test_the_teacher_is_a_torch_network(activation: str) -> None:
             linear.bias.copy_(bias)
         table = task.table(4)
         torch.testing.assert_close(table.targets, twin(table.inputs), rtol=1e-13, atol=1e-13)
-    assert (table.inputs.dtype, table.targets.dtype, table.tolerance) == (torch.float64, torch.float64, 1e-3)
+    assert (table.inputs.dtype, table.targets.dtype, table.answers) == (torch.float64, torch.float64, Numbers(5, 1e-3))
     assert table.targets.shape == (50, 5)
 
 
@@ -400,7 +409,7 @@ def test_regression_loss_and_accuracy_are_those_of_plain_lines(tolerance: float)
 def test_a_nan_or_an_error_of_just_the_tolerance_is_not_right() -> None:
     outputs = torch.tensor([[[1.0, 1.0], [math.nan, 0.0], [0.5, 0.5], [0.5, 0.25], [0.0, math.inf]]])
     points = torch.zeros(1, 5)
-    subset = Subset(outputs, torch.zeros(1, 5, 2), points, points == 0, {}, tolerance=0.25)
+    subset = Subset(outputs, torch.zeros(1, 5, 2), points, points == 0, {}, Numbers(2, tolerance=0.25))
     assert subset.correct.tolist() == [[False, False, False, True, False]]
 
 
@@ -411,7 +420,7 @@ def test_mse_of_numbers_is_torchs_and_of_labels_that_of_their_one_hot_codes() ->
     torch.testing.assert_close(MSE()(outputs, targets), expected, rtol=1e-14, atol=0)
     labels = torch.randint(3, (2, 6), generator=random)
     one_hot = torch.eye(3, dtype=torch.float64)[labels]
-    torch.testing.assert_close(MSE()(outputs, labels), MSE()(outputs, one_hot), rtol=0, atol=0)
+    torch.testing.assert_close(Labels(3).loss(MSE())(outputs, labels), MSE()(outputs, one_hot), rtol=0, atol=0)
     assert MSE(dtype="float64")(outputs.float(), targets.float()).dtype == torch.float64
 
 
@@ -444,7 +453,7 @@ def test_numbers_are_stacked_padded_and_gathered_in_the_stacks_dtype() -> None:
     got = stack(examples, "cpu", torch.float32)
     assert got.train.targets.shape == (2, 9, 5)
     assert got.train.targets.dtype == got.train.inputs().dtype == torch.float32
-    assert (got.outputs, got.tolerance) == (5, 1e-3)
+    assert got.answers == Numbers(5, 1e-3)
     positions = torch.tensor([[8, 0, 3], [3, 1, 1]])
     inputs, targets = got.train.batch(positions)
     for place, one in enumerate(examples):

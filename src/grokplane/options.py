@@ -101,6 +101,12 @@ _HOLDS = {
 _WORDS = {"above": "above", "below": "below", "at_least": "at least", "at_most": "at most"}
 
 
+def name_of(choice: object) -> str:
+    """The name under which a config calls a choice, as the file of its class lists it in `CHOICES`."""
+    listed = getattr(sys.modules[type(choice).__module__], "CHOICES", {})
+    return next((name for name, kind in listed.items() if kind is type(choice)), type(choice).__name__)
+
+
 def checked(choice: type[_Choice]) -> type[_Choice]:
     """Class decorator: objects made in Python refuse the values that the command line refuses, with the same message.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from grokplane.app.errors import Refused
 from grokplane.app.runs import load_trained
 from grokplane.app.trained import Trained
 from grokplane.data import Examples
+from grokplane.options import name_of
 from grokplane.say import note, say
 from grokplane.strict_json import to_json
 from grokplane.waiting import BEFORE_REFUSALS, Doing
@@ -63,8 +64,9 @@ def predict(run: Trained, questions: Sequence[str], top: int | None = None) -> l
 
     Class labels: `answer` and its `probability` (or `score`, where the loss defines no probabilities), `next`, a list
     of the same for the answers that follow, and for a training question `taught`, its answer with label noise.
-    Regression: `outputs` and the `squared_error`, the mean over them. Both: `right_answer`, `correct`, `subset`
-    ("train" or "held-out"), all None for a question that is not in the run's table.
+    Sequences of labels: the same with lists as answers and an empty `next`. Regression: `outputs` and the
+    `squared_error`, the mean over them. All: `right_answer`, `correct`, `subset` ("train" or "held-out"), all None for
+    a question that is not in the run's table.
 
     Args:
         run: the run at a step.
@@ -73,57 +75,40 @@ def predict(run: Trained, questions: Sequence[str], top: int | None = None) -> l
 
     Raises:
         ConfigError: operands that are too many or too few, out of range or no numbers.
-        Refused: a `top` for a run whose answers are numbers.
+        Refused: a `top` for a run whose answers have no order.
     """
     member = run.member
     inputs = torch.stack([member.data.ask(question.split(",")) for question in questions])
     examples, stack = run.examples, run.stack()
-    if examples.table.tolerance is not None and top is not None:
-        raise Refused(f"--top={top}: this run's answers are numbers, not one of several; leave it out")
+    answers = examples.table.answers
+    if answers.unranked and top is not None:
+        raise Refused(f"--top={top}: this run's answers are {answers.unranked}; leave it out")
     asked = inputs.to(stack.device, stack.dtype if inputs.is_floating_point() else torch.int64)
     with torch.no_grad():
         outputs = stack.network(stack.network.encode(asked[None]))[0].cpu().double()
-    if examples.table.tolerance is None:
-        said = _labels(outputs, getattr(member.loss, "probabilities", None), TOP if top is None else top)
-    else:
-        said = [{"outputs": row} for row in outputs.tolist()]
+    said = answers.said(outputs, getattr(member.loss, "probabilities", None), TOP if top is None else top)
     return [
         {"question": question} | one | _truth(one, examples, row)
         for question, one, row in zip(questions, said, inputs, strict=True)
     ]
 
 
-def _labels(outputs: Tensor, probabilities: Callable[[Tensor], Tensor] | None, top: int) -> list[dict[str, Any]]:
-    """Answers by falling output [Q, C]; of equal outputs the first comes first, as in accuracy."""
-    name, values = ("score", outputs) if probabilities is None else ("probability", probabilities(outputs))
-    order = outputs.sort(dim=-1, descending=True, stable=True).indices[:, : top + 1]
-    found = []
-    for labels, numbers in zip(order.tolist(), values.gather(-1, order).tolist(), strict=True):
-        first, *others = [{"answer": label, name: number} for label, number in zip(labels, numbers, strict=True)]
-        found.append(first | {"next": others})
-    return found
-
-
-def _truth(said: Mapping[str, Any], examples: Examples, question: Tensor) -> dict[str, Any]:
+def _truth(said: dict[str, Any], examples: Examples, question: Tensor) -> dict[str, Any]:
     """What the run's own table says of a question [L] and its answer."""
-    tolerance = examples.table.tolerance
-    unknown = {"right_answer": None, "correct": None, "subset": None}
-    rows = (examples.table.inputs == question).flatten(1).all(1).nonzero().flatten().tolist()
-    if not rows:
-        return unknown | {"taught" if tolerance is None else "squared_error": None}
-    right, place = examples.table.targets[rows[0]].tolist(), (examples.train == rows[0]).nonzero().flatten()
-    subset = "train" if len(place) else "held-out" if bool((examples.test == rows[0]).any()) else None
-    if tolerance is None:
-        taught = examples.train_targets[place[0]].item() if len(place) else None
-        return {"right_answer": right, "correct": said["answer"] == right, "subset": subset, "taught": taught}
-    error = sum((a - b) ** 2 for a, b in zip(said["outputs"], right, strict=True)) / len(right)
-    return {"right_answer": right, "correct": error < tolerance, "subset": subset, "squared_error": error}
+    table, subset, right, taught = examples.table, None, None, None
+    rows = (table.inputs == question).flatten(1).all(1).nonzero().flatten().tolist()
+    if rows:
+        right, place = table.targets[rows[0]], (examples.train == rows[0]).nonzero().flatten()
+        subset = "train" if len(place) else "held-out" if bool((examples.test == rows[0]).any()) else None
+        taught = examples.train_targets[place[0]] if len(place) else None
+    found = table.answers.judged(said, right, taught)
+    return {"right_answer": found["right_answer"], "correct": found["correct"], "subset": subset} | found
 
 
 def _about(found: Sequence[Mapping[str, Any]], run: Trained) -> str:
     if "outputs" in found[0]:
         return ""
-    loss = type(run.member.loss).__module__.rpartition(".")[2]
+    loss = name_of(run.member.loss)
     if "score" in found[0]:
         return f"; scores are the outputs themselves: loss={loss} has no probabilities"
     return f"; probabilities are those of loss={loss}"

@@ -11,12 +11,13 @@ def report(folder: Path, summary: Mapping[str, Any]) -> str:
     """Return the folder, the step at which the run fitted, the step at which it generalised, and the last values."""
     folder = shortened(folder)
     held_out = {"test": "held-out set", "unseen": "held-out questions without a mirror in training"}
+    questions = summary["grok"]["questions"]
     lines = [
         ("run", f"{folder} ({summary['status']} at step {summary['steps']:,})"),
         ("fitted", _mark(summary["grok"], "train", "training set")),
         (
             "generalised",
-            _mark(summary["grok"], "test", held_out[summary["grok"]["questions"]]) + _delay(summary["grok"]),
+            _mark(summary["grok"], "test", held_out.get(questions, f"group {questions}")) + _delay(summary["grok"]),
         ),
         ("last", _last(summary["last"])),
     ]

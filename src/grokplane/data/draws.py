@@ -8,8 +8,10 @@ import numpy as np
 def distinct(total: int, count: int, random: np.random.Generator) -> np.ndarray:
     """`count` of the numbers 0..total-1 [count] int64, in the order drawn; every subset is equally likely.
 
-    Takes memory for some multiple of `count`, whatever `total` is (at most 2^62). Numbers are drawn one after the other
-    and those that came before are passed over; where more than half are wanted the range itself is shuffled.
+    With one state of the generator, a smaller draw is the beginning of a larger one, up to half of the range; so a
+    smaller table is part of a larger one. `numpy.random.Generator.choice(replace=False)` does not have this property,
+    and takes memory for up to 50 times `count`. This draw takes a small multiple of `count` for every `total` (up to
+    2^62): numbers that were drawn before are dropped. If more than half are wanted, the range itself is shuffled.
     """
     if 2 * count > total:
         return random.permutation(total)[:count]

@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import torch
 
+from grokplane.answers import Labels
 from grokplane.data import questions
 from grokplane.data.noise import with_label_noise
 from grokplane.data.table import Examples, Table
@@ -111,7 +112,7 @@ class ImageTask:
     def _table(self, train: Images, test: Images) -> Table:
         pixels = self._scaled(np.concatenate([train.pixels, test.pixels]))
         labels = torch.from_numpy(np.concatenate([train.labels, test.labels]).astype(np.int64))
-        return Table(pixels, labels, None, CLASSES, population=self._population)
+        return Table(pixels, labels, None, Labels(CLASSES), population=self._population)
 
     def _population(self) -> torch.Tensor:
         """All images to train on, in the data set's order: a code fitted to them does not depend on the seed."""

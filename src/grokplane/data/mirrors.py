@@ -13,14 +13,14 @@ def mirror_classes(operands: Tensor, targets: Tensor) -> Tensor | None:
 
     Args:
         operands: residues [N, K] int64, small enough for max^K to fit in int64.
-        targets: answers [N] int64.
+        targets: answers [N, ...] int64.
     """
     base = int(operands.max()) + 1
     places = base ** torch.arange(operands.shape[1])
     classes = (operands.sort(1).values * places).sum(1)
     order = classes.argsort()
     mirrored = classes[order][1:] == classes[order][:-1]
-    differ = targets[order][1:] != targets[order][:-1]
+    differ = (targets[order][1:] != targets[order][:-1]).reshape(len(order) - 1, -1).any(1)
     return None if bool((mirrored & differ).any()) else classes
 
 

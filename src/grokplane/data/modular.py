@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokplane.answers import Labels
 from grokplane.data import questions
 from grokplane.data.layouts import LAYOUTS
 from grokplane.data.mirrors import mirror_classes
@@ -46,7 +47,7 @@ class Modular(SplitTask):
         operands = torch.stack([x, y], 1)
         answers, fixed = operation.answer(x, y, self.p, seed), layout.fixed(2, self.p)
         inputs, mirrors = layout.write(operands, self.p), mirror_classes(operands, answers)
-        return Table(inputs, answers, vocabulary, outputs=vocabulary, fixed=fixed, mirrors=mirrors)
+        return Table(inputs, answers, vocabulary, Labels(vocabulary), fixed=fixed, mirrors=mirrors)
 
     def ask(self, operands: Sequence[str]) -> Tensor:
         """The question of two residues, tokens [L] int64; ConfigError if the operands are not such a pair."""

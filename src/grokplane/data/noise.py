@@ -11,13 +11,13 @@ from grokplane.random import generator
 
 
 def with_label_noise(targets: Tensor, amount: float, seed: int) -> Tensor:
-    """Replace some answers [n], each by another label that occurs among them, drawn uniformly.
+    """Replace some answers [n, ...], each by another answer that occurs among them, drawn uniformly.
 
-    So a held-out label is never seen in training, not even as noise. With the same seed, more noise contains the wrong
+    So a held-out answer is never seen in training, not even as noise. With the same seed, more noise contains the wrong
     answers of less noise.
 
     Args:
-        targets: true answers [n] int64.
+        targets: true answers [n] int64, or sequences of labels [n, T].
         amount: below 1 a fraction, int(amount * n) answers; from 1 on the number of answers.
         seed: the member's seed.
 
@@ -28,7 +28,7 @@ def with_label_noise(targets: Tensor, amount: float, seed: int) -> Tensor:
     if amount == 0:
         return targets
     count = _noisy_count(len(targets), amount)
-    labels, place = targets.unique(return_inverse=True)
+    labels, place = targets.unique(dim=0, return_inverse=True)
     if len(labels) < 2:
         raise ConfigError("data.label_noise", amount, "must be 0 where all training answers are the same")
     random = generator(seed, "label noise")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokplane.answers import Labels
 from grokplane.data import draws, questions
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
@@ -44,7 +45,7 @@ class Parity(SplitTask):
         """
         relevant, inputs = self.relevant_bits(seed), self._points(seed)
         labels = (inputs[:, relevant] < 0).sum(1) % 2
-        return Table(inputs, labels, vocabulary=None, outputs=2)
+        return Table(inputs, labels, vocabulary=None, answers=Labels(2))
 
     def relevant_bits(self, seed: int) -> Tensor:
         """The bits that determine the answer [relevant] int64, ascending.

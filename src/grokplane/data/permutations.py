@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokplane.answers import Labels
 from grokplane.data import questions
 from grokplane.data.layouts import LAYOUTS
 from grokplane.data.split_task import SplitTask
@@ -70,7 +71,7 @@ class Permutations(SplitTask):
         vocabulary = ORDER + layout.symbols
         answers = PRODUCTS[self.operation](*pairs.unbind(1))
         fixed = layout.fixed(2, ORDER)
-        return Table(layout.write(pairs, ORDER), answers, vocabulary, outputs=vocabulary, fixed=fixed)
+        return Table(layout.write(pairs, ORDER), answers, vocabulary, Labels(vocabulary), fixed=fixed)
 
     def ask(self, operands: Sequence[str]) -> Tensor:
         """The question of two permutations by their indices, tokens [L] int64; ConfigError for other operands."""

@@ -10,6 +10,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from grokplane.answers import Labels
 from grokplane.data.table import Table
 from grokplane.options import ConfigError, checked, option
 from grokplane.random import generator
@@ -82,9 +83,13 @@ class LabelHoldout:
         """Rows (train [n], test [m]); train is that fraction of the other questions, or all of them for null.
 
         Raises:
-            ConfigError: a hold-out that matches no answer or all answers, or a fraction that gives no training
-                question.
+            ConfigError: answers that are no labels, a hold-out that matches no answer or all answers, or a fraction
+                that gives no training question.
         """
+        if not isinstance(table.answers, Labels):
+            raise ConfigError(
+                "data/split", "label_holdout", "needs answers that are single labels; use data/split=random"
+            )
         held = self._held_out(table.targets)
         test, others = torch.nonzero(held).flatten(), torch.nonzero(~held).flatten()
         if fraction is None:

@@ -10,8 +10,10 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from grokplane.data.mirrors import unseen
+from grokplane.answers import Answers
+from grokplane.data.groups import StackedGroup, groups
 from grokplane.data.table import Examples
+from grokplane.options import ConfigError
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +26,7 @@ class StackedSubset:
         index: each member's rows [E, n], from `offset` on; padding repeats the member's first point, so that it
             overflows only where a real point does.
         offset: where each member's questions start in `values` [E, 1].
-        targets: labels [E, n] int64 or numbers [E, n, C], padded alike; in training with label noise.
+        targets: answers [E, n, ...], padded alike; in training with label noise.
         count: number of points of each member [E] int64.
     """
 
@@ -79,25 +81,25 @@ class StackedExamples:
         train: the training subset; `test`: the held-out one.
         shape: of a question: (L,) for tokens, (28, 28) for images.
         vocabulary: number of token kinds; None for continuous features.
-        outputs: number of classes, or of regression outputs.
-        tolerance: regression: squared error below which an answer counts as right; None: class labels.
+        answers: the kind of the targets.
         fixed: tokens by position that no question is without.
         population: see `Table`; of the first member's table.
-        mirrored: whether each member's table has mirrored questions, see `Table.mirrors`.
-        unseen: which held-out questions have no mirror in training [E, m], bool, padding included (mask it); none of a
-            member without mirrored questions.
+        groups: the groups that any member has, by the name that metrics carry.
     """
 
     train: StackedSubset
     test: StackedSubset
     shape: torch.Size
     vocabulary: int | None
-    outputs: int
-    tolerance: float | None
+    answers: Answers
     fixed: Mapping[int, int]
     population: Callable[[], Tensor] | None
-    mirrored: Sequence[bool]
-    unseen: Tensor
+    groups: Mapping[str, StackedGroup]
+
+    @property
+    def held_out_groups(self) -> list[str]:
+        """Names of the groups of held-out questions that all members have."""
+        return [name for name, group in self.groups.items() if group.subset == "test" and all(group.members)]
 
     @property
     def nbytes(self) -> int:
@@ -115,7 +117,8 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
         dtype: of continuous features and regression targets; tokens and labels stay int64.
 
     Raises:
-        ValueError: members whose tables differ in width, vocabulary, outputs or kind of answers.
+        ValueError: members whose tables differ in width, vocabulary or kind of answers.
+        ConfigError: targets that are not of the kind of the answers, or groups that cannot be used (see `groups`).
     """
     _check_alike(examples)
     tables = [_typed(one.table.inputs, dtype) for one in examples]
@@ -131,12 +134,10 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
         test,
         shape,
         table.vocabulary,
-        table.outputs,
-        table.tolerance,
+        table.answers,
         table.fixed,
         table.population,
-        mirrored=[one.table.mirrors is not None for one in examples],
-        unseen=_padded([unseen(one) for one in examples]).to(device),
+        _groups(examples, device),
     )
 
 
@@ -145,12 +146,26 @@ def _check_alike(examples: Sequence[Examples]) -> None:
         "inputs of one shape": [tuple(one.table.inputs.shape[1:]) for one in examples],
         "inputs of one dtype": [one.table.inputs.dtype for one in examples],
         "one vocabulary": [one.table.vocabulary for one in examples],
-        "one number of outputs": [one.table.outputs for one in examples],
-        "one tolerance": [one.table.tolerance for one in examples],
+        "answers of one kind": [one.table.answers for one in examples],
     }
     for what, values in seen.items():
         if len(set(values)) > 1:
             raise ValueError(f"members of a stack must have {what}, but have {', '.join(map(str, values))}")
+    for one in examples:
+        for targets in (one.table.targets, one.train_targets):
+            if not one.table.answers.fit(targets):
+                kind = f"targets {list(targets.shape)} of {targets.dtype}"
+                raise ConfigError("data", kind, f"must be answers of the kind {one.table.answers}")
+
+
+def _groups(examples: Sequence[Examples], device: torch.device | str) -> dict[str, StackedGroup]:
+    members = [groups(one) for one in examples]
+    found = {}
+    for name, subset in {name: group.subset for own in members for name, group in own.items()}.items():
+        none = [torch.zeros(len(getattr(one, subset)), dtype=torch.bool) for one in examples]
+        points = [own[name].points if name in own else missing for own, missing in zip(members, none, strict=True)]
+        found[name] = StackedGroup(subset, _padded(points).to(device), [name in own for own in members])
+    return found
 
 
 def _equal(tensors: Sequence[Tensor]) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grokplane.answers import Labels
 from grokplane.data import draws, questions
 from grokplane.data.layouts import LAYOUTS
 from grokplane.data.mirrors import mirror_classes
@@ -55,7 +56,7 @@ class Sums(SplitTask):
         inputs, fixed = layout.write(operands, self.p), layout.fixed(self.operands, self.p)
         answers = operands.sum(1) % self.p
         mirrors = mirror_classes(operands, answers)
-        return Table(inputs, answers, vocabulary, outputs=vocabulary, fixed=fixed, mirrors=mirrors)
+        return Table(inputs, answers, vocabulary, Labels(vocabulary), fixed=fixed, mirrors=mirrors)
 
     def operand_set(self, seed: int) -> Tensor:
         """The residues that are added, ascending int64: all p, or the subset A drawn by the seed.

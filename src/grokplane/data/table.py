@@ -8,6 +8,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from grokplane.answers import Answers
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -15,25 +17,25 @@ class Table:
 
     Attributes:
         inputs: tokens [N, L] int64, or continuous features [N, ...] of a floating dtype.
-        targets: class labels [N] int64, or for regression numbers [N, C] of a floating dtype.
+        targets: class labels [N] int64, numbers [N, C] of a floating dtype, or sequences of labels [N, T] int64.
         vocabulary: number of token kinds; None for continuous features.
-        outputs: number of classes, or of regression outputs C.
-        tolerance: regression: squared error (mean over outputs) below which an answer counts as right; None: class
-            labels.
+        answers: the kind of the targets, which says what outputs are worth against them.
         fixed: tokens by position that no question is without, whatever its operands (`op`, `=`).
         population: gives all inputs [M, ...] of the set that a drawn table is a part of; None: the table is the set.
         mirrors: numbers [N] int64 that questions share which are the same up to the order of interchangeable operands;
             None: the order of operands matters, or there are none.
+        groups: named groups of rows [N], bool, which may overlap: losses and accuracies of each are logged for both
+            subsets, as `Acc/train/NAME` and `Acc/test/NAME`.
     """
 
     inputs: Tensor
     targets: Tensor
     vocabulary: int | None
-    outputs: int
-    tolerance: float | None = None
+    answers: Answers
     fixed: Mapping[int, int] = field(default_factory=dict)
     population: Callable[[], Tensor] | None = None
     mirrors: Tensor | None = None
+    groups: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,13 +46,16 @@ class Examples:
         table: all questions; its targets are the clean answers.
         train: rows of the training subset [n] int64.
         test: rows of the held-out subset [m] int64.
-        train_targets: answers of the training subset [n] or [n, C], label noise applied.
+        train_targets: answers of the training subset [n, ...], label noise applied.
+        groups: further groups that depend on the split: by subset, "train" or "test", then by name, which points of
+            the subset [n] belong to the group, bool.
     """
 
     table: Table
     train: Tensor
     test: Tensor
     train_targets: Tensor
+    groups: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
 
 class Task(Protocol):

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from grokplane.answers import Numbers
 from grokplane.data import questions
 from grokplane.data.table import Examples, Table
 from grokplane.options import checked, option
@@ -53,7 +54,7 @@ class TeacherStudent:
                 for count, stream in zip(counts, streams, strict=True)
             ]
         )
-        return Table(points, self._answers(points, seed), None, self.outputs, self.tolerance)
+        return Table(points, self._answers(points, seed), None, Numbers(self.outputs, self.tolerance))
 
     def _check_fits(self) -> None:
         widths = [self.inputs, *self.hidden, self.outputs]

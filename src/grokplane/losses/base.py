@@ -8,11 +8,13 @@ from torch import Tensor
 
 
 class Loss(Protocol):
-    """A choice of the config group `loss`; one that is for class labels alone says so: `needs_labels = True`.
+    """A choice of the config group `loss`.
 
-    One that reads the outputs as probabilities says which, `probabilities(outputs)`: [..., C] -> [..., C] in float64.
+    A class variable `reads` says which targets the loss reads: "labels", or "vectors" (numbers, or the one-hot codes
+    of labels); without it the loss gets the targets of the task as they are. A loss that reads outputs as
+    probabilities has a method `probabilities(outputs)`: [..., C] -> [..., C] in float64.
     """
 
     def __call__(self, outputs: Tensor, targets: Tensor, /) -> Tensor:
-        """Loss of each point: outputs [E, B, C], labels [E, B] or numbers [E, B, C] -> [E, B]."""
+        """Loss of each point: outputs [E, B, C], labels [E, B] or vectors [E, B, C] -> [E, B]."""
         ...

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from grokplane.answers import Reads
 from grokplane.derivatives import beyond_the_first, of_twin, transformed
 from grokplane.options import checked, option
 
@@ -60,7 +61,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 class CrossEntropy:
     """Cross-entropy of logits and labels, in nats."""
 
-    needs_labels: ClassVar[bool] = True
+    reads: ClassVar[Reads] = "labels"
 
     dtype: str = option(
         "same",

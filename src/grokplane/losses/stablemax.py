@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from grokplane.answers import Reads
 from grokplane.options import checked, option
 
 
@@ -14,7 +15,7 @@ from grokplane.options import checked, option
 class StableMax:
     """Cross-entropy in nats with exp in the softmax replaced by s(z) = z + 1 (z >= 0), 1/(1 - z) (z < 0)."""
 
-    needs_labels: ClassVar[bool] = True
+    reads: ClassVar[Reads] = "labels"
 
     dtype: str = option("same", "precision of the loss; same as the network, or float64", choices=["same", "float64"])
 

@@ -18,7 +18,7 @@ from grokplane.metrics.reduce import masked_fraction
 from grokplane.metrics.softmax_collapse import SoftmaxCollapse
 from grokplane.metrics.sparsity import Sparsity
 from grokplane.metrics.step_time import StepTime
-from grokplane.metrics.subset import Look, parts, right
+from grokplane.metrics.subset import Look, joined, parts
 from grokplane.metrics.weight_norms import WeightNorms
 from grokplane.metrics.within_class import WithinClass
 
@@ -50,7 +50,7 @@ __all__ = [
     "WeightNorms",
     "WithinClass",
     "collected",
+    "joined",
     "masked_fraction",
     "parts",
-    "right",
 ]

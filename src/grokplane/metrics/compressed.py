@@ -89,10 +89,18 @@ class Compressed:
 
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """What one member is asked on one subset: a code of its inputs [n, d], its targets, and how."""
+    """What one member is asked on one subset.
+
+    Attributes:
+        code: of its inputs [n, d].
+        answers: their classes [n], or numbers [n, C] at one scale.
+        of_answers: estimator of I(L;Y).
+        options: how.
+    """
 
     code: Tensor
-    targets: Tensor
+    answers: Tensor
+    of_answers: Estimator
     options: Compressed
 
 
@@ -119,12 +127,14 @@ class _Compressing:
     def questions(self, asked: Asked) -> Questions:
         self.prepare(None)
         code = self._encoders[self._populations[asked.member]](asked.inputs.cpu()).to(asked.inputs.device)
-        return Questions(standardised(code), asked.targets, self._options)
+        if asked.labels is None:
+            return Questions(standardised(code), standardised(asked.targets), self._options.input, self._options)
+        return Questions(standardised(code), asked.labels, self._options.labels, self._options)
 
     def scalars(self, asked: Asked) -> Mapping[str, Callable[[], float]]:
         known = {"ln n": lambda: math.log(len(asked.inputs))}
-        labels = not asked.targets.is_floating_point()
-        return known | ({"H(Y)": lambda: float(label_entropy(asked.targets).value)} if labels else {})
+        labels = asked.labels
+        return known if labels is None else known | {"H(Y)": lambda: float(label_entropy(labels).value)}
 
     def sample(self, output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int]) -> Sample:
         return sample(output, member, real, stream)
@@ -182,11 +192,8 @@ def _pairs(layer: Measured, questions: Questions, tries: _Tries) -> Sequence[Pai
     values = tries(lambda: standardised(pca.fit(layer.noisy)(layer.noisy)), None)
     if values is None:
         return [UNKNOWN, UNKNOWN]
-    of_answer: Estimator = options.labels
-    targets = questions.targets
-    if targets.is_floating_point():
-        of_answer, targets = options.input, standardised(targets)
-    return [tries.pair(partial(options.input, questions.code, values)), tries.pair(partial(of_answer, values, targets))]
+    of_answers = partial(questions.of_answers, values, questions.answers)
+    return [tries.pair(partial(options.input, questions.code, values)), tries.pair(of_answers)]
 
 
 def _pair(found: Estimate) -> Pair:

@@ -135,5 +135,5 @@ def same(x: Tensor) -> Tensor:
 
 
 def _labels(asked: Asked) -> dict[str, Tensor]:
-    answers = {} if asked.targets.is_floating_point() else {"Y": asked.targets}
+    answers = {} if asked.labels is None else {"Y": asked.labels}
     return answers | dict(asked.operands)

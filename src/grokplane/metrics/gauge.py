@@ -61,13 +61,15 @@ class Asked:
     Attributes:
         member: its place in the stack.
         inputs: [n, ...].
-        targets: answers, labels [n] or numbers [n, C].
+        targets: answers [n, ...].
+        labels: the class of each answer [n]; None: the answers are numbers.
         operands: the operands' labels [n] by name, a and b; empty where the task has not two.
     """
 
     member: int
     inputs: Tensor
     targets: Tensor
+    labels: Tensor | None
     operands: Mapping[str, Tensor]
 
 
@@ -251,7 +253,9 @@ class Gauge:
             real = subset.mask[member]
             x = self._inputs.subsets[name]()[member][real]
             operands = {operand: x[:, place] for operand, place in zip("ab", self._inputs.operands, strict=False)}
-            asked = Asked(member, x, subset.targets[member][real], operands)
+            targets = subset.targets[member][real]
+            classes = subset.answers.as_classes(targets)
+            asked = Asked(member, x, targets, classes and classes.labels, operands)
             found = {quantity: self._tried(give, math.nan) for quantity, give in self._way.scalars(asked).items()}
             scalars = {f"{quantity}_{name}": value for quantity, value in found.items()}
             questions = self._tried(partial(self._way.questions, asked), None) if self._prepared else None

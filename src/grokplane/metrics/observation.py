@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -25,8 +25,8 @@ class Observation:
         compute_gradients: gives the gradient of `Loss/train` over the whole training subset, before any
             filter, in the same form as `parameters`; called at most once.
         seconds_per_step: wall time of a step since the last log point; None at the first one.
-        unseen: which held-out points are questions without a mirror in training [E, n], bool, padding included; none of
-            a member whose task has no mirrored questions. None: no member's has.
+        groups: groups of points by the name that metrics carry: the split, "train" or "test", and which of its points
+            belong to the group [E, n], bool, padding included; none of a member without the group.
         compute_noiseless: gives the layers of both subsets, by name, as they are without the model's own noise; None:
             there is no such noise.
     """
@@ -39,7 +39,7 @@ class Observation:
     all_parameters: Mapping[str, Tensor]
     compute_gradients: Callable[[], Mapping[str, Mapping[str, Tensor]]]
     seconds_per_step: float | None = None
-    unseen: Tensor | None = None
+    groups: Mapping[str, tuple[str, Tensor]] = field(default_factory=dict)
     compute_noiseless: Callable[[], Mapping[str, Mapping[str, LayerOutput]]] | None = None
 
     @cached_property
@@ -63,20 +63,19 @@ class Observation:
         """The two subsets under the names that losses and accuracies carry: train, test."""
         return {"train": self.train, "test": self.eval}
 
-    @property
+    @cached_property
     def scored(self) -> dict[str, Subset]:
-        """`splits`, and where there are mirrored questions `unseen`: the held-out ones without a mirror in training."""
-        if self.unseen is None:
-            return self.splits
-        return self.splits | {"unseen": self.eval.among(self.unseen)}
+        """`splits` and all groups, by the name that losses and accuracies carry."""
+        splits = self.splits
+        return splits | {name: splits[split].among(points) for name, (split, points) in self.groups.items()}
 
 
 class Metric(Protocol):
     """A metric: a frozen dataclass whose call turns an observation into named values, one per member.
 
-    What it needs it says in class variables of value True: `needs_labels`, answers that are class labels;
-    `needs_gradients`, which are then had at less cost; `needs_layers`, so that a task is refused whose layers do not
-    fit into memory.
+    Class variables say what it needs: `reads = "labels"`, answers that are class labels; `needs_gradients = True`,
+    which are then had at less cost; `needs_layers = True`, so that a task is refused whose layers do not fit into
+    memory.
     """
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:

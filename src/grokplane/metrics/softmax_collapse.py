@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from grokplane.answers import Reads
 from grokplane.metrics.observation import Observation
-from grokplane.metrics.reduce import labels, masked_fraction
+from grokplane.metrics.reduce import masked_fraction
 
 
 @dataclass(frozen=True)
@@ -16,12 +17,14 @@ class SoftmaxCollapse:
     Such a point has zero loss and zero gradient (Prieto et al. 2025, "Grokking at the edge of numerical stability").
     """
 
-    needs_labels: ClassVar[bool] = True
+    reads: ClassVar[Reads] = "labels"
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Share [E] in 0..1 by subset."""
         return {
-            f"softmax_collapse_{name}": masked_fraction(subset.points(_collapsed, labels(subset)), subset)
+            f"softmax_collapse_{name}": masked_fraction(
+                subset.points(subset.answers.of_points(_collapsed), subset.real_targets), subset
+            )
             for name, subset in seen.subsets.items()
         }
 

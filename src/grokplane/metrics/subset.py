@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
+from math import prod
 
 import torch
 from torch import Tensor
+
+from grokplane.answers import Answers, Classes, Labels
 
 # Outputs of so many bytes are made, or turned into other numbers, at a time.
 PART_BYTES = 2**27
@@ -41,12 +44,10 @@ class Look:
     """Outputs and layers that are not kept, but made again for whoever asks: of subsets that are too large.
 
     Attributes:
-        classes: number of outputs.
-        outputs: gives those of some points [E, b, C].
+        outputs: gives those of some points [E, b, ...].
         layers: gives all layers.
     """
 
-    classes: int
     outputs: Callable[[slice], Tensor]
     layers: Callable[[], Mapping[str, LayerOutput]]
 
@@ -55,13 +56,13 @@ class Subset:
     """The whole training or held-out subset of every member, padded to the largest member's n.
 
     Args:
-        outputs: the model's outputs [E, n, C], or what makes them.
-        targets: class labels [E, n], or for regression numbers [E, n, C].
+        outputs: the model's outputs [E, n, ...], or what makes them.
+        targets: the answers [E, n, ...].
         losses: the training loss of each point [E, n], padding included (mask it).
         mask: which points are real [E, n], bool.
         layers: outputs of each named layer, "layer 1" first; not read if outputs are made.
-        tolerance: regression: squared error (mean over outputs) below which a point is right; None: class labels.
-        correct: which points are right, where that is known already.
+        answers: the kind of the targets; None: class labels, one for each output.
+        scores: see the property, where they are known already.
     """
 
     def __init__(
@@ -71,16 +72,17 @@ class Subset:
         losses: Tensor,
         mask: Tensor,
         layers: Mapping[str, LayerOutput],
-        tolerance: float | None = None,
-        correct: Tensor | None = None,
+        answers: Answers | None = None,
+        scores: Mapping[str, Tensor] | None = None,
     ) -> None:
         self._outputs, self._layers = outputs, layers
-        self.targets, self.losses, self.mask, self.tolerance = targets, losses, mask, tolerance
-        self._correct = correct
+        self.targets, self.losses, self.mask = targets, losses, mask
+        self.answers = answers or Labels(self.outputs.shape[-1])
+        self._scores = scores
 
     @cached_property
     def outputs(self) -> Tensor:
-        """The model's outputs [E, n, C]; `points` needs less memory."""
+        """The model's outputs [E, n, ...]; `points` needs less memory."""
         if isinstance(self._outputs, Tensor):
             return self._outputs
         return torch.cat([outputs for _, outputs in self.parts()], 1)
@@ -90,37 +92,54 @@ class Subset:
         """Outputs of each named layer, "layer 1" first."""
         return self._layers if isinstance(self._outputs, Tensor) else self._outputs.layers()
 
+    @cached_property
+    def scores(self) -> Mapping[str, Tensor]:
+        """Accuracy of each point [E, n] by metric name, padding included (mask it); see `Answers.scores`."""
+        if self._scores is not None:
+            return self._scores
+        return joined([self.answers.scores(outputs, self.targets[:, part]) for part, outputs in self.parts()])
+
     @property
-    def classes(self) -> int:
-        """Number of outputs."""
-        return self._outputs.shape[-1] if isinstance(self._outputs, Tensor) else self._outputs.classes
+    def correct(self) -> Tensor:
+        """Which points [E, n] are right, bool, padding included (mask it)."""
+        return self.scores["Acc"]
 
     @cached_property
-    def correct(self) -> Tensor:
-        """Which points [E, n] are right, bool, padding included (mask it); see `right`."""
-        if self._correct is not None:
-            return self._correct
-        return self.points(partial(right, tolerance=self.tolerance), self.targets)
+    def real_targets(self) -> Tensor:
+        """The targets with 0 where the point is padding, whatever stands there: labels may be used as indices."""
+        return self.targets.masked_fill(~self.mask.view(*self.mask.shape, *[1] * (self.targets.dim() - 2)), 0)
+
+    @cached_property
+    def classes(self) -> Classes:
+        """The class of each point's answer [E, n].
+
+        Raises:
+            ValueError: the answers are numbers.
+        """
+        found = self.answers.as_classes(self.real_targets)
+        if found is None:
+            raise ValueError("answers that are numbers have no classes")
+        return found
 
     def points(self, function: Callable[..., Tensor], *others: Tensor) -> Tensor:
         """What a function makes of every point's outputs [E, n], in bounded memory however many points there are.
 
         Args:
-            function: of outputs [E, b, C] and the others' part [E, b, ...]; gives [E, b].
+            function: of outputs [E, b, ...] and the others' part [E, b, ...]; gives [E, b].
             others: something of every point [E, n, ...], such as the targets.
         """
         return torch.cat([function(outputs, *(one[:, part] for one in others)) for part, outputs in self.parts()], 1)
 
     def parts(self) -> Iterator[tuple[slice, Tensor]]:
-        """Some points after the other: which they are, and their outputs [E, b, C]."""
+        """Some points after the other: which they are, and their outputs [E, b, ...]."""
         members, points = self.mask.shape
-        for part in parts(points, members * self.classes * self.losses.element_size()):
+        for part in parts(points, members * prod(self.answers.shape) * self.losses.element_size()):
             made = self._outputs
             yield part, made[:, part] if isinstance(made, Tensor) else made.outputs(part)
 
     def among(self, mask: Tensor) -> Subset:
         """The same with those of its points alone that a mask [E, n] names."""
-        shared = self._layers, self.tolerance, self.correct
+        shared = self._layers, self.answers, self.scores
         return Subset(self._outputs, self.targets, self.losses, self.mask & mask, *shared)
 
     @cached_property
@@ -134,19 +153,9 @@ class Subset:
         return (torch.where(self.mask, values, 0) * self.weights).sum(1)
 
 
-def right(outputs: Tensor, targets: Tensor, tolerance: float | None) -> Tensor:
-    """Which points [E, b] are answered by outputs [E, b, C], bool.
-
-    Of equal outputs the first is the predicted class. A NaN among the outputs is no answer, though torch calls it the
-    largest.
-
-    Args:
-        outputs, targets, tolerance: see `Subset`.
-    """
-    if tolerance is not None:
-        return (outputs - targets).square().mean(-1) < tolerance
-    largest, predicted = outputs.max(-1)
-    return (predicted == targets) & ~largest.isnan()
+def joined(scores: Sequence[Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
+    """Scores of consecutive parts of the points as those of all points."""
+    return {name: torch.cat([one[name] for one in scores], 1) for name in scores[0]}
 
 
 def parts(points: int, point_bytes: int) -> Iterator[slice]:

@@ -15,7 +15,10 @@ from grokplane.options import checked, option
 @dataclass(frozen=True)
 @checked
 class Module:
-    """A torch.nn.Module of the user's own: [B, L] tokens or [B, ...] features -> [B, C], stacked by torch.func."""
+    """A torch.nn.Module of the user's own: [B, L] tokens or [B, ...] features -> [B, C], stacked by torch.func.
+
+    For answers that are sequences of T tokens the outputs are [B, T, C].
+    """
 
     makes_its_parts: ClassVar[bool] = True
 
@@ -37,7 +40,7 @@ class Module:
         given = {key: value for key, value in self.module.items() if key != "_target_"}
         factory = Factory(str(self.module.get("_target_", "???")), given, signature)
         points = example(signature)
-        check_alone(factory, points, signature.outputs)
+        check_alone(factory, points, signature.output_shape)
         network = StackedModule(members, factory, points)
         check_stacked(network, factory, points)
         return network

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -47,10 +47,11 @@ class Signature:
     Attributes:
         length: number of tokens of a question, or of features of a point.
         vocabulary: number of token kinds; None for continuous features.
-        outputs: number of outputs (classes).
+        outputs: length C of an output vector (number of classes).
         fixed: tokens by position that are the same in every question, including held-out ones (`op`, `=`); a model may
             rely on them.
         shape: the original shape of a point: (28, 28) for images.
+        positions: number T of output vectors for each point, which is a sequence of answers; None: a single one.
     """
 
     length: int
@@ -58,6 +59,19 @@ class Signature:
     outputs: int
     fixed: Mapping[int, int] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
+    positions: int | None = None
+
+    @property
+    def given(self) -> Literal["tokens", "vectors", "images", "arrays"]:
+        """How questions are given: tokens, vectors of features, images ([channels,] height, width), other arrays."""
+        if self.vocabulary is not None:
+            return "tokens"
+        return "vectors" if len(self.shape) < 2 else "images" if len(self.shape) < 4 else "arrays"
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the outputs of one point: (C,) or (T, C)."""
+        return (self.outputs,) if self.positions is None else (self.positions, self.outputs)
 
 
 class StackedModel(nn.Module):

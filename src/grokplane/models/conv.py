@@ -50,7 +50,7 @@ class Conv(NoiseOptions):
         Raises:
             ConfigError: a task whose input is not images, or images that are too small for the blocks.
         """
-        if signature.vocabulary is not None or len(signature.shape) not in (2, 3):
+        if signature.given != "images":
             raise ConfigError("model", "conv", "reads images, and this task's input is not images; use another model")
         return StackedConv(members, self.sizes(signature.shape), signature.outputs, self)
 

@@ -19,7 +19,7 @@ class Features(nn.Module):
     def __init__(self, members: int, signature: Signature, width: int | None) -> None:  # noqa: ARG002 (one form for all)
         super().__init__()
         _refuse_width("none", width)
-        if signature.vocabulary is not None:
+        if signature.given == "tokens":
             raise ConfigError("model.embedding", "none", "this task's input is tokens; use sum, concat or onehot")
         self.width = signature.length
         self.embedding = None

@@ -73,6 +73,7 @@ def _arguments(target: str, kind: type, given: dict[str, Any], signature: Signat
                 allowed = one_of(key, named) if named else "it takes none"
                 raise ConfigError(f"model.module.{key}", given[key], f"{target} has no such argument; {allowed}")
     shapes = {key: getattr(signature, key) for key in ("vocabulary", "length", "outputs")}
+    shapes |= {} if signature.positions is None else {"positions": signature.positions}
     arguments = {key: value for key, value in shapes.items() if key in named} | given
     for one in parameters:
         if one.name in named and one.default is one.empty and one.name not in arguments:

@@ -26,13 +26,13 @@ def example(signature: Signature) -> Tensor:
     return (torch.arange(math.prod(shape)) % signature.vocabulary).view(shape)
 
 
-def check_alone(factory: Factory, inputs: Tensor, outputs: int) -> None:
+def check_alone(factory: Factory, inputs: Tensor, outputs: tuple[int, ...]) -> None:
     """Refuse a module without trainable parameters, with a failing forward pass, or with outputs of the wrong shape.
 
     Args:
         factory: builds the module.
         inputs: a batch of points.
-        outputs: required number of outputs per point.
+        outputs: required shape of the outputs of a point.
 
     Raises:
         ConfigError: see above.
@@ -47,14 +47,14 @@ def check_alone(factory: Factory, inputs: Tensor, outputs: int) -> None:
     _outputs(factory, module.eval(), inputs, outputs)
 
 
-def _outputs(factory: Factory, module: nn.Module, inputs: Tensor, outputs: int) -> Tensor:
+def _outputs(factory: Factory, module: nn.Module, inputs: Tensor, outputs: tuple[int, ...]) -> Tensor:
     batch = f"a batch {list(inputs.shape)}{'' if module.training else ' outside of training'}"
     try:
         with seeded(generator(0, "trial")):
             found = module(inputs)
     except Exception as error:
         raise factory.refusal(f"fails on {batch}: {factory.told(error)}") from error
-    wanted = [POINTS, outputs]
+    wanted = [POINTS, *outputs]
     shape = list(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
     if shape != wanted:
         raise factory.refusal(f"must turn {batch} into a tensor {wanted}, and gives {shape}")

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grokplane.options import ConfigError, checked, option
-
-QUESTIONS = ("test", "unseen")
+from grokplane.options import ConfigError, checked, one_of, option
 
 
 @dataclass(frozen=True)
@@ -17,22 +15,25 @@ class GrokOptions:
         0.99, "accuracy that counts as fitted (train) and generalised (held-out questions)", above=0, at_most=1
     )
     questions: str = option(
-        "test", "which held-out questions count: test (all), unseen (no mirror in training)", choices=QUESTIONS
+        "test", "which held-out questions count: test (all), unseen (no mirror in training), or a group: test/NAME"
     )
     stop_after: int | None = option(None, "stop this many steps after generalising; null: never", at_least=0)
 
-    def check(self, mirrored: Sequence[bool]) -> None:
+    def check(self, groups: Sequence[str]) -> None:
         """Check that the marks can be made.
 
         Args:
-            mirrored: whether each member's task has questions that mirror each other.
+            groups: names of the groups of held-out questions that all members have.
 
         Raises:
-            ConfigError: `unseen` questions are required, and a member's task has none.
+            ConfigError: `grok.questions` names a group that a member does not have.
         """
-        if self.questions == "unseen" and not all(mirrored):
+        if self.questions in ("test", *groups):
+            return
+        allowed = one_of(self.questions, ["test", *groups])
+        if self.questions == "unseen":
             allowed = "needs operands that can be swapped, and this task's answers depend on their order; use test"
-            raise ConfigError("grok.questions", self.questions, allowed)
+        raise ConfigError("grok.questions", self.questions, allowed)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from grokplane.data import StackedSubset
-from grokplane.metrics import LayerOutput, Look, Subset, parts, right
+from grokplane.metrics import LayerOutput, Look, Subset, joined, parts
 from grokplane.models import Tap
 from grokplane.train.memory import bound_together
 from grokplane.train.stack import Stack
@@ -46,8 +46,8 @@ class Looks:
         layers: dict[str, LayerOutput] = {}
         with torch.set_grad_enabled(graph):
             outputs = self._outputs(subset, slice(None), layers)
-            losses = self._stack.shared.loss(outputs, subset.targets)
-        known = losses.detach(), subset.mask, layers, self._stack.examples.tolerance
+            losses = self._stack.loss(outputs, subset.targets)
+        known = losses.detach(), subset.mask, layers, self._stack.examples.answers
         return Subset(outputs.detach(), subset.targets, *known), losses if graph else None
 
     def gradients(self, train: Subset, losses: Tensor | None) -> Layers:
@@ -85,13 +85,13 @@ class Looks:
 
     def _in_parts(self, subset: StackedSubset) -> Subset:
         """Losses and correct answers, without outputs and layers."""
-        tolerance, found = self._stack.examples.tolerance, []
+        answers, losses, scores = self._stack.examples.answers, [], []
         for part in self._parts(subset):
             outputs, targets = self._made(subset, part), subset.targets[:, part]
-            found.append((self._stack.shared.loss(outputs, targets), right(outputs, targets, tolerance)))
-        losses, correct = (torch.cat(values, 1) for values in zip(*found, strict=True))
-        look = Look(self._stack.examples.outputs, partial(self._made, subset), partial(self._layers, subset))
-        return Subset(look, subset.targets, losses, subset.mask, {}, tolerance, correct)
+            losses.append(self._stack.loss(outputs, targets))
+            scores.append(answers.scores(outputs, targets))
+        look = Look(partial(self._made, subset), partial(self._layers, subset))
+        return Subset(look, subset.targets, torch.cat(losses, 1), subset.mask, {}, answers, joined(scores))
 
     @torch.no_grad()
     def _made(self, subset: StackedSubset, part: slice) -> Tensor:
@@ -107,14 +107,14 @@ class Looks:
         return {name: _joined([layers[name] for layers in found]) for name in found[0]}
 
     def _losses(self, subset: StackedSubset, part: slice) -> Tensor:
-        return self._stack.shared.loss(self._outputs(subset, part), subset.targets[:, part])
+        return self._stack.loss(self._outputs(subset, part), subset.targets[:, part])
 
     def _parts(self, subset: StackedSubset) -> Iterator[slice]:
         points = subset.mask.shape[1]
         return parts(points, self._stack.point.both) if self._large else iter([slice(0, points)])
 
     def _outputs(self, subset: StackedSubset, part: slice, layers: dict[str, LayerOutput] | None = None) -> Tensor:
-        """Outputs of some points [E, b, C]; their layers are stored in `layers`."""
+        """Outputs of some points [E, b, ...]; their layers are stored in `layers`."""
         network = self._stack.network
         with self._looking():
             network.pad(subset.mask[:, part], training=False)

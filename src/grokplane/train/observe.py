@@ -37,8 +37,8 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
         name: {role: value.detach() for role, value in roles.items()} for name, roles in stack.network.layers().items()
     }
     parameters = {name: value.detach() for name, value in stack.parameters.items()}
-    unseen = stack.examples.unseen if any(stack.examples.mirrored) else None
-    known = layers, parameters, gradients, seconds_per_step, unseen, noiseless
+    groups = {name: (group.subset, group.points) for name, group in examples.groups.items()}
+    known = layers, parameters, gradients, seconds_per_step, groups, noiseless
     return Observation(now, train, held_out, rates, *known)
 
 
@@ -59,6 +59,6 @@ def measure(stack: Stack, seen: Observation, metrics: Mapping[str, Metric] | Non
 
 
 def _own(stack: Stack, number: int, names: Iterable[str], row: Sequence[float]) -> Record:
-    """One member's values by name, as in a solo run: without `unseen` if its task has no mirrors."""
-    mirrored = stack.examples.mirrored[number]
-    return {name: value for name, value in zip(names, row, strict=True) if mirrored or not name.endswith("/unseen")}
+    """One member's values by name, as in a solo run: without the groups of other members."""
+    missing = {name for name, group in stack.examples.groups.items() if not group.members[number]}
+    return {name: value for name, value in zip(names, row, strict=True) if name.partition("/")[2] not in missing}

@@ -9,27 +9,36 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from grokplane.answers import Answers
 from grokplane.data import SAMPLERS, Batches, StackedExamples
 from grokplane.metrics import Inputs
 from grokplane.models import Signature, StackedModel
-from grokplane.options import ConfigError
+from grokplane.options import ConfigError, name_of
 from grokplane.train.member import Member
 
 
-def refuse_labels(member: Member) -> None:
-    """Raise ConfigError for a loss or a metric that needs class labels, where the answers are numbers."""
-    why = "class labels, and this task's answers are numbers"
-    if getattr(member.loss, "needs_labels", False):
-        raise ConfigError("loss", type(member.loss).__module__.rpartition(".")[2], f"needs {why}; use loss=mse")
-    refused = [name for name, metric in member.metrics.items() if getattr(metric, "needs_labels", False)]
+def check_readable(member: Member, answers: Answers) -> None:
+    """Raise ConfigError for a loss or metrics that cannot read the answers of the task."""
+    why = answers.lacks(member.loss)
+    if why:
+        raise ConfigError("loss", name_of(member.loss), f"needs {why}; use loss=mse")
+    refused = [name for name, metric in member.metrics.items() if answers.lacks(metric)]
     if refused:
+        why = answers.lacks(member.metrics[refused[0]])
         named, rest = (",".join(names) for names in (member.metrics, [n for n in member.metrics if n not in refused]))
         raise ConfigError("metrics", f"[{named}]", f"{' and '.join(refused)} need {why}; write metrics=[{rest}]")
 
 
+def check_outputs(member: Member, shape: tuple[int, ...], answers: Answers) -> None:
+    """Raise ConfigError for a model whose outputs for one point have another shape than the answers of the task."""
+    if shape != answers.shape:
+        why = f"gives outputs {list(shape)} for each point, and the answers of this task need {list(answers.shape)}"
+        raise ConfigError("model", name_of(member.model), why)
+
+
 def inputs(examples: StackedExamples, members: Sequence[Member], network: StackedModel) -> Inputs:
     """The inputs of a stack's networks at every log point."""
-    discrete = examples.vocabulary is not None
+    discrete = signature(examples).given == "tokens"
     places = [place for place in range(examples.shape.numel()) if place not in examples.fixed]
     return Inputs(
         subsets={"train": examples.train.inputs, "eval": examples.test.inputs},
@@ -50,8 +59,9 @@ def _own_inputs(examples: StackedExamples, member: int) -> Tensor:
 
 def signature(examples: StackedExamples) -> Signature:
     """The shapes of a task."""
-    shape = examples.shape
-    return Signature(shape.numel(), examples.vocabulary, examples.outputs, examples.fixed, tuple(shape))
+    shape, answers = examples.shape, examples.answers
+    length, point = shape.numel(), tuple(shape)
+    return Signature(length, examples.vocabulary, answers.width, examples.fixed, point, answers.positions)
 
 
 def buffer(values: Tensor, members: int, batch_size: int | str) -> Tensor | None:
@@ -75,10 +85,17 @@ def streams(members: Sequence[Member], examples: StackedExamples) -> list[Batche
 
 
 class PointBytes(NamedTuple):
-    """Bytes of one point over all rows of a stack: the outputs, and the values of all layers."""
+    """Bytes of one point over all rows of a stack.
+
+    Attributes:
+        outputs: bytes of the outputs.
+        layers: bytes of the values of all layers.
+        shape: shape of the outputs of a point, (C,) or (T, C).
+    """
 
     outputs: int
     layers: int
+    shape: tuple[int, ...]
 
     @property
     def both(self) -> int:
@@ -99,4 +116,4 @@ def point_bytes(network: StackedModel, point: Tensor) -> PointBytes:
     with torch.no_grad():
         outputs = network(network.encode(point), tap)
     network.train(training)
-    return PointBytes(outputs.nbytes, sum(value.nbytes for value in seen.values()))
+    return PointBytes(outputs.nbytes, sum(value.nbytes for value in seen.values()), tuple(outputs.shape[2:]))

@@ -29,6 +29,7 @@ class Stack:
         step: number of updates done.
         network, optimizer, examples: networks, optimizer and data of these rows, each with the member axis.
         point: bytes that one point of all rows takes.
+        loss: the loss of each point, of outputs [E, B, ...] and targets [E, B, ...]: [E, B].
         batch_buffer: memory into which minibatches are gathered [E, B, ...]; None on a GPU and for full batches.
         buffers: state that the network's forward pass changes in training and that a checkpoint holds, [E, ...].
         rules: rules that extend the plain update, by name, in the order of the config.
@@ -64,14 +65,15 @@ class Stack:
         members = self.present
         options = members[0].train
         self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
-        if self.examples.train.targets.is_floating_point():
-            parts.refuse_labels(members[0])
-        members[0].grok.check(self.examples.mirrored)
+        parts.check_readable(members[0], self.examples.answers)
+        self.loss = self.examples.answers.loss(members[0].loss)
+        members[0].grok.check(self.examples.held_out_groups)
         self.batches = parts.streams(members, self.examples)
         self.batch_buffer = parts.buffer(self.examples.train.values, len(members), options.batch_size)
         choices, seeds = [member.model for member in members], [member.seed for member in members]
         self.network = models.build(choices, parts.signature(self.examples), seeds, self.dtype).to(self.device)
         self.point = parts.point_bytes(self.network, self.examples.train.inputs(slice(0, 1)))
+        parts.check_outputs(members[0], self.point.shape, self.examples.answers)
         self.network.pad(self.examples.train.mask if self.batches is None else None, training=True)
         for subset in (self.examples.train, self.examples.test):  # errors of the forward pass are raised here
             self.network.pad(subset.mask, training=False)
@@ -126,10 +128,10 @@ class Stack:
     def unread(self) -> dict[str, str]:
         """Config keys that have no effect for any of these members, and why."""
         examples = self.examples
-        vectors = examples.vocabulary is None and len(examples.shape) == 1
+        vectors = parts.signature(examples).given == "vectors"
         around = Surroundings(
             features=examples.shape.numel() if vectors else None,
-            numbers=examples.tolerance is not None,
+            numbers=not examples.answers.labelled,
             own_noise=all(getattr(member.model, "noise_measured", False) for member in self.members),
             noise_looked_at=self.gauge is not None and not self.gauge.noiseless,
             on_cpu=self.device.type == "cpu",

@@ -19,7 +19,7 @@ class Batch:
 
     Attributes:
         encoded: questions [E, B, ...].
-        targets: answers [E, B].
+        targets: answers [E, B, ...].
         real: 1 for points and 0 for padding [E, B]; None if there is no padding.
         count: number of real points [E].
     """
@@ -82,7 +82,7 @@ def _backward(stack: Stack, batch: Batch) -> Tensor:
     def backward() -> Tensor:
         for parameter in stack.parameters.values():
             parameter.grad = None
-        losses = stack.shared.loss(stack.network(batch.encoded), batch.targets)
+        losses = stack.loss(stack.network(batch.encoded), batch.targets)
         _backpropagate(losses, batch.shares(losses))
         for parameter in stack.parameters.values():
             if parameter.grad is None:  # the loss does not depend on it, but weight decay applies

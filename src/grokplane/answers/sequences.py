@@ -1,0 +1,87 @@
+"""Answers that are sequences of class labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from grokplane.answers.base import NOT_SCORED, Answers, Classes, OfPoints, Probabilities, are_labels, right
+
+
+@dataclass(frozen=True)
+class LabelSequence(Answers):
+    """A sequence of class labels (tokens) for each point: outputs [E, B, T, C], targets [E, B, T] int64.
+
+    The targets hold `NOT_SCORED` at positions that are not scored, which may differ from point to point. The loss of a
+    point is the mean over its scored tokens. A point is correct if all of its scored tokens are.
+
+    Attributes:
+        classes: number of classes C of a token.
+        length: number of positions T.
+    """
+
+    unranked: ClassVar[str] = "sequences, of which the most probable token of each position is listed"
+
+    classes: int
+    length: int
+
+    @property
+    def width(self) -> int:
+        """Number of classes C of a token."""
+        return self.classes
+
+    @property
+    def positions(self) -> int:
+        """Number of positions T."""
+        return self.length
+
+    def fit(self, targets: Tensor) -> bool:
+        """See `Answers`; each sequence must have a scored token."""
+        scored = targets != NOT_SCORED
+        shaped = targets.shape[1:] == (self.length,) and bool(scored.any(-1).all())
+        return shaped and are_labels(targets[scored], self.classes)
+
+    def of_points(self, function: OfPoints) -> OfPoints:
+        """The mean over each point's scored tokens."""
+        return partial(_mean_of_tokens, function)
+
+    def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """See `Answers`."""
+        return (right(outputs, targets) | (targets == NOT_SCORED)).all(-1)
+
+    def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """`Acc` of whole sequences, and `Acc_token`: the share of a point's scored tokens that are correct."""
+        return super().scores(outputs, targets) | {"Acc_token": _mean_of_tokens(right, outputs, targets)}
+
+    def as_classes(self, targets: Tensor) -> Classes:
+        """Each distinct sequence is a class."""
+        rows, labels = targets.flatten(0, -2).unique(dim=0, return_inverse=True)
+        return Classes(labels.view(targets.shape[:-1]), len(rows))
+
+    def said(self, outputs: Tensor, probabilities: Probabilities | None, top: int) -> list[dict[str, Any]]:  # noqa: ARG002
+        """The most probable token of each position; the product of their probabilities, or the mean of their scores."""
+        name, values = ("score", outputs) if probabilities is None else ("probability", probabilities(outputs))
+        best = outputs.max(-1).indices
+        of_tokens = values.gather(-1, best[..., None]).squeeze(-1)
+        numbers = of_tokens.mean(-1) if probabilities is None else of_tokens.prod(-1)
+        pairs = zip(best.tolist(), numbers.tolist(), strict=True)
+        return [{"answer": answer, name: number, "next": []} for answer, number in pairs]
+
+    def judged(self, said: dict[str, Any], right: Tensor | None, taught: Tensor | None) -> dict[str, Any]:
+        """See `Answers`; positions that are not scored are None, and any token is correct there."""
+        found = super().judged(said, right, taught)
+        if right is not None:
+            pairs = zip(said["answer"], found["right_answer"], strict=True)
+            found["correct"] = all(wanted in (None, token) for token, wanted in pairs)
+        return found
+
+
+def _mean_of_tokens(function: OfPoints, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The mean [E, B] over scored tokens of a function of tokens; outputs [E, B, T, C], targets [E, B, T]."""
+    scored = targets != NOT_SCORED
+    values = function(outputs.flatten(1, 2), targets.masked_fill(~scored, 0).flatten(1, 2)).view_as(targets)
+    values = values if values.is_floating_point() else values.double()
+    return values.where(scored, 0).sum(-1) / scored.sum(-1)

@@ -1,4 +1,4 @@
-"""Squared error against vectors: the numbers that are the answer, or the one-hot code of the label."""
+"""Squared error for numeric targets, or for the one-hot codes of labels."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,14 +13,14 @@ from grokplane.options import checked, option
 @dataclass(frozen=True)
 @checked
 class MSE:
-    """Mean squared error of the outputs against one-hot labels, or in regression against the targets themselves."""
+    """Mean squared error of the outputs, for one-hot labels or, in regression, for the targets themselves."""
 
     reads: ClassVar[Reads] = "vectors"
 
-    dtype: str = option("same", "precision of the loss: that of the network, or float64", choices=["same", "float64"])
+    dtype: str = option("same", "precision of the loss; same as the network, or float64", choices=["same", "float64"])
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Mean over outputs for each point (torch.nn.MSELoss's mean, Omnigrok's loss).
+        """Mean over outputs for each point, as in torch.nn.MSELoss and in Omnigrok.
 
         Outputs [E, B, C] and numbers or one-hot codes [E, B, C] -> [E, B].
         """

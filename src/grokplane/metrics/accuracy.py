@@ -1,4 +1,4 @@
-"""Share of points that are answered correctly."""
+"""Share of correctly answered points."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ from grokplane.metrics.reduce import masked_fraction
 class Accuracy:
     """`Acc/{train,test}` and `Acc/<group>`: share of points that are answered correctly.
 
-    Class labels: the label has the largest output; of equal outputs the first one counts. Numbers: the squared error,
-    the mean over outputs, is below the task's tolerance. Sequences: all scored tokens have the largest output;
+    Class labels: the label has the largest output; ties use the first output. Numbers: the mean squared error over
+    outputs is below the tolerance of the task. Sequences: all scored tokens have the largest output;
     `Acc_token/...` is the mean over points of the share of scored tokens for which this holds. NaN for a group
     without points.
     """

@@ -11,7 +11,10 @@ from grokplane.metrics.reduce import masked_mean_and_variance
 
 @dataclass(frozen=True)
 class Activations:
-    """`{logits,activations}_{mean,var}_{train,eval}/<layer>`: before and after the activation, all points and units."""
+    """`{logits,activations}_{mean,var}_{train,eval}/<layer>`: before and after the activation, over points and units.
+
+    `logits` in a name stands for values before the activation function.
+    """
 
     needs_layers: ClassVar[bool] = True
 
@@ -26,7 +29,7 @@ class Activations:
 
 
 def _statistics(output: LayerOutput, subset: Subset) -> dict[str, Tensor]:
-    """The four statistics [E] of one layer; computed once where the layer has no activation function."""
+    """The four statistics [E] of one layer; without an activation function, two of them are reused."""
     preactivations = masked_mean_and_variance(output.preactivations, subset)
     same = output.activations is output.preactivations
     activations = preactivations if same else masked_mean_and_variance(output.activations, subset)

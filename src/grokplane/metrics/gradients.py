@@ -1,4 +1,4 @@
-"""Statistics of each parameter's gradient."""
+"""Statistics of the gradient of each parameter."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -12,7 +12,10 @@ from grokplane.metrics.reduce import flat
 
 @dataclass(frozen=True)
 class Gradients:
-    """`grad_{mean,var,norm,cos}_<role>/<layer>`: of the unfiltered gradient of `Loss/train` on the whole subset."""
+    """`grad_{mean,var,norm,cos}_<role>/<layer>`: statistics of the gradient of `Loss/train` on the whole subset.
+
+    Rules such as gradient filters are not applied to the gradient.
+    """
 
     needs_gradients: ClassVar[bool] = True
 
@@ -27,9 +30,9 @@ class Gradients:
 
 
 def _statistics(gradient: Tensor, weights: Tensor) -> dict[str, Tensor]:
-    """Statistics [E] of one gradient [E, ...] and its weights [E, ...]; the cosine is NaN where either is all zero.
+    """Statistics [E] of one gradient [E, ...] and its weights [E, ...]; the cosine is NaN if either is all zero.
 
-    In float64: late in training float32 gradients are so small that their squares underflow.
+    Computed in float64, because the squares of small gradients late in training underflow in float32.
     """
     gradient, weights = flat(gradient).double(), flat(weights).double()
     variance, mean = torch.var_mean(gradient, dim=1, correction=0)

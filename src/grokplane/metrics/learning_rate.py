@@ -9,10 +9,10 @@ from grokplane.metrics.observation import Observation
 
 @dataclass(frozen=True)
 class LearningRate:
-    """`lr`: each member's learning rate in the update that follows, after the schedule."""
+    """`lr`: learning rate of each member in the next update, after the schedule."""
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
-        """The rate [E]."""
+        """Learning rate [E]."""
         return {"lr": seen.learning_rate}
 
 

@@ -9,7 +9,7 @@ from grokplane.metrics.observation import Observation
 
 @dataclass(frozen=True)
 class Loss:
-    """`Loss/{train,test}` and `Loss/<group>`: the training loss, averaged over the points; in that loss's unit."""
+    """`Loss/{train,test}` and `Loss/<group>`: mean over points of the training loss, in the unit of that loss."""
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Mean loss [E] by split and group."""

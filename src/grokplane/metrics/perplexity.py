@@ -12,7 +12,7 @@ from grokplane.metrics.observation import Observation, Subset
 
 @dataclass(frozen=True)
 class Perplexity:
-    """`Perplexity/{train,test}`: exp of the mean cross-entropy, whatever loss is trained; 1 is perfect, C uniform."""
+    """`Perplexity/{train,test}`: exp of the mean cross-entropy, for any training loss; 1 is perfect, C is uniform."""
 
     reads: ClassVar[Reads] = "labels"
 

@@ -1,4 +1,4 @@
-"""Reductions that several metrics share: they keep the member axis, leave padding out and never sync with the host."""
+"""Reductions shared by metrics. They keep the member axis, ignore padding and do not synchronise with the host."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from grokplane.metrics.observation import Subset
 
 
 def flat(values: Tensor) -> Tensor:
-    """A member's values as one row: [E, ...] -> [E, m]."""
+    """Flatten each member's values to one row: [E, ...] -> [E, m]."""
     return values.reshape(values.shape[0], -1)
 
 
 def l2_norm(tensors: Iterable[Tensor]) -> Tensor:
-    """Each member's L2 norm [E], in float64, of all the tensors [E, ...] together.
+    """L2 norm [E] of each member over all tensors [E, ...] together, in float64.
 
-    Sums go along rows: torch adds a single column in another order than several, to other bits.
+    The sums are along rows, because torch sums a single column in another order than several columns, which would
+    change the last bits between a stack and a run alone.
     """
     norms = [torch.linalg.vector_norm(flat(tensor), dim=1).double() for tensor in tensors]
     return torch.linalg.vector_norm(torch.stack(norms, 1), dim=1)
 
 
 def masked_mean_and_variance(values: Tensor, subset: Subset) -> tuple[Tensor, Tensor]:
-    """Mean and population variance, both [E] in float64, over the real points and all units of values [E, n, ..., F].
+    """Mean and population variance [E] in float64, over the unpadded points and all units of values [E, n, ..., F].
 
-    Two passes, the variance from differences to the mean: E[x^2] - E[x]^2 loses every digit once the mean is large
-    against the spread. Each point is reduced to one number first, so that the mask need not touch the large tensor.
+    The variance is computed in a second pass from differences to the mean, because E[x^2] - E[x]^2 loses all precision
+    if the mean is large relative to the standard deviation. Each point is first reduced to one number, so that the mask
+    is not applied to the large tensor.
     """
     rows = values.flatten(2)
     mean = subset.mean(rows.mean(2).double())
@@ -38,5 +40,5 @@ def masked_mean_and_variance(values: Tensor, subset: Subset) -> tuple[Tensor, Te
 
 
 def masked_fraction(flags: Tensor, subset: Subset) -> Tensor:
-    """Mean [E], in float64, of flags or shares [E, n] of the real points; of flags exactly 1 if all are set."""
+    """Mean [E] in float64 of flags or shares [E, n] over the unpadded points; of flags exactly 1 if all are set."""
     return flags.where(subset.mask, 0).sum(1).double() / subset.mask.sum(1)

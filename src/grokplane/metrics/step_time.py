@@ -10,10 +10,10 @@ from grokplane.metrics.observation import Observation
 
 @dataclass(frozen=True)
 class StepTime:
-    """`time/seconds_per_step`: mean wall time, in seconds, of a step of the whole stack since the last log point."""
+    """`time/seconds_per_step`: mean wall time of a step of the whole stack since the last log point, in seconds."""
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
-        """The time [E], the same for every member; nothing at the first log point, where no step has been timed."""
+        """Time [E], equal for all members; empty at the first log point, before any step was timed."""
         if seen.seconds_per_step is None:
             return {}
         return {"time/seconds_per_step": torch.full_like(seen.learning_rate, seen.seconds_per_step)}

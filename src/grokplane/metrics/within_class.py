@@ -1,4 +1,4 @@
-"""How far each layer's classes have collapsed to points."""
+"""Within-class variability of each layer (neural collapse)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,18 +13,19 @@ from grokplane.metrics.subset import Subset, parts
 
 @dataclass(frozen=True)
 class WithinClass:
-    """`NC1_{train,eval}/<layer>`: variance within classes over variance between them, tr(S_W) / tr(S_B).
+    """`NC1_{train,eval}/<layer>`: variance within classes divided by variance between classes, tr(S_W) / tr(S_B).
 
-    S_W is the mean over points of (h - m_y)(h - m_y)', S_B that of (m_y - m)(m_y - m)', h the activations before noise,
-    m_y the mean of the points of label y and m that of all. 0: every class is a point. The first of the measures of
-    neural collapse (Papyan, Han and Donoho 2020) in the form of Tirer, Huang and Niles-Weed 2023.
+    S_W is the mean over points of (h - m_y)(h - m_y)' and S_B the mean of (m_y - m)(m_y - m)', where h are the
+    activations before noise, m_y is the mean over the points with label y, and m is the mean over all points. The value
+    is 0 if every class is a single point. This is the first measure of neural collapse (Papyan, Han and Donoho 2020) in
+    the form of Tirer, Huang and Niles-Weed 2023.
     """
 
     reads: ClassVar[Reads] = "labels"
     needs_layers: ClassVar[bool] = True
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
-        """Ratios [E] in float64 by subset and layer; null (NaN or infinite) where the class means coincide."""
+        """Ratios [E] in float64 by subset and layer; not finite (null) if the class means coincide."""
         found = {}
         for name, subset in seen.subsets.items():
             for layer, output in subset.layers.items():
@@ -33,7 +34,7 @@ class WithinClass:
 
 
 def _class_means(values: Tensor, subset: Subset) -> Tensor:
-    """Means [E, C, F] of values [E, n, F] over the real points of each class; zero where it has none."""
+    """Class means [E, C, F] of values [E, n, F] over unpadded points; zero for an empty class."""
     real, (wanted, classes) = subset.mask.to(values.dtype), subset.classes
     members, points = wanted.shape
     count = values.new_zeros(members, classes).scatter_add_(1, wanted, real).clamp_min_(1)
@@ -46,7 +47,7 @@ def _class_means(values: Tensor, subset: Subset) -> Tensor:
 
 
 def _ratio(values: Tensor, subset: Subset) -> Tensor:
-    """tr(S_W) / tr(S_B) [E] of values [E, n, F], from differences to the means: squares of large means cancel."""
+    """tr(S_W) / tr(S_B) [E] of values [E, n, F], from differences to the means, because large squares would cancel."""
     values = torch.where(subset.mask[..., None], values, 0)
     values = values - (values * subset.weights[..., None].to(values.dtype)).sum(1, keepdim=True)
     means = _class_means(values, subset)

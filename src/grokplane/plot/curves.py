@@ -125,7 +125,7 @@ def norm_series(columns: Sequence[str]) -> list[Series]:
 def _draw(
     axes: Axes, panel: _Panel, rows: pd.DataFrame, marks: Mapping[str, int | None], threshold: float | None
 ) -> None:
-    """One panel: its lines, the marks, the threshold."""
+    """Draw one panel: lines, marks and threshold."""
     drawn = [_line(axes, series, run, number) for number, run in enumerate(_runs(rows)) for series in panel.series]
     log = panel.log and any(bool((values > 0).any()) for values in drawn)
     style.plain(axes, f"{panel.ylabel} (log scale)" if log else panel.ylabel)

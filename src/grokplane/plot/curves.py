@@ -110,14 +110,9 @@ def _subsets(metric: str) -> list[Series]:
 
 def norm_series(columns: Sequence[str]) -> list[Series]:
     """Lines of the weight norms: layers in column order, from dark to light, then the totals."""
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
     layers = [name for name in columns if name.startswith(NORMS) and name not in SUMS]
-    # The last tenth of viridis is too pale to be seen on white.
-    colors = [to_hex(colormaps["viridis"](0.9 * i / max(1, len(layers) - 1))) for i in range(len(layers))]
     # Layers of one size often have equal norms: if two lines coincide, the dashed one leaves the other visible.
-    looks = zip(layers, colors, [("-", DASHED)[i % 2] for i in range(len(layers))], strict=True)
+    looks = zip(layers, style.ramp(len(layers)), [("-", DASHED)[i % 2] for i in range(len(layers))], strict=True)
     lines = [Series(name, name.removeprefix(NORMS), color, linestyle) for name, color, linestyle in looks]
     return lines + [Series(name, *SUMS[name]) for name in SUMS]
 

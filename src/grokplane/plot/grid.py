@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEAD = 0.1  # inches above the heading
-BAR_GAP, BAR = 0.2, 0.16  # gap between the panels and the colour bar, and width of the bar, in inches
+BAR = 0.16  # width of the colour bar in inches
 ENTRY = 0.24  # height of a line of the legend, in inches
 
 

@@ -52,14 +52,11 @@ def phase(
 
 def step_colors(steps: np.ndarray) -> tuple[Colormap, Normalize]:
     """Logarithmic colours for the finite values of `steps`, from dark (few steps) to light; step 0 counts as 1."""
-    from matplotlib import colormaps
-    from matplotlib.colors import ListedColormap, LogNorm
+    from matplotlib.colors import LogNorm
 
     known = np.maximum(steps[np.isfinite(steps)], 1)
     low, high = (known.min(), known.max()) if known.size else (1, 10)
-    # The last tenth of viridis is too close to the regions' orange.
-    cmap = ListedColormap(list(colormaps["viridis"]([0.9 * place / 255 for place in range(256)])), "steps")
-    return cmap, LogNorm(low, max(high, 1.5 * low), clip=True)
+    return style.pale(), LogNorm(low, max(high, 1.5 * low), clip=True)
 
 
 def share_colors(name: str) -> tuple[Colormap, Normalize]:

@@ -58,12 +58,12 @@ def step_colors(last_step: int) -> tuple[Colormap, Normalize]:
     """Colours for steps from dark (step 0) to light, spaced as on `step_axis`."""
     from matplotlib.colors import SymLogNorm
 
-    return _pale(), SymLogNorm(**_STEPS, vmin=0, vmax=max(1, last_step))
+    return pale(), SymLogNorm(**_STEPS, vmin=0, vmax=max(1, last_step))
 
 
 @cache
-def _pale() -> Colormap:
-    """Viridis without its last tenth, which is too pale on white."""
+def pale() -> Colormap:
+    """Viridis without its last tenth, which is too pale on white and too close to the orange of a region."""
     from matplotlib import colormaps
     from matplotlib.colors import ListedColormap
 
@@ -81,12 +81,15 @@ def step_bar(bar: Colorbar, last_step: int) -> None:
 
 def cycle(count: int) -> list[str]:
     """`count` colours for unordered items; viridis if there are more than six."""
+    return [BLUE, VERMILION, GREEN, PURPLE, ORANGE, BLACK][:count] if count <= 6 else ramp(count)
+
+
+def ramp(count: int) -> list[str]:
+    """`count` colours of viridis from dark to light, without its last tenth (see `pale`)."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    if count <= 6:
-        return [BLUE, VERMILION, GREEN, PURPLE, ORANGE, BLACK][:count]
-    return [to_hex(colormaps["viridis"](0.9 * number / (count - 1))) for number in range(count)]
+    return [to_hex(colormaps["viridis"](0.9 * number / max(1, count - 1))) for number in range(count)]
 
 
 def gapped_line(

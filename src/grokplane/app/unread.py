@@ -20,7 +20,7 @@ def refuse_unread(typed: Mapping[str, str], found: Iterable[Mapping[str, str]], 
     """Refuse the first key that no run of a call would read.
 
     Args:
-        typed: by key (`mi.draws`) or group (`mi/labels`) what was typed of it, see `said`.
+        typed: by key (`mi.draws`) or group (`mi/label_estimator`) what was typed of it, see `said`.
         found: of each run the keys that mean nothing for it, and why; asked only as long as a key may be read by none.
         where: what the line begins with, such as a file's name and a colon.
 
@@ -56,5 +56,5 @@ def of_launcher(launcher: DictConfig) -> dict[str, str]:
 
 
 def _why(key: str, unread: Mapping[str, str]) -> str | None:
-    """A group stands for its keys: what is said of `mi.labels` holds for `mi.labels.k`."""
+    """A group stands for its keys: what is said of `mi.label_estimator` holds for `mi.label_estimator.k`."""
     return next((why for name, why in unread.items() if key == name or key.startswith(f"{name}.")), None)

@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 from command import Call, Inside, Submit, background
 
 from grokplane import app
+from grokplane.process_settings import set_up_process
 from grokplane.sweep import command as sweep
 
 PROGRAMS = {
@@ -24,8 +24,8 @@ PROGRAMS = {
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """A second thread beside another busy process can be far slower than none."""
-    torch.set_num_threads(1)
+    """The settings of the programs; a second thread beside another busy process can be far slower than none."""
+    set_up_process(1)
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
 from command import Call, Inside, Submit, background, without_waiting
 from hydra.core.hydra_config import HydraConfig
 
 from grokplane import app, sweep
+from grokplane.process_settings import set_up_process
 
 PROGRAMS = {
     "train.py": partial(app.main, "train"),
@@ -24,8 +24,8 @@ PROGRAMS = {
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """A second thread beside another busy process can be far slower than a single thread."""
-    torch.set_num_threads(1)
+    """The settings of the programs; a second thread beside another busy process can be far slower than one thread."""
+    set_up_process(1)
 
 
 @pytest.fixture(scope="module")

@@ -212,7 +212,7 @@ def test_states_of_different_steps_are_refused() -> None:
 
 def test_a_run_goes_on_with_the_threads_it_was_begun_with_wherever_that_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def there(cores: int, *seeds: int) -> Stack:
-        monkeypatch.setattr("grokplane.train.begun.cores", lambda: cores)
+        monkeypatch.setattr("grokplane.train.process.cores", lambda: cores)
         members = [member(seed=seed, train=training(threads=None)) for seed in seeds]
         prepare_process(members)
         return Stack(members)
@@ -329,7 +329,7 @@ def test_a_diverged_member_gets_no_marks():
 
 
 def test_threads_leave_a_core_to_the_estimates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("grokplane.train.begun.cores", lambda: 3)
+    monkeypatch.setattr("grokplane.train.process.cores", lambda: 3)
     estimating = Information(workers=2)
     for mi, members, threads in ((Off(), 8, 3), (estimating, 8, 1), (Off(), 1, 1), (Off(), 2, 2)):
         prepare_process([member(seed=seed, mi=mi, train=training(threads=None)) for seed in range(members)])

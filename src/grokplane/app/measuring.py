@@ -12,7 +12,7 @@ from grokplane import config
 from grokplane.app.at_once import copies_at_once
 from grokplane.app.runs import Run
 from grokplane.app.trained import Trained, stack_of
-from grokplane.metrics import Accuracy, Loss, Metric, StepTime
+from grokplane.metrics import ARRAYS, Accuracy, Loss, Metric, StepTime
 from grokplane.options import ConfigError, one_of
 from grokplane.record import FolderLock
 from grokplane.record.measured import MeasuredWriter, measured
@@ -99,6 +99,9 @@ def _values(part: Sequence[Trained], metrics: Mapping[str, Metric]) -> list[Reco
     seen.learning_rate = torch.tensor(rates, dtype=torch.float64, device=stack.device)
     unasked = tuple(prefix for prefix, kind in ALWAYS.items() if kind not in map(type, metrics.values()))
     records = measure(stack, seen, metrics)
+    if any(ARRAYS in record for record in records):
+        allowed = "gives arrays, which a run records while it trains (metrics=[...]); measure records numbers only"
+        raise ConfigError("--metrics", ",".join(metrics), allowed)
     return [
         {name: value for name, value in record.items() if name != "step" and not name.startswith(unasked)}
         for record in records

@@ -34,7 +34,7 @@ from grokplane.say import note, open_streams, say
 from grokplane.sweep.call import Call, parse_call
 from grokplane.sweep.cells import Cell, changed, make_cells
 from grokplane.sweep.check import refuse_fewer_steps, refuse_hopeless
-from grokplane.sweep.cost import free_bytes, pace
+from grokplane.sweep.cost import pace
 from grokplane.sweep.executors import Executor
 from grokplane.sweep.place import Place, find_place
 from grokplane.sweep.plan import Stacked, described, left_to_do, stacks
@@ -42,6 +42,7 @@ from grokplane.sweep.progress import SweepProgress
 from grokplane.sweep.stack_job import failure_line
 from grokplane.sweep.sweepfile import SweepFile, read_sweep
 from grokplane.sweep.table import TABLE, counted, format_table, table, write_table
+from grokplane.train.memory import free_bytes
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from grokplane.metrics import Compressed, Information
-from grokplane.resources import available_bytes
 from grokplane.train import LogOptions, Member, Stack, prepare_process, run
 
 # Share of the free memory that a stack may take: other programs need memory, and so do the members' records.
@@ -46,11 +45,6 @@ def memory(member: Member) -> Memory:
     pair = [_cheap(replace(member, seed=member.seed + other)) for other in (0, 1)]
     one, two = _peak(pair[:1]), _peak(pair)
     return Memory(max(0, 2 * one - two), max(1, two - one))
-
-
-def free_bytes(device: str) -> int:
-    """Memory that a stack on this device can still allocate."""
-    return torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else available_bytes()
 
 
 @dataclass(frozen=True)

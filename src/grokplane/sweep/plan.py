@@ -21,11 +21,12 @@ from grokplane.record import check_folder
 from grokplane.record.rows import METRICS
 from grokplane.resources import human
 from grokplane.sweep.cells import Cell
-from grokplane.sweep.cost import Memory, free_bytes, memory
+from grokplane.sweep.cost import Memory, memory
 from grokplane.sweep.groups import grouped, signature
 from grokplane.sweep.stack_job import StackJob, failure_line
 from grokplane.train import Member
 from grokplane.train.device import find_device
+from grokplane.train.memory import free_bytes
 
 log = logging.getLogger(__name__)
 

@@ -45,6 +45,6 @@ def bound_together(network: StackedModel) -> bool:
     return bool(network.noisy) or network.mixes(training=False)
 
 
-def free_bytes(device: torch.device) -> int:
-    """Free memory of a device, in bytes."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else available_bytes()
+def free_bytes(device: torch.device | str) -> int:
+    """Memory that is still free on a device."""
+    return torch.cuda.mem_get_info(device)[0] if torch.device(device).type == "cuda" else available_bytes()

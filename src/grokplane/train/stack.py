@@ -12,11 +12,11 @@ from grokplane import data, models
 from grokplane.metrics import Gauge
 from grokplane.optim import Context, Factor, Kept
 from grokplane.train import parts
-from grokplane.train.begun import begun, check_begun
 from grokplane.train.device import find_device
 from grokplane.train.grok import GrokMarks
 from grokplane.train.hooks import Hooks
 from grokplane.train.member import Member, check_stackable
+from grokplane.train.process import check_process_facts, process_facts
 from grokplane.unread import Surroundings, unread
 
 
@@ -184,7 +184,7 @@ class Stack:
         row = self.rows.index(member)
         return {
             "step": self.step,
-            **begun(),
+            **process_facts(),
             "model": {name: value[row].cpu().clone() for name, value in self.network.state_dict().items()},
             "optimizer": self.optimizer.state(row),
             "rules": {name: rule.state(row) for name, rule in self.rules.items()},
@@ -209,9 +209,9 @@ class Stack:
 
         Raises:
             ValueError: the states are of different steps.
-            ConfigError: see `check_begun`.
+            ConfigError: see `check_process_facts`.
         """
-        check_begun(states, self.shared.seed)
+        check_process_facts(states, self.shared.seed)
         self.step = max(state["step"] for state in states)
         over = {number: dict(s) for number, s in enumerate(states) if s["step"] < self.step and not s["alive"]}
         steps = {state["step"] for number, state in enumerate(states) if number not in over}

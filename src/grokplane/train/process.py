@@ -16,7 +16,7 @@ from grokplane.train.member import Member
 MOST_THREADS = 1024  # the limit of `train.threads`: far more threads end the process
 
 
-def begun() -> dict[str, int]:
+def process_facts() -> dict[str, int]:
     """The version of the seed streams and the number of CPU threads, on which the last bits of sums depend."""
     return {"streams": STREAMS, "threads": torch.get_num_threads()}
 
@@ -32,16 +32,16 @@ def prepare_process(members: Sequence[Member], states: Sequence[Mapping[str, Any
         states: the states from which the members go on, see `Stack.state`.
 
     Raises:
-        ConfigError: see `check_begun`.
+        ConfigError: see `check_process_facts`.
     """
-    check_begun(states, members[0].seed)
+    check_process_facts(states, members[0].seed)
     # Threads that wait for a core which estimates are at can be many times slower than fewer threads.
     free = max(1, cores() - members[0].mi.workers)
     chosen = members[0].train.threads or min(len(members), 4, free)
     set_up_process(max((state["threads"] for state in states), default=chosen))
 
 
-def check_begun(states: Sequence[Mapping[str, Any]], seed: int) -> None:
+def check_process_facts(states: Sequence[Mapping[str, Any]], seed: int) -> None:
     """Refuse states with which this version cannot go on.
 
     Args:

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 from tqdm import tqdm
 
 from grokplane import config
+from grokplane.app.stored import composed
 from grokplane.metrics import Compressed, LayerOutput
 from grokplane.metrics.codes import encoder
 from grokplane.metrics.measured import measured, sample
@@ -32,7 +32,7 @@ ESTIMATORS: dict[str, Callable[[Tensor, Tensor], Estimate]] = {
     "JointKL": JointKL(shuffles=1),
     "WeightedKL (mi=infoplane)": WeightedKL(),
 }
-OPTIONS = Compressed(input=LocalKL(), labels=Ross())
+OPTIONS = Compressed(input_estimator=LocalKL(), label_estimator=Ross())
 
 
 def main() -> None:
@@ -42,9 +42,7 @@ def main() -> None:
     parser.add_argument("--after", type=int, default=10_000, help="checkpoints of this step and later")
     options = parser.parse_args()
     config.register_schemas()
-    made = OmegaConf.create(stored_config(options.run))
-    assert OmegaConf.is_dict(made)
-    member = config.member(made)
+    member = config.member(composed(stored_config(options.run)))
     prepare_process([member])
     stack = Stack([member])
     code = _code_of_inputs(stack)

@@ -46,7 +46,11 @@ CASES = [
         "not trained",
     ),
     (("mi=compressed", *TEACHER, "mi.code=pca"), "mi.code=pca: ", "inputs are vectors"),
-    (("mi=compressed", *TEACHER, "mi/labels=class_kl"), "mi/labels=class_kl: ", "answers are numbers"),
+    (
+        ("mi=compressed", *TEACHER, "mi/label_estimator=class_kl"),
+        "mi/label_estimator=class_kl: ",
+        "answers are numbers",
+    ),
     (("mi.ladder=[0.2,0.20000001]",), "mi.ladder=[0.2,0.20000001]: ", "differ from each other"),
     (("mi.draws=21",), "mi.draws=21: ", "must be even"),
     (("mi.ladder=[0.2,0]",), "mi.ladder=[0.2,0.0]: ", "at least 0.001"),

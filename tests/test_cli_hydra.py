@@ -50,7 +50,7 @@ REFUSED = [
     (("hydra.mode=multirun",), "hydra.mode=multirun: allowed: RUN, MULTIRUN"),
     (("hydra.run.dir=${name",), "hydra.run.dir=${name: ${...} cannot be read"),
     (("hydra.run.dir=${oc.env:NO_SUCH_THING}",), "hydra.run.dir=${oc.env:NO_SUCH_THING}: no such variable"),
-    (("mi=off", "+mi/labels=ross"), "mi.labels: no key of this choice"),
+    (("mi=off", "+mi/label_estimator=ross"), "mi.label_estimator: no key of this choice"),
     (("~seed",), "~seed: a key of a fixed schema cannot be deleted"),
     (("+seed=1",), "seed=1: is there already; write it without the +"),
     (("-m", "hydra.job.name=a,b"), "Sweeping over Hydra's configuration is not supported"),

@@ -7,6 +7,7 @@ import signal
 from concurrent.futures import Future
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command import (
     QUIET,
@@ -23,11 +24,14 @@ from command import (
     summary,
 )
 
+from grokplane.record import Arrays, load_arrays
+
 STEPS = 500
 LONG = (*TINY, *QUIET, f"train.steps={STEPS}", "train.checkpoint_every=50", "log.dense_steps=5", "log.every=10")
+ARRAYS = ("metrics=[loss,accuracy,weight_norms,spectrum]", "metrics.weight_norms.every=3")
 SETTINGS = {
     "full batch": (*LONG, "mi=off"),
-    "minibatches": (*LONG, "experiment=enerrio", "data.p=11", "train.batch_size=16", "schedule=linear_warmup"),
+    "minibatches": (*LONG, "experiment=enerrio", "data.p=11", "train.batch_size=16", "schedule=linear_warmup", *ARRAYS),
 }
 
 
@@ -77,6 +81,8 @@ def _killed_three_times(cwd: Path, seed: int, *typed: str) -> Path:
         assert done.returncode == -signal.SIGKILL
         assert at <= last_step(folder) < STEPS
         assert summary(folder)["status"] == "running"
+        for found in _arrays(folder).values():  # also of a dead run, whose last array may be torn
+            assert last_step(folder) - 10 <= found.steps[-1]
         typed = ("train.resume=true",)
     finished(*typed, f"hydra.run.dir={folder}", cwd=cwd)
     return folder
@@ -94,10 +100,20 @@ def _stopped_twice(cwd: Path, *typed: str) -> tuple[Path, list[Call]]:
     return folder, calls
 
 
+def _arrays(folder: Path) -> dict[str, Arrays]:
+    return load_arrays(folder, "spectrum") if (folder / "arrays").exists() else {}
+
+
 def _assert_same_run(one: Path, other: Path) -> None:
     assert state(one)["step"] == STEPS
     assert_same_state(state(one), state(other))
     assert rows(one) == rows(other)
+    ours, theirs = _arrays(one), _arrays(other)
+    assert ours.keys() == theirs.keys()
+    for name, found in ours.items():
+        assert found.steps.tolist() == [row["step"] for row in rows(one)]
+        assert np.array_equal(found.steps, theirs[name].steps)
+        assert np.array_equal(found.values, theirs[name].values)
     for key in ("status", "steps", "grok", "best", "diverged", "config_hash"):
         assert summary(one)[key] == summary(other)[key], key
 
@@ -107,6 +123,7 @@ def test_a_run_killed_three_times_ends_as_one_that_never_was(
     name: str, undisturbed: dict[str, Future[Path]], killed: dict[str, Future[Path]]
 ) -> None:
     _assert_same_run(killed[name].result(), undisturbed[name].result())
+    assert bool(_arrays(killed[name].result())) == (name == "minibatches")
 
 
 def test_sigterm_and_ctrl_c_end_in_a_checkpoint_to_resume_from(

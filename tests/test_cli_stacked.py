@@ -156,3 +156,15 @@ def test_a_diverged_job_is_told_by_the_exit_code(diverged: Future[tuple[Path, Ca
     assert done.returncode == 3, done.stderr
     assert [summary(folder / name)["status"] for name in ("0", "1")] == ["finished", "diverged"]
     assert "diverged     training loss not finite at step" in done.stdout
+
+
+def test_the_node_of_hydra_is_that_of_the_basic_launcher(basic: Future[Path], stacked: Future[Path]) -> None:
+    for job in range(4):
+        ours, theirs = (
+            OmegaConf.load(there.result() / "sweep" / str(job) / ".hydra" / "hydra.yaml").hydra
+            for there in (stacked, basic)
+        )
+        assert ours.job == theirs.job
+        assert ours.overrides.task == theirs.overrides.task
+        choices = dict(theirs.runtime.choices) | {"hydra/launcher": "stacked"}
+        assert choices.items() <= dict(ours.runtime.choices).items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from grokplane import config
 from grokplane.app.jobs import check_trainable
 from grokplane.config import compose
-from grokplane.metrics import Accuracy, Observation
+from grokplane.metrics import Accuracy, Array, Observation
 from grokplane.options import ConfigError
 from grokplane.train import Stack, try_metrics
 
@@ -61,8 +61,8 @@ REFUSED = {
     "a name of another": (named("Acc/test"), "gives 'Acc/test', which is a value of metrics.accuracy"),
     "a subclass": (Perfect(), "gives 'Acc/test', which is a value of metrics.accuracy"),
     "a name of a third": (named("WN/total"), "gives 'WN/total', which is a value of metrics.WeightNorms"),
-    "step": (named("step"), "gives 'step'; step and names that begin with"),
-    "time": (named("time/mine"), "gives 'time/mine'; step and names that begin with time/"),
+    "step": (named("step"), "gives 'step'; step, arrays and names that begin with"),
+    "time": (named("time/mine"), "gives 'time/mine'; step, arrays and names that begin with time/"),
     "information": (named("MI(X;L)_train/layer 1"), "are taken"),
     "entropies": (named("H(Y)_train"), "are taken"),
     "of W&B": (named("_step"), "are taken"),
@@ -72,6 +72,22 @@ REFUSED = {
     "points": (with_value(lambda seen: seen.train.losses), r"of shape \[2, 16\]; must be \[2\], one value a member"),
     "complex": (with_value(lambda seen: seen.learning_rate + 0j), "as complex128 on cpu; must be real numbers on cpu"),
     "elsewhere": (with_value(lambda seen: seen.learning_rate.to("meta")), "on meta; must be real numbers on cpu"),
+    "the place of arrays": (named("arrays"), "gives 'arrays'; step, arrays and names"),
+    "an array of a few": (
+        with_value(lambda seen: Array(seen.train.losses[:1])),
+        r"gives an array 'mine/value' of shape \[1, 16\]; must be a tensor \[2, ...\]",
+    ),
+    "an array of no member": (with_value(lambda seen: Array(seen.learning_rate.sum())), r"of shape \[\]; must be"),
+    "an array of numpy": (
+        with_value(lambda seen: Array(cast(Any, seen.train.losses.numpy()))),
+        "of shape ndarray; must be",
+    ),
+    "an array elsewhere": (with_value(lambda seen: Array(seen.train.losses.to("meta"))), "as float64 on meta; must"),
+    "an array for no numpy": (with_value(lambda seen: Array(seen.train.losses.bfloat16())), "as bfloat16 on cpu; must"),
+    "an array of a taken name": (
+        Given(lambda seen: {"WN/total": Array(seen.train.losses)}),
+        "gives 'WN/total', which is a value of metrics.WeightNorms",
+    ),
     "a float": (with_value(lambda _: 1.0), "as a float; must be a tensor"),
     "a list": (Given(lambda seen: [seen.learning_rate]), "must give a dict of values"),
     "an error": (
@@ -91,6 +107,12 @@ def test_a_metric_is_refused_by_its_name_and_its_key(metric: Any, why: str) -> N
 def test_a_metric_that_bears_the_name_of_another_is_refused_too() -> None:
     with pytest.raises(ConfigError, match=r"^metrics.accuracy=Perfect: gives 'Acc/test'"):
         try_metrics(Stack([member(metrics={"accuracy": Perfect()})]))
+
+
+def test_a_metric_whose_arrays_would_make_no_file_is_refused() -> None:
+    given = with_value(lambda seen: Array(seen.train.losses))
+    with pytest.raises(ConfigError, match=r"^metrics.a/b=Given: gives an array, and its name must be that of a file"):
+        try_metrics(Stack([member(metrics={"a/b": given})]))
 
 
 def test_all_shipped_metrics_have_names_of_their_own() -> None:

@@ -29,7 +29,7 @@ SOME = LogOptions(dense_steps=3, every=7)
 
 
 def compressed(**keys: Any) -> Compressed:
-    return Compressed(**({"input": KSG(), "labels": Ross(), "workers": 0} | keys))
+    return Compressed(**({"input_estimator": KSG(), "label_estimator": Ross(), "workers": 0} | keys))
 
 
 def images(tmp_path: Path, **parts: Any) -> Member:
@@ -83,7 +83,7 @@ def test_a_code_of_vectors_is_the_members_own() -> None:
 
 
 def test_what_an_estimator_refuses_is_null_and_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    refusing = images(tmp_path, mi=compressed(code="pca", labels=ClassKL(k=10**6)))
+    refusing = images(tmp_path, mi=compressed(code="pca", label_estimator=ClassKL(k=10**6)))
     with caplog.at_level(logging.WARNING):
         rows = records([refusing])[0]
     assert all(math.isnan(row["MI(L;Y)_train/layer 1"]) for row in rows)
@@ -103,7 +103,7 @@ class Surprised:
 def test_an_estimators_surprise_takes_its_own_value_away(
     workers: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rows = records([images(tmp_path, mi=compressed(code="pca", labels=Surprised(), workers=workers))])[0]
+    rows = records([images(tmp_path, mi=compressed(code="pca", label_estimator=Surprised(), workers=workers))])[0]
     assert rows[-1]["step"] == 20
     assert all(math.isnan(row["MI(L;Y)_train/layer 1"]) for row in rows)
     assert all(math.isfinite(row["MI(X;L)_train/layer 1"]) for row in rows)
@@ -112,7 +112,7 @@ def test_an_estimators_surprise_takes_its_own_value_away(
 
 
 def test_a_value_above_its_ceiling_is_told_once_in_a_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    rows = records([images(tmp_path, mi=compressed(code="pca", labels=KDE(0.1, "upper"), workers=1))])[0]
+    rows = records([images(tmp_path, mi=compressed(code="pca", label_estimator=KDE(0.1, "upper"), workers=1))])[0]
     assert rows[-1]["MI(L;Y)_train/layer 1"] > rows[-1]["H(Y)_train"]
     assert caplog.text.count("KDE exceeds the entropy of y") == 1
 

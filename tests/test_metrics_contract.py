@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,23 +15,31 @@ import yaml
 from torch import Tensor
 
 from grokplane import config, metrics
-from grokplane.metrics import Inputs, LayerOutput, Observation, Subset
+from grokplane.metrics import Array, Inputs, LayerOutput, Observation, Parameters, Source, Subset
 from grokplane.options import check_options
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "configs/metrics").glob("*.yaml"))
-CLASSES = {path.stem: "".join(word.capitalize() for word in path.stem.split("_")) for path in FILES}
+CLASSES: dict[str, Any] = {name: choice for group, name, choice in config.choices() if group == "metrics"}
 MEMBERS = 3
 
 
-def subset(n: int, device: str) -> Subset:
+def subset(start: int, n: int, device: str) -> Subset:
+    """Points whose rows in the table are those from `start` on, and a network that multiplies its outputs."""
     values = torch.randn(MEMBERS, n, 4, generator=torch.Generator().manual_seed(n)).to(device)
     layers = {
         "layer 1": LayerOutput(values, values.relu(), True),
         "layer 2": LayerOutput(values.unsqueeze(2), values.unsqueeze(2), False),
     }
     labels = torch.zeros(MEMBERS, n, dtype=torch.long, device=device)
-    return Subset(values, labels, values[..., 0], labels == 0, layers)
+
+    def run(part: slice, parameters: Parameters, inputs: Tensor | None = None, inner: Any = None) -> Tensor:  # noqa: ARG001 (the signature of a pass)
+        return values[:, part] * parameters.get("scale", torch.ones(MEMBERS, device=device))[:, None, None]
+
+    rows = torch.arange(start, start + n, device=device).expand(MEMBERS, -1)
+    tokens = torch.stack([rows // 4, rows % 4], 2)
+    source = Source(lambda part: tokens[:, part], rows, run, lambda outputs, _: outputs[..., 0], lambda: [slice(0, n)])
+    return Subset(values, labels, values[..., 0], labels == 0, layers, source=source)
 
 
 def observation(device: str) -> Observation:
@@ -40,12 +49,12 @@ def observation(device: str) -> Observation:
         for layer, roles in shapes.items()
     }
     rate = torch.ones(MEMBERS, device=device)
-    train, held_out = subset(6, device), subset(9, device)
+    train, held_out = subset(0, 6, device), subset(6, 10, device)
     every = {"scale": torch.ones(MEMBERS, device=device)}
-    train_points, points = (torch.arange(n, device=device).expand(MEMBERS, -1) % 2 == 0 for n in (6, 9))
+    train_points, points = (torch.arange(n, device=device).expand(MEMBERS, -1) % 2 == 0 for n in (6, 10))
     groups = {"unseen": ("test", points)}
     groups |= {"train/clean": ("train", train_points), "train/corrupted": ("train", ~train_points)}
-    return Observation(1, train, held_out, rate, parameters, every, lambda: parameters, 0.5, groups)
+    return Observation(1, train, held_out, rate, parameters, every, lambda: parameters, 0.5, groups, questions=16)
 
 
 def information(seen: Observation) -> dict[str, float]:
@@ -74,32 +83,33 @@ def documented() -> set[str]:
 
 def test_the_docs_name_exactly_what_the_metrics_emit() -> None:
     seen = observation("cpu")
-    emitted = {key for name in CLASSES.values() for key in getattr(metrics, name)()(seen)} | set(information(seen))
+    emitted = {key for metric in CLASSES.values() for key in metric()(seen)} | set(information(seen))
     plain = {re.sub(r"@[\d.]+", "@<r>", key) for key in emitted}
     assert {re.sub(r"layer \d", "<layer>", key) for key in plain} == documented()
 
 
-@pytest.mark.parametrize("name", CLASSES.values())
+@pytest.mark.parametrize("name", CLASSES)
 def test_one_floating_or_counting_value_a_member_and_never_a_sync_with_the_host(name: str) -> None:
     """On the meta device there are no numbers: whatever asks for one (`.item()`, `if tensor`) raises."""
-    values = getattr(metrics, name)()(observation("meta"))
+    values = CLASSES[name]()(observation("meta"))
     assert values
-    assert all(value.shape == (MEMBERS,) and value.device.type == "meta" for value in values.values())
+    arrays = {key: value.values for key, value in values.items() if isinstance(value, Array)}
+    assert all(value.shape == (MEMBERS,) for key, value in values.items() if key not in arrays)
+    assert all(value.shape[0] == MEMBERS and value.dim() > 1 for value in arrays.values())
+    assert all(value.device.type == "meta" for value in (values | arrays).values())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_config_file_names_its_own_schema(path: Path) -> None:
     text = path.read_text()
     assert text.startswith(f"# @package metrics.{path.stem}\n# ")
-    assert yaml.safe_load(text) == {"defaults": [f"/metrics/schema/{path.stem}@_here_"]}
+    assert yaml.safe_load(text)["defaults"] == [f"/metrics/schema/{path.stem}@_here_"]
 
 
 def test_every_metric_has_a_config_file_and_allowed_defaults() -> None:
-    found = {name for group, name, _ in config.choices() if group == "metrics"}
-    assert set(CLASSES) == found
-    assert set(CLASSES.values()) <= set(metrics.__all__)
-    for name in CLASSES.values():
-        chosen = getattr(metrics, name)()
+    assert {path.stem for path in FILES} == set(CLASSES)
+    for metric in CLASSES.values():
+        chosen = metric()
         assert is_dataclass(chosen)
         check_options(chosen, "metrics.")
 

@@ -20,7 +20,11 @@ from grokplane.mi import KSG, Ross, Sliced, WeightedKL, external, external_label
 from grokplane.mi.scale import at_one_scale
 from tests.test_mi_labels import classes, normal
 
-CHOICES = {(group, name): choice for group, name, choice in config.choices() if group in ("mi/input", "mi/labels")}
+CHOICES = {
+    (group, name): choice
+    for group, name, choice in config.choices()
+    if group in ("mi/input_estimator", "mi/label_estimator")
+}
 QUICK = {"sliced": {"projections": 20}, "info_nce": {"steps": 20}}
 FACTORS = [10.0, 1e-3]
 
@@ -107,7 +111,7 @@ def test_a_layers_information_does_not_depend_on_its_scale_or_the_codes(
 ) -> None:
     for module in (external, external_labels):
         monkeypatch.setattr(module, "package", lambda: SimpleNamespace(KSG=RawKSG, WKL=RawKSG))
-    own: dict[str, Any] = {"input": KSG(), "labels": Ross()}
+    own: dict[str, Any] = {"input_estimator": KSG(), "label_estimator": Ross()}
     options = Compressed(**(own | {group.removeprefix("mi/"): CHOICES[group, name](**QUICK.get(name, {}))}))
     plain = told(options, numbers, 1, 1)
     assert all(map(math.isfinite, plain.values()))

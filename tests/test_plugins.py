@@ -174,11 +174,11 @@ def test_an_estimator_of_a_plugin_works_in_the_process_beside_training(folder: P
         "        import os, torch\n"
         "        value = torch.tensor(float(os.getpid()))\n"
         "        return Estimate(value, value)\n\n"
-        'GROUP, CHOICES = "mi/labels", {"mine": Mine}\n'
+        'GROUP, CHOICES = "mi/label_estimator", {"mine": Mine}\n'
     )
     config.use_plugins(["mine"])
-    made = config.compose(["mi=compressed", "mi/labels=mine"])
-    estimator = config.made("mi/labels", made.mi.labels)
+    made = config.compose(["mi=compressed", "mi/label_estimator=mine"])
+    estimator = config.made("mi/label_estimator", made.mi.label_estimator)
     process = Worker()
     try:
         found = process.ask(estimator, torch.zeros(4, 1), torch.zeros(4, dtype=torch.int64))

@@ -98,7 +98,7 @@ def payloads(marker: Path) -> dict[str, Any]:
         "record": call,
         "optimizer.lr": call,
         "model.hidden": [call],
-        "mi": {"_target_": "grokplane.metrics.compressed.Compressed", "input": call, "labels": call},
+        "mi": {"_target_": "grokplane.metrics.compressed.Compressed", "input_estimator": call, "label_estimator": call},
     }
 
 

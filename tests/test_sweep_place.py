@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,18 @@ def test_the_same_sweep_may_grow_shrink_and_be_longer(find: Any) -> None:
     assert len(grown.cells) == 6 + 3
     grown.write()
     assert len(find().others) == 3
+
+
+def test_the_folder_of_an_earlier_version_that_lacked_a_key_is_the_same_sweeps(find: Any, tmp_path: Path) -> None:
+    find().write()
+    place = tmp_path / "there/.sweep.json"
+    told = json.loads(place.read_text())
+    assert told["config"]["metrics"]["loss"].pop("every") == 1
+    place.write_text(json.dumps(told))
+    assert len(find().cells) == 6
+    told["config"]["metrics"]["sparsity"]["every"] = 2
+    place.write_text(json.dumps(told))
+    assert refused(find).startswith(" holds another sweep: metrics.sparsity.every=1 (there: 2): ")
 
 
 def test_a_cell_that_never_composed_is_remembered_too(find: Any) -> None:

@@ -29,7 +29,11 @@ CASES = [
     (("optimizer=sgd", "optimizer.nesterov=false"), "no momentum", "optimizer.momentum=0.5"),
     (("optimizer=muon", "optimizer.momentum=0", "optimizer.nesterov=false"), "no momentum", "optimizer.iterations=3"),
     ((*STUDENT, "data.hidden=[]", "data.activation=ReLU"), "no hidden layer", "data.outputs=2"),
-    ((*DIGITS, "mi=infoplane", "mi.labels.k=30"), "only the first neighbour counts", "mi.input.k=30"),
+    (
+        (*DIGITS, "mi=infoplane", "mi.label_estimator.k=30"),
+        "only the first neighbour counts",
+        "mi.input_estimator.k=30",
+    ),
     ((*DIGITS, "mi=compressed", "mi.code=pca", "mi.cache=x"), "mi.code=pca is not trained", "mi.code_dim=5"),
     (("hydra.sweep.dir=x",), "this call is one run", "name=x"),
     (("hydra/launcher=stacked",), "this call is one run", "name=x"),

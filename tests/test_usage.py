@@ -57,7 +57,7 @@ def test_help_shows_the_choices_of_the_call(tmp_path: Path, inside: Inside, monk
         "optimizer.betas=[0.9,0.98] decay of the two moments (a list of 2 numbers, each below 1 and at least 0)",
         "model.hidden=[200,200] width of each hidden layer (a list of whole numbers, each at least 1)",
         "rules.sam.rho=0.05 length of the way uphill, over all parameters of a member (a number at least 0)",
-        "mi.labels.k=3 neighbours within the class (a whole number at least 1)",
+        "mi.label_estimator.k=3 neighbours within the class (a whole number at least 1)",
         "data.p=113 modulus (a whole number at least 2 and at most 2000)",
         "experiment (chosen: nanda)",
         "outputs/nanda/",

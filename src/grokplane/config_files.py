@@ -31,7 +31,7 @@ def group_names(group: str) -> list[str]:
 
 
 def group_choices() -> dict[str, list[str]]:
-    """Every config group (`mi/input`) with its choices."""
+    """Every config group (`mi/input_estimator`) with its choices."""
     return {group: group_names(group) for group in shipped_choices()}
 
 

@@ -14,7 +14,7 @@ SWEEPS = CONFIGS.with_name("sweeps")
 
 
 def shipped_choices() -> dict[str, list[str]]:
-    """Every config group (`mi/input`) with the choices that have a file."""
+    """Every config group (`mi/input_estimator`) with the choices that have a file."""
     folders = {file.parent.relative_to(CONFIGS).as_posix() for file in CONFIGS.rglob("*.yaml")} - {"."}
     return {group: shipped_names(group) for group in sorted(folders)}
 

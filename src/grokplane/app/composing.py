@@ -1,47 +1,109 @@
-"""Many configs that differ in few keys, composed in milliseconds each."""
+"""Many configs that differ in few keys, each composed in milliseconds."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import compress
+from operator import not_
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from omegaconf import DictConfig
+from hydra.errors import ConfigCompositionException
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from grokplane import config
+from grokplane.hydra_node import hydra_is
+from grokplane.options import ConfigError
 
 
 class Composer:
-    """Gives what `grokplane.config.compose` gives, but reads the config files once for each set of group choices.
+    """Composes the configs of many jobs and reads the config files once for each set of group choices.
 
-    Hydra takes a third of a second to compose a config. Nearly all of that goes into the defaults list, which config
-    groups alone decide; keys with plain values are set on a copy of its outcome, by Hydra's own function.
+    Hydra composes a config in a third of a second. Nearly all of that time goes into the defaults list, which only
+    config groups decide. So this class composes the group choices once and sets the other keys on a copy. Overrides
+    for which that is not enough (deletions, packages, errors of the group choices) are left to Hydra.
 
     Args:
         config_name: the entry point's file in configs/.
+        whole: composes a config by itself, with Hydra's node; by default `grokplane.config.compose`.
+        parse: makes Hydra's objects from overrides.
     """
 
-    def __init__(self, config_name: str) -> None:
-        self._config_name = config_name
+    def __init__(
+        self,
+        config_name: str,
+        whole: Callable[[Sequence[str]], DictConfig] | None = None,
+        parse: Callable[[list[str]], list[Any]] = config.parse,
+    ) -> None:
+        self._whole = whole or partial(config.compose, config_name=config_name, with_hydra=True)
+        self._parse = parse
         self._parsed: dict[str, Any] = {}
         self._bases: dict[tuple[str, ...], DictConfig] = {}
 
     def read(self, overrides: Sequence[str]) -> list[Any]:
-        """The overrides as Hydra's own objects; those it has not met are parsed together."""
+        """The overrides as Hydra's own objects; those that are new are parsed together."""
         unknown = [line for line in dict.fromkeys(overrides) if line not in self._parsed]
         if unknown:
-            self._parsed |= zip(unknown, config.parse(unknown), strict=True)
+            self._parsed |= zip(unknown, self._parse(unknown), strict=True)
         return [self._parsed[line] for line in overrides]
 
-    def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The config, without Hydra's own node. Errors: see `grokplane.config.compose`."""
-        read = self.read(overrides)
-        groups = [one for one in read if config.group_names(one.key_or_group.replace(".", "/"))]
-        lines = tuple(str(one.input_line) for one in groups)
-        if lines not in self._bases:
-            self._bases[lines] = config.compose(lines, self._config_name)
-        made = copy.deepcopy(self._bases[lines])
-        ConfigLoaderImpl._apply_overrides_to_config([one for one in read if one not in groups], made)
-        config.validate(made)
+    def compose(self, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
+        """What `grokplane.config.compose` returns, with the same errors."""
+        made = self.job(overrides)
+        with hydra_is(made):
+            config.validate(made)
+        if not with_hydra:
+            with read_write(made), open_dict(made):
+                del made["hydra"]
         return made
+
+    def job(self, overrides: Sequence[str]) -> DictConfig:
+        """The config of a job with Hydra's node, as `whole` composes it; bounds of keys are not checked."""
+        read = self.read(overrides)
+        if any(one.is_delete() or one.is_sweep_override() or one.package or not one.key_or_group for one in read):
+            return self._whole(overrides)
+        grouped = [one.is_hydra_override() or _names_group(one) for one in read]
+        lines = tuple(compress(overrides, grouped))
+        try:
+            if lines not in self._bases:
+                self._bases[lines] = self._whole(lines)
+            made = copy.deepcopy(self._bases[lines])
+            for one in compress(read, map(not_, grouped)):
+                _set(made, one)
+        except (ConfigError, AssertionError, AttributeError, LookupError, TypeError):
+            return self._whole(overrides)
+        _note_overrides(made, [one for one in read if not one.is_hydra_override()])
+        return made
+
+
+def _names_group(override: Any) -> bool:
+    return bool(config.group_names(override.key_or_group.replace(".", "/")))
+
+
+def _set(made: DictConfig, override: Any) -> None:
+    """Set the key of an override as Hydra does, with Hydra's errors; LookupError for what is left to Hydra."""
+    key, value, line = override.key_or_group, override.value(), override.input_line
+    add = override.is_add() or override.is_force_add()
+    try:
+        new = not override.is_add() or OmegaConf.select(made, key, throw_on_missing=False) is None
+        if not (new or isinstance(value, dict | list)):
+            raise LookupError(key)
+        OmegaConf.update(made, key, value, merge=True, force_add=add)
+    except OmegaConfBaseException as error:
+        if isinstance(error, ConfigAttributeError | ConfigKeyError) and not add:
+            told = f"Could not override '{key}'.\nTo append to your config use +{line}"
+            raise ConfigCompositionException(told) from error
+        raise ConfigCompositionException(f"Error merging override {line}") from error
+
+
+def _note_overrides(made: DictConfig, typed: Sequence[Any]) -> None:
+    """Put the overrides that were typed into Hydra's node, as Hydra does."""
+    node = made.hydra
+    style = node.job.config.override_dirname
+    named = sorted(one.input_line for one in typed if one.key_or_group not in style.exclude_keys)
+    with read_write(node), open_dict(node):
+        node.overrides.task = [one.input_line for one in typed]
+        node.job.override_dirname = re.sub("=", style.kv_sep, style.item_sep.join(named))

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from grokplane import config
+from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, Refused
 from grokplane.app.hydra_keys import check_hydra
 from grokplane.app.jobs import Job, check_launcher, refused_for
@@ -89,6 +90,7 @@ def _swept(overrides: Sequence[str], config_name: str, clock: _Clock) -> Plan:
     typed = [str(one.input_line) for one in config.parse(overrides) if one.is_hydra_override()]
     if given is overrides:
         params += [line for line in overrides if line not in typed]
+    composer = Composer(config_name)
     jobs: list[Job] = []
     timed: list[list[str]] = []
     seen = set()
@@ -96,7 +98,9 @@ def _swept(overrides: Sequence[str], config_name: str, clock: _Clock) -> Plan:
     for number, lines in enumerate(_product(params)):
         told = [*typed, *lines]
         with refused_for(told, config_name):
-            made = config.compose([*told, f"hydra.job.num={number}", f"hydra.job.id={number}"], config_name, True)
+            made = composer.compose(told, with_hydra=True)
+            with open_dict(made):
+                made.hydra.job.num = made.hydra.job.id = number
             check_launcher(made)
             timed.append(clock.stopped(made, _TIMED))
             jobs.append(_job(told, made, number))

@@ -178,14 +178,19 @@ def check_length(merged: DictConfig, stored: Mapping[str, Any]) -> None:
 def _explicit(ours: Mapping[str, Any], overrides: Sequence[str], config_name: str) -> Iterator[str]:
     """The keys that the overrides set, directly or through a config group."""
     parsed = config.parse(overrides)
-    search = [str(one.input_line) for one in parsed if one.key_or_group == "hydra.searchpath"]
-    default = config.flat(config.compose(search, config_name))
+    search = tuple(str(one.input_line) for one in parsed if one.key_or_group == "hydra.searchpath")
+    default = _defaults(config_name, search)
     typed = [override.key_or_group.replace("/", ".") for override in parsed]
     for key in default | dict(ours):
         named = any(key == name or key.startswith(f"{name}.") for name in typed)
         # An experiment sets keys all over the config: those are the ones that differ from the defaults.
         if named or key not in default or key not in ours or default[key] != ours[key]:
             yield key
+
+
+@cache
+def _defaults(config_name: str, search: tuple[str, ...]) -> dict[str, Any]:
+    return config.flat(config.compose(search, config_name))
 
 
 def nothing_left(folder: Path, merged: DictConfig) -> NothingLeft | None:

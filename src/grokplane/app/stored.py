@@ -23,6 +23,8 @@ from grokplane.plugins import check_named
 
 # An installed package that lists its modules or classes here is trusted with being imported.
 PLUGINS = "grokplane.modules"
+# Keys that older versions stored under another name: (group, old name) to new name.
+RENAMED = {("mi", "input"): "input_estimator", ("mi", "labels"): "label_estimator"}
 
 
 def composed(nested: object, modules: Collection[str] = ()) -> DictConfig:
@@ -37,6 +39,7 @@ def composed(nested: object, modules: Collection[str] = ()) -> DictConfig:
     """
     if not isinstance(nested, Mapping):
         raise ConfigError("config", nested, "the stored config must be a mapping of keys")
+    nested = _with_current_names(nested)
     try:
         texts = list(_texts(nested, ""))
     except RecursionError:
@@ -60,6 +63,16 @@ def composed(nested: object, modules: Collection[str] = ()) -> DictConfig:
             raise ConfigError(group, there, f"the stored config must say what it is, with a {TARGET}")
     config.validate(made)
     check_module(made, modules)
+    return made
+
+
+def _with_current_names(nested: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The config of an older version with the present names of its keys."""
+    made = dict(nested)
+    for (group, old), new in RENAMED.items():
+        node = made.get(group)
+        if isinstance(node, Mapping) and old in node:
+            made[group] = {new if key == old else key: value for key, value in node.items()}
     return made
 
 

@@ -20,7 +20,7 @@ def refuse_unread(typed: Mapping[str, str], found: Iterable[Mapping[str, str]], 
     """Refuse the first override that no run of a call reads.
 
     Args:
-        typed: the override by key (`mi.draws`) or group (`mi/labels`), see `said`.
+        typed: the override by key (`mi.draws`) or group (`mi/label_estimator`), see `said`.
         found: for each run, the keys without effect and the reason. Iteration stops once every key is read by a run.
         where: prefix of the error line, such as a file name and a colon.
 
@@ -56,5 +56,5 @@ def of_launcher(launcher: DictConfig) -> dict[str, str]:
 
 
 def _why(key: str, unread: Mapping[str, str]) -> str | None:
-    """A group includes its keys: the reason for `mi.labels` applies to `mi.labels.k`."""
+    """A group includes its keys: the reason for `mi.label_estimator` applies to `mi.label_estimator.k`."""
     return next((why for name, why in unread.items() if key == name or key.startswith(f"{name}.")), None)

@@ -28,6 +28,7 @@ class StackedSubset:
         offset: where each member's questions start in `values` [E, 1].
         targets: answers [E, n, ...], padded alike; in training with label noise.
         count: number of points of each member [E] int64.
+        rows: each point's row in its own member's table [E, n] int64, padded alike.
     """
 
     values: Tensor
@@ -35,6 +36,7 @@ class StackedSubset:
     offset: Tensor
     targets: Tensor
     count: Tensor
+    rows: Tensor
 
     @cached_property
     def mask(self) -> Tensor:
@@ -85,6 +87,7 @@ class StackedExamples:
         fixed: tokens by position that no question is without.
         population: see `Table`; of the first member's table.
         groups: the groups that any member has, by the name that metrics carry.
+        questions: number of rows of the largest member's table.
     """
 
     train: StackedSubset
@@ -100,6 +103,8 @@ class StackedExamples:
     def held_out_groups(self) -> list[str]:
         """Names of the groups of held-out questions that all members have."""
         return [name for name, group in self.groups.items() if group.subset == "test" and all(group.members)]
+
+    questions: int
 
     @property
     def nbytes(self) -> int:
@@ -138,6 +143,7 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
         table.fixed,
         table.population,
         _groups(examples, device),
+        questions=max(map(len, tables)),
     )
 
 
@@ -185,16 +191,17 @@ def _subset(
     device: torch.device | str,
 ) -> StackedSubset:
     values, starts = common, [0] * len(rows)
+    index = of_table = _padded(rows).to(device)
     if values is None:
         own = [table[some] for table, some in zip(tables, rows, strict=True)]
-        rows = [torch.arange(len(one)) for one in own]
+        index = _padded([torch.arange(len(one)) for one in own]).to(device)
         if _equal(own):
             values = own[0].to(device)
         else:
             values, starts = torch.cat(own).to(device), [0, *accumulate(map(len, own[:-1]))]
     count = torch.tensor([len(one) for one in rows], device=device)
     offset = torch.tensor(starts, device=device)[:, None]
-    return StackedSubset(values, _padded(rows).to(device), offset, _padded(targets).to(device), count)
+    return StackedSubset(values, index, offset, _padded(targets).to(device), count, of_table)
 
 
 def _padded(members: list[Tensor]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from grokplane.metrics.accuracy import Accuracy
 from grokplane.metrics.activations import Activations
-from grokplane.metrics.collected import collected
+from grokplane.metrics.collected import ARRAYS, Collected, collected
 from grokplane.metrics.compressed import Compressed
 from grokplane.metrics.dead_neurons import DeadNeurons
 from grokplane.metrics.gauge import Gauge, Inputs
@@ -11,20 +11,26 @@ from grokplane.metrics.information import Information, InformationChoice, Off
 from grokplane.metrics.learning_rate import LearningRate
 from grokplane.metrics.logit_scale import LogitScale
 from grokplane.metrics.loss import Loss
-from grokplane.metrics.observation import LayerOutput, Metric, Observation, Subset
+from grokplane.metrics.metric import Array, Metric
+from grokplane.metrics.observation import LayerOutput, Observation, Subset
 from grokplane.metrics.pending import Job, Pending
 from grokplane.metrics.perplexity import Perplexity
 from grokplane.metrics.reduce import masked_fraction
 from grokplane.metrics.softmax_collapse import SoftmaxCollapse
+from grokplane.metrics.source import Parameters, Source
 from grokplane.metrics.sparsity import Sparsity
+from grokplane.metrics.spectrum import Spectrum
 from grokplane.metrics.step_time import StepTime
 from grokplane.metrics.subset import Look, joined, parts
 from grokplane.metrics.weight_norms import WeightNorms
 from grokplane.metrics.within_class import WithinClass
 
 __all__ = [
+    "ARRAYS",
     "Accuracy",
     "Activations",
+    "Array",
+    "Collected",
     "Compressed",
     "DeadNeurons",
     "Gauge",
@@ -41,10 +47,13 @@ __all__ = [
     "Metric",
     "Observation",
     "Off",
+    "Parameters",
     "Pending",
     "Perplexity",
     "SoftmaxCollapse",
+    "Source",
     "Sparsity",
+    "Spectrum",
     "StepTime",
     "Subset",
     "WeightNorms",

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from grokplane.metrics.metric import LoggedAlways
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.reduce import masked_fraction
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class Accuracy(LoggedAlways):
     """`Acc/{train,test}` and `Acc/<group>`: share of points that are answered correctly.
 
     Class labels: the label has the largest output; ties use the first output. Numbers: the mean squared error over

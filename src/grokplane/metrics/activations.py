@@ -5,12 +5,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import LayerOutput, Observation, Subset
 from grokplane.metrics.reduce import masked_mean_and_variance
 
 
 @dataclass(frozen=True)
-class Activations:
+class Activations(Metric):
     """`{logits,activations}_{mean,var}_{train,eval}/<layer>`: before and after the activation, over points and units.
 
     `logits` in a name stands for values before the activation function.

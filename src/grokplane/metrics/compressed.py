@@ -36,8 +36,8 @@ class Compressed:
     values depend on code, components and estimator (docs/estimators.md).
     """
 
-    input: Any = option(help="estimator of I(X;L); of I(L;Y) too where answers are numbers")
-    labels: Any = option(help="estimator of I(L;Y) for class labels")
+    input_estimator: Any = option(help="estimator of I(X;L); of I(L;Y) too where answers are numbers")
+    label_estimator: Any = option(help="estimator of I(L;Y) for class labels")
     code: str = option("autoencoder", "how images become a few numbers", choices=CODES)
     code_dim: int = option(4, "length of the code of an image", at_least=1)
     code_steps: int = option(1000, "number of training steps of the autoencoder", at_least=1)
@@ -80,8 +80,8 @@ class Compressed:
             found["code_dim"] = f"inputs of at most {FEW} numbers are used without a code"
         found |= {"noise": "the model has noise of its own"} if around.own_noise else {}
         if around.numbers:
-            return found | {"labels": "answers are numbers"}
-        for name, dims in (("input", code + self.layer_dim), ("labels", self.layer_dim)):
+            return found | {"label_estimator": "answers are numbers"}
+        for name, dims in (("input_estimator", code + self.layer_dim), ("label_estimator", self.layer_dim)):
             of_few = getattr(getattr(self, name), "unread_in", lambda dims: {})(dims)  # noqa: ARG005 (all are read)
             found |= {f"{name}.{key}": why for key, why in of_few.items()}
         return found
@@ -128,8 +128,10 @@ class _Compressing:
         self.prepare(None)
         code = self._encoders[self._populations[asked.member]](asked.inputs.cpu()).to(asked.inputs.device)
         if asked.labels is None:
-            return Questions(standardised(code), standardised(asked.targets), self._options.input, self._options)
-        return Questions(standardised(code), asked.labels, self._options.labels, self._options)
+            return Questions(
+                standardised(code), standardised(asked.targets), self._options.input_estimator, self._options
+            )
+        return Questions(standardised(code), asked.labels, self._options.label_estimator, self._options)
 
     def scalars(self, asked: Asked) -> Mapping[str, Callable[[], float]]:
         known = {"ln n": lambda: math.log(len(asked.inputs))}
@@ -192,7 +194,7 @@ def _pairs(layer: Measured, questions: Questions, tries: _Tries) -> Sequence[Pai
     if values is None:
         return [UNKNOWN, UNKNOWN]
     of_answers = partial(questions.of_answers, values, questions.answers)
-    return [tries.pair(partial(options.input, questions.code, values)), tries.pair(of_answers)]
+    return [tries.pair(partial(options.input_estimator, questions.code, values)), tries.pair(of_answers)]
 
 
 def _pair(found: Estimate) -> Pair:

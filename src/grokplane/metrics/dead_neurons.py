@@ -6,12 +6,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation, Subset
 from grokplane.metrics.reduce import flat
 
 
 @dataclass(frozen=True)
-class DeadNeurons:
+class DeadNeurons(Metric):
     """`num_dead_nrns_{train,eval}/<layer>`: units (last axis) that are exactly 0 on every point of the subset."""
 
     needs_layers: ClassVar[bool] = True

@@ -6,12 +6,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.reduce import flat
 
 
 @dataclass(frozen=True)
-class Gradients:
+class Gradients(Metric):
     """`grad_{mean,var,norm,cos}_<role>/<layer>`: statistics of the gradient of `Loss/train` on the whole subset.
 
     Rules such as gradient filters are not applied to the gradient.

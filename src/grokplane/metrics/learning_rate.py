@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
 
 
 @dataclass(frozen=True)
-class LearningRate:
+class LearningRate(Metric):
     """`lr`: learning rate of each member in the next update, after the schedule."""
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
 
 
 @dataclass(frozen=True)
-class LogitScale:
+class LogitScale(Metric):
     """`logit_scale_{train,eval}`: mean over points of the L2 norm of the output vector."""
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:

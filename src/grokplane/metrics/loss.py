@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from grokplane.metrics.metric import LoggedAlways
 from grokplane.metrics.observation import Observation
 
 
 @dataclass(frozen=True)
-class Loss:
+class Loss(LoggedAlways):
     """`Loss/{train,test}` and `Loss/<group>`: mean over points of the training loss, in the unit of that loss."""
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:

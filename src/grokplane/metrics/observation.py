@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from grokplane.metrics.subset import LayerOutput, Subset
@@ -15,6 +15,18 @@ from grokplane.metrics.subset import LayerOutput, Subset
 @dataclass
 class Observation:
     """One log point: what was measured at step `step`, before its update.
+
+    Everything has a leading member axis E and lies on the training device. What is not there yet is computed when the
+    first metric asks for it, once a log point. For a subset (`train` or `eval`, n points, padded) a metric may ask:
+
+    - `outputs`, `losses`, `correct`, `targets`, `mask`: the forward pass of the log point;
+    - `layers["layer 1"].activations`, `inner["layer 1 attention pattern"]`: activations by name;
+    - `inputs`, `rows`: the questions, and their rows in the task's table;
+    - `forward(parameters, inputs)`: outputs with other parameters or with perturbed inputs;
+    - `loss(parameters)`: the loss as a function that can be differentiated twice.
+
+    Of the whole log point: `parameters` by layer, `all_parameters` by full name, `gradients`, and `over_table`, which
+    puts values of all points into the order of the table. All of this holds until the update that follows.
 
     Attributes:
         step: number of updates done.
@@ -29,6 +41,7 @@ class Observation:
             belong to the group [E, n], bool, padding included; none of a member without the group.
         compute_noiseless: gives the layers of both subsets, by name, as they are without the model's own noise; None:
             there is no such noise.
+        questions: number of rows N of the largest member's table.
     """
 
     step: int
@@ -41,6 +54,7 @@ class Observation:
     seconds_per_step: float | None = None
     groups: Mapping[str, tuple[str, Tensor]] = field(default_factory=dict)
     compute_noiseless: Callable[[], Mapping[str, Mapping[str, LayerOutput]]] | None = None
+    questions: int = 0
 
     @cached_property
     def gradients(self) -> Mapping[str, Mapping[str, Tensor]]:
@@ -69,15 +83,27 @@ class Observation:
         splits = self.splits
         return splits | {name: splits[split].among(points) for name, (split, points) in self.groups.items()}
 
+    @cached_property
+    def table_outputs(self) -> Tensor:
+        """The outputs of every question in the order of the member's table [E, N, C], see `over_table`."""
+        return self.over_table(lambda subset: subset.outputs)
 
-class Metric(Protocol):
-    """A metric: a frozen dataclass whose call turns an observation into named values, one per member.
+    def over_table(self, values: Callable[[Subset], Tensor]) -> Tensor:
+        """Values of every question in the order of the member's table, which is operand order: (0, 0), (0, 1), ...
 
-    Class variables say what it needs: `reads = "labels"`, answers that are class labels; `needs_gradients = True`,
-    which are then had at less cost; `needs_layers = True`, so that a task is refused whose layers do not fit into
-    memory.
-    """
+        Args:
+            values: gives values of a subset's points [E, n, ...], such as its outputs or a layer's activations.
 
-    def __call__(self, seen: Observation) -> dict[str, Tensor]:
-        """Values by metric name, each [E]."""
-        ...
+        Returns:
+            [E, N, ...]. Questions in neither subset, and rows beyond a smaller table, are NaN (zero for integers).
+        """
+        table: Tensor | None = None
+        for subset in self.subsets.values():
+            of_points = values(subset)
+            if table is None:
+                empty = torch.nan if of_points.is_floating_point() or of_points.is_complex() else 0
+                table = of_points.new_full((len(of_points), self.questions + 1, *of_points.shape[2:]), empty)
+            rows = subset.rows.masked_fill(~subset.mask, self.questions)  # padding goes into an extra row
+            table[torch.arange(len(rows), device=rows.device)[:, None], rows] = of_points
+        assert table is not None
+        return table[:, : self.questions]

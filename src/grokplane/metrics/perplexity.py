@@ -7,11 +7,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grokplane.answers import Reads
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation, Subset
 
 
 @dataclass(frozen=True)
-class Perplexity:
+class Perplexity(Metric):
     """`Perplexity/{train,test}`: exp of the mean cross-entropy, for any training loss; 1 is perfect, C is uniform."""
 
     reads: ClassVar[Reads] = "labels"

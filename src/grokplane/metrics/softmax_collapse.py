@@ -6,12 +6,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from grokplane.answers import Reads
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.reduce import masked_fraction
 
 
 @dataclass(frozen=True)
-class SoftmaxCollapse:
+class SoftmaxCollapse(Metric):
     """`softmax_collapse_{train,eval}`: share of points for which a naive softmax rounds the label's probability to 1.
 
     Such a point has zero loss and zero gradient (Prieto et al. 2025, "Grokking at the edge of numerical stability").

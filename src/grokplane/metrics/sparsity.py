@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.reduce import flat
 from grokplane.options import checked, option
@@ -13,7 +14,7 @@ from grokplane.options import checked, option
 
 @dataclass(frozen=True)
 @checked
-class Sparsity:
+class Sparsity(Metric):
     """`sparsity/<layer>`: share of weights and biases below a threshold; `active_weights/<layer>`: number of others."""
 
     threshold: float = option(0.01, "a weight or bias with a smaller absolute value counts as zero", above=0)

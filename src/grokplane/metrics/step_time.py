@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
 
 
 @dataclass(frozen=True)
-class StepTime:
+class StepTime(Metric):
     """`time/seconds_per_step`: mean wall time of a step of the whole stack since the last log point, in seconds."""
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""A whole subset as metrics see it: outputs, losses and layers of all its points, however many these are."""
+"""A whole subset as metrics see it: outputs, losses and layers of all its points, and further forward passes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from grokplane.answers import Answers, Classes, Labels
+from grokplane.metrics.source import Parameters, Source
 
 # Outputs of so many bytes are made, or turned into other numbers, at a time.
 PART_BYTES = 2**27
@@ -63,6 +64,10 @@ class Subset:
         layers: outputs of each named layer, "layer 1" first; not read if outputs are made.
         answers: the kind of the targets; None: class labels, one for each output.
         scores: see the property, where they are known already.
+        source: its questions and its network; None: values alone, as in tests.
+
+    Attributes:
+        weights: weight of each point in a member's mean [E, n]: 1/count where real, 0 where padding.
     """
 
     def __init__(
@@ -74,11 +79,14 @@ class Subset:
         layers: Mapping[str, LayerOutput],
         answers: Answers | None = None,
         scores: Mapping[str, Tensor] | None = None,
+        source: Source | None = None,
     ) -> None:
-        self._outputs, self._layers = outputs, layers
+        self._outputs, self._layers, self._source = outputs, layers, source
         self.targets, self.losses, self.mask = targets, losses, mask
         self.answers = answers or Labels(self.outputs.shape[-1])
         self._scores = scores
+        real = mask.to(losses.dtype)
+        self.weights = real / real.sum(1, keepdim=True)
 
     @cached_property
     def outputs(self) -> Tensor:
@@ -139,14 +147,72 @@ class Subset:
 
     def among(self, mask: Tensor) -> Subset:
         """The same with those of its points alone that a mask [E, n] names."""
-        shared = self._layers, self.answers, self.scores
+        shared = self._layers, self.answers, self.scores, self._source
         return Subset(self._outputs, self.targets, self.losses, self.mask & mask, *shared)
 
+    @property
+    def source(self) -> Source:
+        """Its questions and its network; ValueError for a subset that was made from values alone."""
+        if self._source is None:
+            raise ValueError("this subset has no inputs and no network: it was made from values alone")
+        return self._source
+
     @cached_property
-    def weights(self) -> Tensor:
-        """Weight of each point in a member's mean [E, n]: 1/count where real, 0 where padding."""
-        mask = self.mask.to(self.losses.dtype)
-        return mask / mask.sum(1, keepdim=True)
+    def inputs(self) -> Tensor:
+        """The questions [E, n, ...]: tokens int64, or features; gathered when the first metric asks."""
+        return self.source.inputs(slice(None))
+
+    @property
+    def rows(self) -> Tensor:
+        """The row of each point in its member's table [E, n] int64, padding included; see `Observation.over_table`."""
+        return self.source.rows
+
+    @cached_property
+    def inner(self) -> Mapping[str, Tensor]:
+        """Tensors inside layers by name, [E, n, ...]: "layer 1 attention pattern" (docs/metrics.md).
+
+        They take a forward pass of their own when the first metric asks; empty for models without such tensors.
+        """
+        found: list[dict[str, Tensor]] = []
+        for part in self.slices():
+            found.append({})
+            self.source.run(part, {}, inner=found[-1])
+        return {name: torch.cat([one[name] for one in found], 1) for name in found[0]}
+
+    def slices(self) -> Sequence[slice]:
+        """Parts of the subset, each small enough for a forward and a backward pass; one part if the subset is small."""
+        return self.source.slices()
+
+    def forward(self, parameters: Parameters | None = None, inputs: Tensor | None = None) -> Tensor:
+        """Outputs [E, n, C] of a further forward pass, with other parameters or other inputs.
+
+        The pass is that of the log point: evaluation mode, the same noise. It runs in parts where the subset is large.
+        Its result is differentiable if a given tensor requires gradients, and inside `torch.func`.
+
+        Args:
+            parameters: by full name as in `Observation.all_parameters`, [E, ...]; those not given are the network's.
+            inputs: in place of `inputs` [E, n, ...].
+        """
+        passes = (
+            self.source.run(part, parameters or {}, None if inputs is None else inputs[:, part])
+            for part in self.slices()
+        )
+        return torch.cat(list(passes), 1)
+
+    def loss(self, parameters: Parameters, part: slice = slice(None)) -> Tensor:
+        """The training loss [E] as a function of the parameters, differentiable twice.
+
+        The members do not depend on each other: the gradient of `loss(p).sum()` holds every member's own gradient, and
+        a product with its Hessian every member's own product.
+
+        Args:
+            parameters: by full name [E, ...]; those not given are the network's.
+            part: the points whose share of the mean is returned. The shares of all `slices` add up to the loss, so
+                their derivatives add up too, in bounded memory.
+        """
+        outputs = self.source.run(part, parameters)
+        losses = self.source.losses(outputs, self.targets[:, part])
+        return (torch.where(self.mask[:, part], losses, 0) * self.weights[:, part]).sum(1)
 
     def mean(self, values: Tensor) -> Tensor:
         """Each member's mean [E] over its real points of values [E, n]; padding is left out even if it is NaN."""

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.reduce import l2_norm
 
 
 @dataclass(frozen=True)
-class WeightNorms:
+class WeightNorms(Metric):
     """`WN/<layer>`: norm of a layer's weight and bias; `WN/total`: sum over layers; `WN/global`: all parameters."""
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from grokplane.answers import Reads
+from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.subset import Subset, parts
 
 
 @dataclass(frozen=True)
-class WithinClass:
+class WithinClass(Metric):
     """`NC1_{train,eval}/<layer>`: variance within classes divided by variance between classes, tr(S_W) / tr(S_B).
 
     S_W is the mean over points of (h - m_y)(h - m_y)' and S_B the mean of (m_y - m)(m_y - m)', where h are the

@@ -58,5 +58,5 @@ def patterns(x: Tensor, bins: int) -> Tensor:
     return (cell * factor.to(x.device)).sum(-1)
 
 
-GROUP = "mi/input"
+GROUP = "mi/input_estimator"
 CHOICES = {"binning": Binning}

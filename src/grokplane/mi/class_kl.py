@@ -111,5 +111,5 @@ def _exact_terms(x: Tensor, k: int) -> Tensor:
     return kl_terms(x, k) + torch.digamma(count) - torch.log(count - 1)
 
 
-GROUP = "mi/labels"
+GROUP = "mi/label_estimator"
 CHOICES = {"class_kl": ClassKL}

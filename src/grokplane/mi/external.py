@@ -91,5 +91,5 @@ def estimate_of(like: Tensor, value: float, error: float) -> Estimate:
     return Estimate(*(torch.tensor(float(part), dtype=torch.float64, device=like.device) for part in (value, error)))
 
 
-GROUP = "mi/input"
+GROUP = "mi/input_estimator"
 CHOICES = {"mutinfo": Mutinfo}

@@ -54,5 +54,5 @@ class MutinfoLabels:
         return estimator.entropy(x.cpu().numpy(), std=True)
 
 
-GROUP = "mi/labels"
+GROUP = "mi/label_estimator"
 CHOICES = {"mutinfo": MutinfoLabels}

@@ -121,5 +121,5 @@ def _indicators(y: Tensor) -> Tensor:
     return one_hot(torch.unique(y, return_inverse=True)[1]).double()
 
 
-GROUP = "mi/input"
+GROUP = "mi/input_estimator"
 CHOICES = {"info_nce": InfoNCE}

@@ -45,5 +45,5 @@ class JointKL(AgainstShuffles):
         return Estimate(shuffled.mean() - both.value, torch.hypot(*errors))
 
 
-GROUP = "mi/input"
+GROUP = "mi/input_estimator"
 CHOICES = {"joint_kl": JointKL}

@@ -83,5 +83,5 @@ def _psi(number: Tensor | int, like: Tensor) -> Tensor:
     return torch.as_tensor(number).to(like).digamma()
 
 
-GROUP = "mi/input"
+GROUP = "mi/input_estimator"
 CHOICES = {"ksg": KSG}

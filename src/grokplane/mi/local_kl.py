@@ -101,5 +101,5 @@ def _rounder(x: Tensor, log_det: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]
     return x @ (axes / values.sqrt()), log_det + values.log().sum() / 2
 
 
-GROUP = "mi/input"
+GROUP = "mi/input_estimator"
 CHOICES = {"local_kl": LocalKL}

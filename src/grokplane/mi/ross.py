@@ -86,5 +86,5 @@ def _class_radius(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return radius, torch.full_like(radius, k)
 
 
-GROUP = "mi/labels"
+GROUP = "mi/label_estimator"
 CHOICES = {"ross": Ross}

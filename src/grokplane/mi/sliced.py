@@ -138,5 +138,5 @@ def _planes_against(y: Tensor, k: int) -> Callable[[Tensor], Tensor]:
     return lambda x: torch.stack([ross_terms(part, y, k) for part in x])
 
 
-GROUP = "mi/input"
+GROUP = "mi/input_estimator"
 CHOICES = {"sliced": Sliced}

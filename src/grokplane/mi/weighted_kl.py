@@ -50,5 +50,5 @@ class WeightedKL:
         return over_batch(bounded(one, "WeightedKL"), samples(x, "x"), samples(y, "y"))
 
 
-GROUP = "mi/input"
+GROUP = "mi/input_estimator"
 CHOICES = {"weighted_kl": WeightedKL}

@@ -1,7 +1,7 @@
 """Stacked networks. This package does not depend on the other packages."""
 
 from grokplane.models.adapter import Module
-from grokplane.models.base import ModelChoice, Signature, StackedModel, Tap, build
+from grokplane.models.base import InnerTap, ModelChoice, Signature, StackedModel, Tap, build
 from grokplane.models.conv import Conv, StackedConv
 from grokplane.models.functional import StackedModule
 from grokplane.models.lstm import LSTM, StackedLSTM
@@ -12,6 +12,7 @@ __all__ = [
     "LSTM",
     "MLP",
     "Conv",
+    "InnerTap",
     "ModelChoice",
     "Module",
     "Signature",

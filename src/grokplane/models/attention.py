@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -30,21 +31,26 @@ class Attention(nn.Module):
         for name in ATTENTION:
             self.add_module(name, Linear(members, width, width, bias=bias))
 
-    def forward(self, x: Tensor, rows: Tensor | None, last_only: bool) -> Tensor:
+    def forward(
+        self, x: Tensor, rows: Tensor | None, last_only: bool, keep: Callable[[Tensor], None] | None = None
+    ) -> Tensor:
         """Outputs of all tokens [E, B, T, D], or of the last token only [E, B, 1, D].
 
         Args:
             x: the tokens [E, B, T, D]; with `rows`, a table [E, R, D] of all distinct tokens.
             rows: index of each token in the table [E, B, T].
             last_only: whether only the last token attends.
+            keep: receives the attention pattern, see `pattern`.
         """
         query, key, value = (
             self._projected(name, x, rows, last).unflatten(-1, (self.heads, -1))
             for name, last in (("query", last_only), ("key", False), ("value", False))
         )
         attend = _short if key.shape[2] <= SHORT else _long
-        # The last token sees all other tokens, whether attention is causal or not.
-        return self.get_submodule("attention")(attend(query, key, value, self.causal and not last_only).flatten(-2))
+        causal = self.causal and not last_only  # the last token sees all other tokens in any case
+        if keep is not None:
+            keep(pattern(query, key, causal))
+        return self.get_submodule("attention")(attend(query, key, value, causal).flatten(-2))
 
     def _projected(self, name: str, x: Tensor, rows: Tensor | None, last_only: bool) -> Tensor:
         project = self.get_submodule(name)
@@ -56,6 +62,14 @@ def tokens(x: Tensor, rows: Tensor | None, last_only: bool) -> Tensor:
     if rows is None:
         return x[:, :, -1:] if last_only else x
     return pick(x, rows[:, :, -1:] if last_only else rows)
+
+
+def pattern(query: Tensor, key: Tensor, causal: bool) -> Tensor:
+    """The weight of each token for each query [E, B, H, Q, T], from queries [E, B, Q, H, d] and keys [E, B, T, H, d].
+
+    It is computed for a tap alone: the short form of attention has another layout, the fused one does not keep it.
+    """
+    return _scores(query.transpose(2, 3), key.transpose(2, 3), causal).softmax(-1)
 
 
 def _short(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
@@ -105,8 +119,13 @@ class _Fused(torch.autograd.Function):
 
 def _plain(causal: bool, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """The same in plain operations, [..., Q, d], [..., T, d] and [..., T, d] -> [..., Q, d]."""
+    return _scores(query, key, causal).softmax(-1) @ value
+
+
+def _scores(query: Tensor, key: Tensor, causal: bool) -> Tensor:
+    """[..., Q, d] and [..., T, d] -> [..., Q, T]; -inf where a token comes after the query's."""
     scores = query @ key.mT / math.sqrt(query.shape[-1])
     if causal:
         later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         scores = scores.masked_fill(later, -torch.inf)
-    return scores.softmax(-1) @ value
+    return scores

@@ -40,6 +40,20 @@ class Tap(Protocol):
         ...
 
 
+class InnerTap:
+    """A tap that is shown the tensors inside layers, which other taps do not cost the forward pass.
+
+    Args:
+        found: receives the tensors [E, B, ...] by name.
+    """
+
+    def __init__(self, found: dict[str, Tensor]) -> None:
+        self.found = found
+
+    def __call__(self, *_: object) -> None:
+        """Ignore the layers themselves."""
+
+
 @dataclass(frozen=True)
 class Signature:
     """The shapes of a task.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from grokplane.models.attention import ATTENTION, Attention, tokens
-from grokplane.models.base import Signature, StackedModel, Tap
+from grokplane.models.base import InnerTap, Signature, StackedModel, Tap
 from grokplane.models.dropout import Dropout
 from grokplane.models.init import INITIALISATIONS
 from grokplane.models.layers import ACTIVATIONS, Embedding, LayerNorm, Linear
@@ -152,7 +153,8 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor, rows: Tensor | None, last_only: bool, name: str, tap: Tap | None) -> Tensor:
         """Residual stream [E, B, T, D], or [E, B, 1, D] for the last token only; x and rows as in `Attention`."""
-        attended = self.attention(self._before(self.norm_1, x), rows, last_only)
+        keep = partial(tap.found.__setitem__, f"{name} attention pattern") if isinstance(tap, InnerTap) else None
+        attended = self.attention(self._before(self.norm_1, x), rows, last_only, keep)
         if tap is not None:
             tap(f"{name} attention", attended, attended, False)
         x = tokens(x, rows, last_only)

@@ -117,10 +117,17 @@ def norm_series(columns: Sequence[str]) -> list[Series]:
     return lines + [Series(name, *SUMS[name]) for name in SUMS]
 
 
+def logged(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """The rows with a value in any of these columns, so that log points which a metric's `every` passes are no gaps."""
+    kept = rows.dropna(how="all", subset=columns)
+    return rows if kept.empty else kept
+
+
 def _draw(
     axes: Axes, panel: _Panel, rows: pd.DataFrame, marks: Mapping[str, int | None], threshold: float | None
 ) -> None:
     """Draw one panel: lines, marks and threshold."""
+    rows = logged(rows, [one.column for one in panel.series])
     drawn = [_line(axes, series, run, number) for number, run in enumerate(_runs(rows)) for series in panel.series]
     log = panel.log and any(bool((values > 0).any()) for values in drawn)
     style.plain(axes, f"{panel.ylabel} (log scale)" if log else panel.ylabel)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from grokplane.plot import style, ticks
 from grokplane.plot.bands import line_with_band, over_runs
-from grokplane.plot.curves import norm_series
+from grokplane.plot.curves import logged, norm_series
 from grokplane.plot.headings import heading
 from grokplane.plot.legends import legend
 from grokplane.plot.settings import check_one_setting
@@ -46,6 +46,7 @@ def weight_norms(
     figure = Figure(figsize=(width, HEIGHT), layout="constrained")
     axes = figure.subplots()
     style.step_axis(axes, max([1, *rows["step"]]))
+    rows = logged(rows, [one.column for one in series])
     bands = [over_runs(rows, one.column) for one in series]
     for one, band in zip(series, bands, strict=True):
         line_with_band(axes, band, color=one.color, label=one.label, linestyle=one.linestyle)

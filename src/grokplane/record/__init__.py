@@ -1,5 +1,6 @@
 """Recording a run's results and reading them back. This package does not depend on training."""
 
+from grokplane.record.arrays import Arrays, load_arrays
 from grokplane.record.checkpoints import Checkpoints, NoCheckpoint, Saved
 from grokplane.record.folder import FolderTaken, check_folder, claim
 from grokplane.record.frames import find_runs, load, overrides, summaries
@@ -10,6 +11,7 @@ from grokplane.record.summary import read_summary, status
 from grokplane.record.wandb_runs import fetch
 
 __all__ = [
+    "Arrays",
     "Checkpoints",
     "FolderBusy",
     "FolderLock",
@@ -24,6 +26,7 @@ __all__ = [
     "find_runs",
     "is_locked",
     "load",
+    "load_arrays",
     "overrides",
     "read_summary",
     "status",

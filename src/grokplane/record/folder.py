@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from grokplane.options import ConfigError
+from grokplane.record.arrays import ARRAYS
 from grokplane.record.checkpoints import CHECKPOINTS
 from grokplane.record.lock import LOCK, MARKER, FolderBusy, FolderLock, holder, is_locked
 from grokplane.record.measured import MEASURED
@@ -21,7 +22,7 @@ SWEEP = ".sweep.json"  # record of a sweep's folder, see `grokplane.sweep.place`
 LOG = "train.log"  # written by Hydra or `grokplane.sweep.files`
 # Names in a run's folder, and whether each is a folder. A wrong one of W&B costs a warning, not the run.
 _KINDS = dict.fromkeys((LOCK, MARKER, METRICS, MEASURED, LOG, SUMMARY), False)
-_KINDS |= dict.fromkeys((CHECKPOINTS, FIGURES, ".hydra"), True)
+_KINDS |= dict.fromkeys((CHECKPOINTS, ARRAYS, FIGURES, ".hydra"), True)
 _KINDS |= {f".hydra/{name}.yaml": False for name in ("config", "hydra", "overrides")}
 
 
@@ -47,7 +48,7 @@ def check_folder(folder: Path, *, overwrite: bool = False, resume: bool = False)
             or the other way round.
     """
     check_no_sweep(folder, "hydra.run.dir")
-    for name in (LOCK, MARKER, METRICS, MEASURED, LOG, SUMMARY, CHECKPOINTS, FIGURES, ".hydra", "wandb"):
+    for name in (LOCK, MARKER, METRICS, MEASURED, LOG, SUMMARY, CHECKPOINTS, ARRAYS, FIGURES, ".hydra", "wandb"):
         if (folder / name).is_symlink():
             allowed = f"{name} in it is a link, whose target would be overwritten: delete it, or choose another"
             raise ConfigError("hydra.run.dir", folder, allowed)
@@ -126,7 +127,7 @@ def delete_run(folder: Path) -> None:
         return
     tables = folder.glob(f"{PRUNED}*.csv")
     for path in (
-        *(folder / name for name in (SUMMARY, CHECKPOINTS, FIGURES, MEASURED, "wandb")),
+        *(folder / name for name in (SUMMARY, CHECKPOINTS, ARRAYS, FIGURES, MEASURED, "wandb")),
         *tables,
         folder / METRICS,
     ):

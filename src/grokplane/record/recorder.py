@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from grokplane.files import sync_folder
+from grokplane.record.arrays import ARRAYS, ArrayWriter, rewind_arrays
 from grokplane.record.checkpoints import Checkpoints
 from grokplane.record.code import code
 from grokplane.record.folder import claim, delete_run
@@ -74,6 +75,7 @@ class Recorder:
             self.checkpoints = Checkpoints(folder, keep_checkpoints, stays)
             self._settle(overwrite, resume_step)
             self._rows = RowWriter(folder / METRICS)
+            self._arrays = ArrayWriter(folder)
             on_failure.callback(self._rows.close)
             on_failure.push(self._tell)
             sync_folder(folder)
@@ -87,8 +89,12 @@ class Recorder:
             on_failure.pop_all()
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Write one flat record with its `step` to `metrics.jsonl` and W&B; update the last and best values."""
-        row = strict(record)
+        """Write one flat record with its `step` to `metrics.jsonl` and W&B; update the last and best values.
+
+        Its entry `arrays`, numpy arrays by metric and name, goes into `arrays/`.
+        """
+        self._arrays.append(record["step"], record.get(ARRAYS, {}))
+        row = strict({name: value for name, value in record.items() if name != ARRAYS})
         self._rows.append(row)
         self._figures.add(row)
         self._step = max(self._step, row["step"])
@@ -106,6 +112,7 @@ class Recorder:
             grok: the marks so far, see `finish`.
         """
         self._rows.sync()
+        self._arrays.sync()
         self._summary["grok"] = dict(grok) if grok is not None else self._summary["grok"]
         path = self.checkpoints.save(step, state, regular)
         self._step = max(self._step, step)
@@ -148,6 +155,7 @@ class Recorder:
         with ExitStack() as exits:  # releases files and lock even after an error
             exits.callback(self._let_go)
             exits.callback(self._rows.close)
+            exits.callback(self._arrays.close)
             self._end(status)  # before W&B, whose upload may take long or be killed
             self._tracker.finish({**self._summary, "status": status})
         return read_summary(self.folder)
@@ -198,6 +206,7 @@ class Recorder:
         if resume_step is not None:
             rewind(metrics, resume_step)
             rewind(self.folder / MEASURED, resume_step)
+        rewind_arrays(self.folder, self._step)
         self._figures = LastAndBest()
         earlier_rows = read_rows(metrics) if metrics.exists() else []
         for row in earlier_rows:

@@ -13,6 +13,7 @@ from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.resume import disagreements, few
 from grokplane.app.session import plain
+from grokplane.app.stored import composed, module_of
 from grokplane.app.untyped import known_keys
 from grokplane.files import write_text
 from grokplane.record import status
@@ -127,6 +128,15 @@ def _differences(there: Place, sweep: SweepFile, composer: Composer) -> str:
         return f"it sweeps {', '.join(there.keys)}, not {', '.join(sweep.parameters)}"
     overrides = (*sweep.fixed.values(), *next(iter(there.cells.values())))
     try:
-        return few(disagreements(plain(composer.compose(overrides)), there.config))
+        asked = composer.compose(overrides)
+        return few(disagreements(plain(asked), _completed(there.config, module_of(asked))))
     except REFUSALS as error:
         return one_line(error, overrides, known_keys(sweep.config_name))
+
+
+def _completed(stored: Mapping[str, Any], module: str | None) -> Mapping[str, Any]:
+    """A stored config with the defaults of keys that the version which wrote it did not have."""
+    try:
+        return plain(composed(stored, [] if module is None else [module]))
+    except REFUSALS:  # the first cell may be one that does not compose
+        return stored

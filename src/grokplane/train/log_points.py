@@ -1,7 +1,9 @@
 """The log points: steps at which everything is measured."""
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cache
 
 from grokplane.options import checked, option
 from grokplane.unread import Surroundings
@@ -39,12 +41,36 @@ class LogOptions:
             return (step // self.every + 1) * self.every
         return geometric_at_least(step + 1, self.points_per_decade)
 
+    def takes(self, step: int, every: int) -> bool:
+        """Whether a metric of this `every` takes the log point of a step.
+
+        A function of the step alone, so that a resumed run logs the same points. The first log point is always taken,
+        and so is a step that is none: there a run or a member ends.
+        """
+        return every == 1 or not self.due(step) or self._number(step) % every == 0
+
+    def _number(self, step: int) -> int:
+        """How many log points come before the one of this step."""
+        if step < self.dense_steps:
+            return step
+        if self.points_per_decade is None:
+            return self.dense_steps + step // self.every - -(-self.dense_steps // self.every)
+        points = _geometric(self.points_per_decade, len(str(step)))
+        return self.dense_steps + bisect_left(points, step) - bisect_left(points, self.dense_steps)
+
     def count(self, steps: int) -> int:
         """Approximate number of log points of a run with this many steps."""
         dense = min(self.dense_steps, steps)
         if self.points_per_decade is None:
             return dense + steps // self.every
         return dense + int(self.points_per_decade * math.log10(max(1, steps)))
+
+
+@cache
+def _geometric(points_per_decade: int, digits: int) -> list[int]:
+    """The points of `geometric_at_least` with at most so many digits, ascending."""
+    powers = range(digits * points_per_decade + 1)
+    return sorted({0, *(round(10 ** (k / points_per_decade)) for k in powers)})
 
 
 def geometric_at_least(step: int, points_per_decade: int) -> int:

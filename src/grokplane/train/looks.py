@@ -8,10 +8,12 @@ from functools import cached_property, partial
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from grokplane.data import StackedSubset
-from grokplane.metrics import LayerOutput, Look, Subset, joined, parts
-from grokplane.models import Tap
+from grokplane.derivatives import transformed
+from grokplane.metrics import LayerOutput, Look, Parameters, Source, Subset, joined, parts
+from grokplane.models import InnerTap, Tap
 from grokplane.train.memory import bound_together
 from grokplane.train.stack import Stack
 
@@ -45,10 +47,28 @@ class Looks:
             return self._in_parts(subset), None
         layers: dict[str, LayerOutput] = {}
         with torch.set_grad_enabled(graph):
-            outputs = self._outputs(subset, slice(None), layers)
+            outputs = self._outputs(subset, slice(None), _tap(layers))
             losses = self._stack.loss(outputs, subset.targets)
-        known = losses.detach(), subset.mask, layers, self._stack.examples.answers
+        known = losses.detach(), subset.mask, layers, self._stack.examples.answers, None, self._source(subset)
         return Subset(outputs.detach(), subset.targets, *known), losses if graph else None
+
+    def _source(self, subset: StackedSubset) -> Source:
+        """The subset's questions, and further forward passes."""
+        run, slices = partial(self._run, subset), lambda: list(self._parts(subset))
+        return Source(subset.inputs, subset.rows, run, self._stack.shared.loss, slices)
+
+    def _run(
+        self,
+        subset: StackedSubset,
+        part: slice,
+        parameters: Parameters,
+        inputs: Tensor | None = None,
+        inner: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        """See `grokplane.metrics.source.Run`."""
+        given = [*parameters.values(), *([] if inputs is None else [inputs])]
+        with torch.set_grad_enabled(any(value.requires_grad for value in given)):
+            return self._outputs(subset, part, None if inner is None else InnerTap(inner), parameters, inputs)
 
     def gradients(self, train: Subset, losses: Tensor | None) -> Layers:
         """Gradients of every member's mean training loss, by layer and role.
@@ -91,7 +111,8 @@ class Looks:
             losses.append(self._stack.loss(outputs, targets))
             scores.append(answers.scores(outputs, targets))
         look = Look(partial(self._made, subset), partial(self._layers, subset))
-        return Subset(look, subset.targets, torch.cat(losses, 1), subset.mask, {}, answers, joined(scores))
+        kept = torch.cat(losses, 1), subset.mask, {}, answers, joined(scores), self._source(subset)
+        return Subset(look, subset.targets, *kept)
 
     @torch.no_grad()
     def _made(self, subset: StackedSubset, part: slice) -> Tensor:
@@ -103,7 +124,7 @@ class Looks:
         found: list[dict[str, LayerOutput]] = []
         for part in self._parts(subset):
             found.append({})
-            self._outputs(subset, part, found[-1])
+            self._outputs(subset, part, _tap(found[-1]))
         return {name: _joined([layers[name] for layers in found]) for name in found[0]}
 
     def _losses(self, subset: StackedSubset, part: slice) -> Tensor:
@@ -113,12 +134,24 @@ class Looks:
         points = subset.mask.shape[1]
         return parts(points, self._stack.point.both) if self._large else iter([slice(0, points)])
 
-    def _outputs(self, subset: StackedSubset, part: slice, layers: dict[str, LayerOutput] | None = None) -> Tensor:
-        """Outputs of some points [E, b, ...]; their layers are stored in `layers`."""
+    def _outputs(
+        self,
+        subset: StackedSubset,
+        part: slice,
+        tap: Tap | None = None,
+        parameters: Parameters | None = None,
+        inputs: Tensor | None = None,
+    ) -> Tensor:
+        """Outputs of some points [E, b, ...], by default with their own inputs and the network's own parameters."""
         network = self._stack.network
         with self._looking():
             network.pad(subset.mask[:, part], training=False)
-            outputs = network(network.encode(subset.inputs(part)), None if layers is None else _tap(layers))
+            encoded = network.encode(subset.inputs(part) if inputs is None else inputs)
+            if parameters:
+                own = {name: value.detach() for name, value in self._stack.parameters.items()}
+                outputs = functional_call(network, own | dict(parameters), (encoded, tap))
+            else:
+                outputs = network(encoded, tap)
             network.pad(None, training=False)
         return outputs
 
@@ -126,7 +159,8 @@ class Looks:
     def _looking(self) -> Iterator[None]:
         """A block in which the network is in the state that metrics see."""
         self._stack.network.eval()
-        self._stack.at(self._step)
+        if not transformed():  # torch.func refuses writing to tensors from outside; the look itself has told the step
+            self._stack.at(self._step)
         try:
             yield
         finally:

@@ -20,6 +20,7 @@ from grokplane.train.capture import CapturedSteps
 from grokplane.train.member import Member
 from grokplane.train.memory import check_memory
 from grokplane.train.observe import Record, measure, observe
+from grokplane.train.observe import due as metrics_due
 from grokplane.train.record_queue import Ready, RecordQueue
 from grokplane.train.stack import Stack
 from grokplane.train.step import gather, update, whole
@@ -154,13 +155,22 @@ def _log(stack: Stack, reported: Sequence[bool], timer: _Timer, last: bool, queu
     seconds = timer.seconds_per_step() if looks else None
     for step in sorted(looks.keys() | ({stack.step} if due else set())):
         seen = observe(stack, seconds, step)
-        records = measure(stack, seen)
+        records = measure(stack, seen, metrics_due(stack, step))
         if step == stack.step and due:
             _mark(stack, seen, last)
             _show(stack, records)
         rows = looks.get(step, [])
+        ending = [row for row in rows if last or not stack.alive[row]]
+        records = _with_all(stack, seen, records, ending)
         estimates = None if stack.gauge is None else stack.gauge.estimate(seen, rows)
         queue.put(step, [record if row in rows else {} for row, record in enumerate(records)], estimates)
+
+
+def _with_all(stack: Stack, seen: Observation, records: list[Record], ending: Sequence[int]) -> list[Record]:
+    """The records with all metrics for rows whose last record this is, also metrics whose `every` passes this step."""
+    if not ending or len(metrics_due(stack, seen.step)) == len(stack.shared.metrics):
+        return records
+    return [whole if row in ending else records[row] for row, whole in enumerate(measure(stack, seen))]
 
 
 def _mark(stack: Stack, seen: Observation, last: bool) -> None:

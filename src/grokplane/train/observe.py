@@ -6,13 +6,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from grokplane.metrics import Metric, Observation, collected
+from grokplane.metrics import ARRAYS, Metric, Observation, collected
 from grokplane.train.looks import Looks
 from grokplane.train.stack import Stack
 
 Record = dict[str, Any]
+
+
+def due(stack: Stack, step: int) -> dict[str, Metric]:
+    """The metrics whose `every` takes the log point of a step."""
+    metrics = stack.shared.metrics
+    return {name: one for name, one in metrics.items() if stack.shared.log.takes(step, getattr(one, "every", 1))}
 
 
 def observe(stack: Stack, seconds_per_step: float | None = None, step: int | None = None) -> Observation:
@@ -24,7 +32,7 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
     """
     now = stack.step if step is None else step
     looks, examples = Looks(stack, now), stack.examples
-    wanted = any(getattr(metric, "needs_gradients", False) for metric in stack.shared.metrics.values())
+    wanted = any(getattr(metric, "needs_gradients", False) for metric in due(stack, now).values())
     train, losses = looks.at(examples.train, graph=wanted)
     held_out, _ = looks.at(examples.test)
     gradients = partial(looks.gradients, train, losses)
@@ -38,24 +46,37 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
     }
     parameters = {name: value.detach() for name, value in stack.parameters.items()}
     groups = {name: (group.subset, group.points) for name, group in examples.groups.items()}
-    known = layers, parameters, gradients, seconds_per_step, groups, noiseless
+    known = layers, parameters, gradients, seconds_per_step, groups, noiseless, examples.questions
     return Observation(now, train, held_out, rates, *known)
 
 
 def measure(stack: Stack, seen: Observation, metrics: Mapping[str, Metric] | None = None) -> list[Record]:
     """The values of metrics, one flat record per row with its `step`, in one transfer from the device.
 
-    Losses and accuracies are always included.
+    Losses and accuracies are always among them. Where metrics give arrays, the record's entry `arrays` has them as
+    numpy arrays [...] by metric and name.
 
     Args:
-        stack: what was looked at.
-        seen: the look.
-        metrics: by name; None: those of the stack's members.
+        stack: the observed stack.
+        seen: the observation.
+        metrics: by name; None: those of the stack's members, whatever their `every`.
     """
     with torch.no_grad():
-        values = collected(stack.shared.metrics if metrics is None else metrics, seen)
-    rows = torch.stack([value.to(torch.float64) for value in values.values()], 1).tolist()
-    return [{"step": seen.step} | _own(stack, number, values, row) for number, row in enumerate(rows)]
+        numbers, arrays = collected(stack.shared.metrics if metrics is None else metrics, seen)
+    rows = torch.stack([value.to(torch.float64) for value in numbers.values()], 1).tolist()
+    records = [{"step": seen.step} | _own(stack, number, numbers, row) for number, row in enumerate(rows)]
+    if arrays:
+        there = {metric: {name: _numpy(one) for name, one in named.items()} for metric, named in arrays.items()}
+        for number, record in enumerate(records):
+            # Copies: a record that waits must not keep the arrays of other members.
+            record[ARRAYS] = {
+                metric: {name: one[number].copy() for name, one in named.items()} for metric, named in there.items()
+            }
+    return records
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    return values.resolve_conj().resolve_neg().cpu().numpy()
 
 
 def _own(stack: Stack, number: int, names: Iterable[str], row: Sequence[float]) -> Record:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from grokplane.metrics import Pending
+from grokplane.metrics import ARRAYS, Pending
 from grokplane.train.observe import Record
 
 # Limit on the bytes of activations and states that wait in memory. The newest entry is always accepted.
@@ -29,7 +29,7 @@ class RecordQueue:
 
     def put(self, step: int, records: Sequence[Record], estimates: Pending | None) -> None:
         """Append the log point of a step: one record per member, and the estimates in progress."""
-        held = 0 if estimates is None else estimates.held
+        held = (0 if estimates is None else estimates.held) + sum(map(_array_bytes, records))
         self._waiting.append(_Entry(step, Ready(records), estimates, held))
 
     def put_states(self, step: int, states: Sequence[Mapping[str, Any]], size: int) -> None:
@@ -50,6 +50,10 @@ class RecordQueue:
 
     def _full(self) -> bool:
         return sum(entry.held for entry in self._waiting) > MAX_HELD_BYTES and len(self._waiting) > 1
+
+
+def _array_bytes(record: Record) -> int:
+    return sum(values.nbytes for named in record.get(ARRAYS, {}).values() for values in named.values())
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def try_metrics(stack: Stack) -> None:
             except Exception as error:  # a user's metric may raise anything
                 cause = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
                 raise ConfigError(f"metrics.{name}", type(metric).__name__, f"fails on a look ({cause})") from error
-        names = collected(metrics, seen).keys()
+        names = collected(metrics, seen).numbers.keys()
     for callback in stack.shared.callbacks.values():
         callback.check(names)
 
@@ -46,6 +46,7 @@ def _first(subset: StackedSubset) -> StackedSubset:
     return replace(
         subset,
         index=subset.index[:, :POINTS],
+        rows=subset.rows[:, :POINTS],
         targets=subset.targets[:, :POINTS],
         count=subset.count.clamp(max=POINTS),
     )

@@ -38,7 +38,7 @@ CASES = [
         "below train.steps=9",
     ),
     (("mi=compressed",), "mi=compressed: ", "tokens are measured exactly; use default"),
-    (("mi=infoplane", "mi.layer_dim=2"), "mi=compressed: ", "as infoplane and mutinfo for images"),
+    (("mi=infoplane", "mi.layer_dim=2"), "mi=compressed: ", "like infoplane and mutinfo for images"),
     (("mi=compressed", *DIGITS, "model.noise_sigma=1", "mi.noise=1"), "mi.noise=1: ", "noise of its own"),
     (
         ("-m", "mi=compressed", *DIGITS, "mi.code=pca", "mi.code_steps=2", "seed=0,1"),

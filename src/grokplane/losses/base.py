@@ -1,4 +1,4 @@
-"""What the loop and the metrics know of a loss."""
+"""The interface of losses for the training loop and the metrics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Loss(Protocol):
     """A choice of the config group `loss`.
 
     A class variable `reads` says which targets the loss reads: "labels", or "vectors" (numbers, or the one-hot codes
-    of labels); without it the loss gets the targets of the task as they are. A loss that reads outputs as
+    of labels); without it the loss receives the targets of the task unchanged. A loss that interprets outputs as
     probabilities has a method `probabilities(outputs)`: [..., C] -> [..., C] in float64.
     """
 

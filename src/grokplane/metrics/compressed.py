@@ -1,4 +1,4 @@
-"""Information estimated from codes of the input and principal components of the layers, as the field publishes it."""
+"""Mutual information estimated from codes of the input and principal components of the layers, as often published."""
 
 from __future__ import annotations
 
@@ -28,30 +28,30 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 @checked
 class Compressed:
-    """I(X;L) and I(L;Y) of every layer L on both subsets by estimators from samples, for continuous input.
+    """Estimates of I(X;L) and I(L;Y) from samples, of every layer L on both subsets, for continuous input.
 
-    X is a code of the input, L the layer's first `layer_dim` principal components, whitened. A layer is measured with
-    the model's own noise where it has some at log points, else with Gaussian noise of `noise` times the standard
-    deviation of its values, added to the measured layer alone. Published curves were made so; their values depend on
-    code, components and estimator (docs/estimators.md).
+    X is a code of the input; L is the first `layer_dim` principal components of the layer, whitened. A layer is
+    measured with the model's own noise if it has noise at log points. Otherwise Gaussian noise of `noise` times the
+    standard deviation of its values is added, to the measured layer only. Published curves were made in this way; the
+    values depend on code, components and estimator (docs/estimators.md).
     """
 
     input_estimator: Any = option(help="estimator of I(X;L); of I(L;Y) too where answers are numbers")
     label_estimator: Any = option(help="estimator of I(L;Y) for class labels")
     code: str = option("autoencoder", "how images become a few numbers", choices=CODES)
-    code_dim: int = option(4, "numbers in the code of an image", at_least=1)
-    code_steps: int = option(1000, "training steps of the autoencoder", at_least=1)
-    cache: str = option("outputs/codes", "folder that keeps trained autoencoders", folder=True)
-    layer_dim: int = option(4, "principal components of a layer", at_least=1)
+    code_dim: int = option(4, "length of the code of an image", at_least=1)
+    code_steps: int = option(1000, "number of training steps of the autoencoder", at_least=1)
+    cache: str = option("outputs/codes", "folder of trained autoencoders", folder=True)
+    layer_dim: int = option(4, "number of principal components of a layer", at_least=1)
     noise: float = option(
         0.5,
-        "noise of the measured layer, relative to its values, for models without noise of their own",
+        "noise added to the measured layer, relative to its standard deviation, if the model has no noise",
         above=0,
         at_most=1e6,
     )
     workers: int = option(
         1,
-        "threads, in long runs processes, that estimate while training goes on; 0, and on a GPU: training waits",
+        "threads, or processes in long runs, that estimate during training; with 0, and on a GPU, training waits",
         at_least=0,
         at_most=64,
     )
@@ -63,7 +63,7 @@ class Compressed:
             ConfigError: for tokens.
         """
         if inputs.discrete:
-            allowed = "as infoplane and mutinfo for images and vectors alone: tokens are measured exactly; use default"
+            allowed = "like infoplane and mutinfo for images and vectors only: tokens are measured exactly; use default"
             raise ConfigError("mi", "compressed", allowed)
         return Gauge(_Compressing(self, inputs), inputs)
 
@@ -77,7 +77,7 @@ class Compressed:
         code = self.code_dim
         if length is not None and length <= FEW:
             code = length
-            found["code_dim"] = f"inputs of at most {FEW} numbers are taken as they are"
+            found["code_dim"] = f"inputs of at most {FEW} numbers are used without a code"
         found |= {"noise": "the model has noise of its own"} if around.own_noise else {}
         if around.numbers:
             return found | {"label_estimator": "answers are numbers"}
@@ -92,10 +92,10 @@ class Questions:
     """What one member is asked on one subset.
 
     Attributes:
-        code: of its inputs [n, d].
-        answers: their classes [n], or numbers [n, C] at one scale.
+        code: codes of the inputs [n, d].
+        answers: classes [n], or normalised numbers [n, C].
         of_answers: estimator of I(L;Y).
-        options: how.
+        options: options of the measurement.
     """
 
     code: Tensor
@@ -105,7 +105,7 @@ class Questions:
 
 
 class _Compressing:
-    """The way of `Compressed`."""
+    """The method of `Compressed`."""
 
     noiseless = False
 
@@ -150,11 +150,10 @@ class _Compressing:
 
 
 def compressed_information(of: Sample, questions: Questions) -> tuple[Values, list[str]]:
-    """`MI(X;L)` and `MI(L;Y)`, each with its `.._Errors`, in nats.
+    """`MI(X;L)` and `MI(L;Y)` in nats, each with its `.._Errors`, and a list of warnings.
 
-    What cannot be estimated (values that are not finite, samples that an estimator refuses or fails at) is NaN. Second:
-    the reasons, and what estimators say of values that are too high. A pure function: it may be called in another
-    process.
+    A value is NaN if the layer is not finite, or if an estimator refuses the samples or fails. The warnings give the
+    reasons, and name values that exceed an upper bound. The function is pure: it may be called in another process.
     """
     layer = measured(of, questions.options.noise)
     with heard() as warnings:
@@ -172,14 +171,14 @@ def _named(found: Sequence[Pair]) -> Values:
 
 @dataclass(frozen=True)
 class _Tries:
-    """Estimates that may be refused or fail, and the words about those that did."""
+    """Runs estimates that may fail, and collects their warnings."""
 
     warnings: list[str]
 
     def __call__(self, estimate: Callable[[], T], otherwise: T) -> T:
         try:
             return estimate()
-        except Exception as error:  # an estimator's surprise takes its own value away, not the other one
+        except Exception as error:  # a failing estimator must not affect the other value
             self.warnings.append(not_known(error))
             return otherwise
 

@@ -1,4 +1,4 @@
-"""Exact information of layers about inputs that are a known finite set (`grokplane.mi.mixture`)."""
+"""Exact mutual information of layers for inputs from a known finite set (`grokplane.mi.mixture`)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from grokplane.mi import Estimate, MixtureInformation, label_entropy, mixture
 
 @dataclass(frozen=True)
 class Levels:
-    """At which resolutions a layer is measured, and with how many draws.
+    """Resolutions and number of draws of a measurement.
 
     Attributes:
-        ladder: resolutions, ascending.
-        plain: the one whose values have no `@` in their names.
-        draws: rows that are drawn.
+        ladder: resolutions in ascending order.
+        plain: the resolution whose values have no `@` in their names.
+        draws: number of sampled rows.
     """
 
     ladder: tuple[float, ...]
@@ -31,13 +31,13 @@ class Levels:
     draws: int
 
     def name(self, quantity: str, level: float) -> str:
-        """`MI(X;L)` at the plain resolution, elsewhere `MI(X;L)@0.5`."""
+        """Name of a quantity at a resolution: `MI(X;L)` at the plain one, else for example `MI(X;L)@0.5`."""
         return quantity if level == self.plain else f"{quantity}@{level:g}"
 
 
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """What one member is asked on one subset: labels [n] of its inputs by name, Y (if answers are labels), a, b."""
+    """Labels [n] of the inputs of one member's subset by name: Y (if answers are labels), a, b."""
 
     levels: Levels
     labels: Mapping[str, Tensor]
@@ -45,7 +45,7 @@ class Questions:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A layer's noiseless rows [n, d], and (seed, name) that the draws are a function of: the same at every step."""
+    """Noiseless rows [n, d] of a layer, with seed and stream of the draws, which are the same at every step."""
 
     values: Tensor
     seed: int
@@ -54,7 +54,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Exact:
-    """The way of `Information`: each layer in its full width, noiseless, seen through noise at every resolution."""
+    """The method of `Information`: each layer in full width and noiseless, plus noise at every resolution."""
 
     levels: Levels
     workers: int
@@ -62,14 +62,14 @@ class Exact:
     noiseless: bool = True
 
     def prepare(self, progress: Progress | None) -> None:
-        """Nothing takes long."""
+        """Nothing to prepare."""
 
     def questions(self, asked: Asked) -> Questions:
         """See `Way`."""
         return Questions(self.levels, _labels(asked))
 
     def scalars(self, asked: Asked) -> Mapping[str, Callable[[], float]]:
-        """ln n, H(X) of what the network can tell apart, and the entropy of every labelling."""
+        """ln n, the entropy H(X) of the distinguishable inputs, and the entropy of every labelling."""
         known = {"ln n": lambda: math.log(len(asked.inputs)), "H(X)": lambda: _entropy(same(self.seen(asked.inputs)))}
         return known | {f"H({name})": partial(_entropy, one) for name, one in _labels(asked).items()}
 
@@ -91,11 +91,11 @@ class Exact:
 def exact_information(of: Rows, questions: Questions) -> tuple[Values, list[str]]:
     """`MI(X;L)`, for labels `MI(L;Y)` and `MI(X;L|Y)`, for operands `MI(L;a)`, `MI(L;b)`, each with its `.._Errors`.
 
-    In nats, at every level. A layer whose values are not finite has NaN, without a warning. A pure function: it may be
-    called in another process.
+    Values are in nats, at every resolution. A layer that is not finite has NaN, without a warning. The function is
+    pure: it may be called in another process.
 
     Raises:
-        ValueError: for values that are too large to reckon with.
+        ValueError: if values overflow.
     """
     if not bool(torch.isfinite(of.values).all()):
         return _named(questions, None), []
@@ -105,12 +105,12 @@ def exact_information(of: Rows, questions: Questions) -> tuple[Values, list[str]
 
 
 def _entropy(labels: Tensor) -> float:
-    """Of labels [n], in nats."""
+    """Entropy of labels [n] in nats."""
     return float(label_entropy(labels).value)
 
 
 def _named(questions: Questions, found: MixtureInformation | None) -> Values:
-    """Values and errors by name and level; NaN where nothing was found."""
+    """Values and errors by name and resolution; NaN if `found` is None."""
     levels, labels = questions.levels, questions.labels
     beyond = ["MI(X;L|Y)"] if "Y" in labels else []
     names = ["MI(X;L)", *(f"MI(L;{name})" for name in labels), *beyond]
@@ -128,7 +128,7 @@ def _named(questions: Questions, found: MixtureInformation | None) -> Values:
 
 
 def same(x: Tensor) -> Tensor:
-    """Labels [n] of rows x [n, ...]: equal for rows that are equal to the bit."""
+    """Labels [n] of rows x [n, ...]; rows that are equal to the last bit have equal labels."""
     first: dict[bytes, int] = {}
     rows = x.flatten(1).cpu().contiguous().numpy()
     return torch.tensor([first.setdefault(row.tobytes(), len(first)) for row in rows])

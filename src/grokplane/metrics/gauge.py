@@ -1,4 +1,4 @@
-"""Measures the information of a stack's layers at log points, beside training if asked."""
+"""Measurement of the mutual information of a stack's layers at log points, optionally concurrent with training."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What the networks of a stack are asked at every log point.
+    """Inputs of a stack's networks, the same at every log point.
 
     Attributes:
-        subsets: by name (train, eval) what gives the inputs [E, n, ...], padded as in `Subset`.
-        operands: places of the two tokens that are a task's operands; empty where it has not two.
+        subsets: by name (train, eval), a function that returns the inputs [E, n, ...], padded as in `Subset`.
+        operands: positions of the two tokens that are the operands of a task; empty if it has not two operands.
         discrete: whether inputs are tokens.
-        seen: gives of inputs [n, ...] what a network of the stack sees: it cannot tell equal rows apart.
-        populations: one a member: gives all inputs [N, ...] of its kind, to fit a code to; asked for continuous inputs
-            only. Members with the same one share a code.
-        seeds: one a member.
-        log_points: about how many there are.
+        seen: maps inputs [n, ...] to the representation that the networks receive; equal rows are indistinguishable.
+        populations: one function per member that returns all inputs [N, ...] of its kind, to which a code is fitted;
+            called for continuous inputs only. Members with the same function share a code.
+        seeds: one seed per member.
+        log_points: approximate number of log points.
     """
 
     subsets: Mapping[str, Callable[[], Tensor]]
@@ -56,14 +56,14 @@ class Inputs:
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """One member's subset, without padding, on the device where it is measured.
+    """One member's subset, without padding, on the device of the measurement.
 
     Attributes:
-        member: its place in the stack.
-        inputs: [n, ...].
+        member: index of the member in the stack.
+        inputs: inputs [n, ...].
         targets: answers [n, ...].
         labels: the class of each answer [n]; None: the answers are numbers.
-        operands: the operands' labels [n] by name, a and b; empty where the task has not two.
+        operands: labels [n] of the operands by name, a and b; empty if the task has not two operands.
     """
 
     member: int
@@ -74,66 +74,68 @@ class Asked:
 
 
 def beside_training(around: Surroundings) -> dict[str, str]:
-    """That `workers` is not read where nothing is measured beside training; see `grokplane.unread`."""
+    """The key `workers` is not read if information is not measured concurrently; see `grokplane.unread`."""
     return {} if around.on_cpu else {"workers": "on a GPU information is measured there, and training waits"}
 
 
 class Way(Protocol):
-    """A way to measure layers. What it hands to `measure` may be sent to another process."""
+    """A method to measure layers. The arguments of `measure` may be sent to another process."""
 
     @property
     def workers(self) -> int:
-        """Threads or processes that measure beside training; 0: training waits."""
+        """Number of threads or processes that measure concurrently with training; 0: training waits."""
         ...
 
     @property
     def noiseless(self) -> bool:
-        """Whether layers are measured as they are without the model's own noise."""
+        """Whether layers are measured without the model's own noise."""
         ...
 
     def prepare(self, progress: Progress | None) -> None:
-        """Do what may take long, once, before training."""
+        """Do slow preparations once, before training."""
         ...
 
     def questions(self, asked: Asked) -> Any:
-        """What stays the same while the member trains."""
+        """Compute the argument of `measure` that is constant during training."""
         ...
 
     def scalars(self, asked: Asked) -> Mapping[str, Callable[[], float]]:
-        """What is known of a subset from the start: by name what gives it."""
+        """Functions that compute the constant values of a subset, by name."""
         ...
 
     def sample(self, output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int]) -> Any:
-        """One member's part of a layer, at its points that are not padding [n]; a copy.
+        """Copy one member's part of a layer, without padding.
 
         Args:
-            output, member, real: of which layer, which of the members, which points [n].
-            stream: (seed, name of subset and layer, step), for numbers that are drawn.
+            output: the layer.
+            member: index of the member.
+            real: mask of the points that are not padding.
+            stream: (seed, name of subset and layer, step) of the random stream.
         """
         ...
 
     @property
     def measure(self) -> Callable[[Any, Any], tuple[Values, list[str]]]:
-        """A function of a module: (sample, questions) to values by quantity, and warnings about them."""
+        """A module-level function that maps (sample, questions) to values by quantity and warnings."""
         ...
 
     def unknown(self, questions: Any) -> Values:
-        """What `measure` gives where nothing can be had: NaN by quantity; of None, where there are no questions too."""
+        """NaN by quantity, in place of a failed measurement; `questions` is None if they could not be computed."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class _Subset:
-    """What a member is asked on a subset: the way's questions (None: there are none), and values that stay."""
+    """The questions of a member on a subset (None: they could not be computed), and its constant values."""
 
     questions: Any
     scalars: Values
 
 
 class Gauge:
-    """Measures one stack; use it in a `with` block, or `close` it.
+    """Measures the layers of one stack; use it in a `with` block, or `close` it.
 
-    What does not change while a network trains (labels, codes of the input, entropies) is computed once.
+    Quantities that are constant during training (labels, codes of the input, entropies) are computed once.
     """
 
     def __init__(self, way: Way, inputs: Inputs) -> None:
@@ -157,7 +159,7 @@ class Gauge:
         self.close()
 
     def close(self) -> None:
-        """End its threads and processes, and forget."""
+        """Stop the threads and processes, and clear the caches."""
         if self._pool is not None and self._processes is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._processes.close()
@@ -166,11 +168,11 @@ class Gauge:
         forget()
 
     def succeed(self, other: Gauge, kept: Sequence[int]) -> None:
-        """Go on in place of a gauge that is waited for no more, with what it knows, its threads and processes.
+        """Take over the cached values, threads and processes of a gauge without pending measurements.
 
         Args:
-            other: the gauge of the stack as it was; it cannot be used after that.
-            kept: which of that stack's members those of this one were.
+            other: gauge of the former stack; it cannot be used afterwards.
+            kept: indices, in the former stack, of the members of this one.
         """
         for (name, member), asked in other._asked.items():
             if member in kept:
@@ -179,17 +181,17 @@ class Gauge:
         self._pool, self._processes, other._pool, other._processes = other._pool, other._processes, None, None
 
     def prepare(self, progress: Progress | None = None) -> None:
-        """Do what may take long before training, of which `progress` is told; a code of images may take a minute."""
+        """Do slow preparations before training and report `progress`; a code of images may take a minute."""
         try:
             self._way.prepare(progress)
         except ConfigError:
             raise
-        except Exception as error:  # as in `_tried`: it would be tried, and fail, for every member and subset
+        except Exception as error:  # as in `_tried`; without the flag, every member and subset would fail again
             self._prepared = False
             self._tell(not_known(error))
 
     def estimate(self, seen: Observation, members: Sequence[int]) -> Pending:
-        """Begin to measure these members, all layers, both subsets."""
+        """Start to measure these members, on all layers and both subsets."""
         device = seen.learning_rate.device
         given = seen.noiseless() if self._way.noiseless else {name: one.layers for name, one in seen.subsets.items()}
         subsets = {name: _kept(layers, self._way.noiseless) for name, layers in given.items()}
@@ -223,14 +225,14 @@ class Gauge:
             found, warnings = self._measured(of, real, output, member, stream, patient)
         except ClosedError:
             raise
-        except Exception as error:  # whatever it is, memory that is out too: a run does not end for want of a figure
+        except Exception as error:  # any error, including out of memory: a run does not end for a missing value
             found, warnings = self._way.unknown(of.questions), [not_known(error)]
         for warning in warnings:
             self._tell(warning)
         return {f"{name}_{layer}": value for name, value in found.items()}
 
     def _tell(self, warning: str) -> None:
-        """Warn, once of the same thing in a run."""
+        """Log a warning, once per run and text."""
         with self._telling:
             if warning in self._told:
                 return
@@ -246,7 +248,7 @@ class Gauge:
         return self._processes.call(self._way.measure, sample, of.questions, patient=patient)
 
     def _subset(self, name: str, member: int, seen: Observation) -> _Subset:
-        """A member's subset as it is asked; the same at every log point, so made once."""
+        """The questions and constant values of a member's subset; computed once."""
         key = name, member
         if key not in self._asked:
             subset = seen.subsets[name]
@@ -263,16 +265,16 @@ class Gauge:
         return self._asked[key]
 
     def _tried(self, give: Callable[[], T], otherwise: T) -> T:
-        """What a function gives; where it fails, whatever it is, a warning and something else."""
+        """Return `give()`; if it fails, log a warning and return `otherwise`."""
         try:
             return give()
-        except Exception as error:  # memory that is out too: a run does not end for want of a figure
+        except Exception as error:  # any error, including out of memory: a run does not end for a missing value
             self._tell(not_known(error))
             return otherwise
 
 
 def _kept(layers: Mapping[str, LayerOutput], noiseless: bool) -> dict[str, LayerOutput]:
-    """Of every layer what is measured; what is not need not be kept until then."""
+    """The parts of every layer that are measured, so that the others can be freed."""
 
     def kept(one: LayerOutput) -> LayerOutput:
         noisy, sigma = (one.activations, None) if noiseless else (one.noisy, one.sigma)
@@ -282,5 +284,5 @@ def _kept(layers: Mapping[str, LayerOutput], noiseless: bool) -> dict[str, Layer
 
 
 def _size(output: LayerOutput) -> int:
-    """Bytes of a layer's values."""
+    """Size of a layer's values in bytes."""
     return output.activations.nbytes + (output.noisy is not output.activations) * output.noisy.nbytes

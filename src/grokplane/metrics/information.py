@@ -1,4 +1,4 @@
-"""The config group `mi`: which mutual information is measured at every log point, and how."""
+"""The config group `mi`: how mutual information is measured at every log point."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class InformationChoice(Protocol):
 
     @property
     def workers(self) -> int:
-        """How many threads or processes measure beside training."""
+        """Number of threads or processes that measure concurrently with training."""
         ...
 
     def gauge(self, inputs: Inputs) -> Gauge | None:
-        """What measures a stack that is asked these inputs; None: nothing does.
+        """Make the gauge of a stack with these inputs; None if nothing is measured.
 
         Raises:
-            ConfigError: inputs that this choice cannot be asked.
+            ConfigError: if this choice cannot measure such inputs.
         """
         ...
 
@@ -31,31 +31,31 @@ class InformationChoice(Protocol):
 @dataclass(frozen=True)
 @checked
 class Information:
-    """I(X;L), I(L;Y), I(X;L|Y) of every layer L on both subsets, and I(L;a), I(L;b) for tasks of two operands.
+    """I(X;L), I(L;Y), I(X;L|Y) of every layer L on both subsets, and I(L;a), I(L;b) for tasks with two operands.
 
-    Exact: the subset's inputs are a finite set, so that a layer's noiseless activations plus Gaussian noise are a
-    mixture with known centres. The noise of a coordinate is the resolution times the root mean square distance of the
-    layer's rows from their mean (docs/mi.md).
+    The values are exact: the inputs of a subset are a finite set, so that the noiseless activations of a layer plus
+    Gaussian noise are a mixture with known centres. The standard deviation of the noise in a coordinate is the
+    resolution times the root mean square distance of the layer's rows from their mean (docs/mi.md).
     """
 
     ladder: list[float] = option(
         [0.1, 0.2, 0.3, 0.5, 0.8],
-        "resolutions at which layers are measured, besides mi.resolution",
+        "resolutions at which layers are measured, in addition to mi.resolution",
         at_least=1e-3,
         at_most=1e3,
     )
     resolution: float = option(
         0.2,
-        "resolution of the information plane, measured too; its values have plain names",
+        "resolution of the information plane, also measured; its names have no suffix",
         at_least=1e-3,
         at_most=1e3,
     )
     draws: int = option(
-        200, "rows drawn for every value, even; four times as many halve the errors", at_least=4, at_most=1_000_000
+        200, "rows sampled per value, even; four times as many halve the errors", at_least=4, at_most=1_000_000
     )
     workers: int = option(
         1,
-        "threads, in long runs processes, that measure while training goes on; 0, and on a GPU: training waits",
+        "threads, or processes in long runs, that measure during training; with 0, and on a GPU, training waits",
         at_least=0,
         at_most=64,
     )
@@ -63,14 +63,14 @@ class Information:
     def __post_init__(self) -> None:
         if len({f"{level:g}" for level in self.levels}) < len(self.levels):
             raise ConfigError(
-                "mi.ladder", self.ladder, "must differ from each other, and from mi.resolution, in six digits"
+                "mi.ladder", self.ladder, "must differ from each other and from mi.resolution in six digits"
             )
         if self.draws % 2:
-            raise ConfigError("mi.draws", self.draws, "must be even: rows are drawn in pairs")
+            raise ConfigError("mi.draws", self.draws, "must be even: rows are sampled in pairs")
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """All resolutions, ascending."""
+        """All resolutions in ascending order."""
         return tuple(sorted({*self.ladder, self.resolution}))
 
     def gauge(self, inputs: Inputs) -> Gauge:
@@ -89,7 +89,7 @@ class Off:
 
     @property
     def workers(self) -> int:
-        """None."""
+        """Always 0."""
         return 0
 
     def gauge(self, inputs: Inputs) -> None:  # noqa: ARG002 (the signature of a choice)

@@ -15,7 +15,7 @@ from torch.func import grad, jvp
 from grokplane import config
 from grokplane.data.teacher_student import TeacherStudent
 from grokplane.losses import MSE
-from grokplane.metrics import Observation, Subset, subset
+from grokplane.metrics import Observation, Spectrum, Subset, subset
 from grokplane.models.mlp import MLP
 from grokplane.models.transformer import Transformer
 from grokplane.train import Member, Stack, looks
@@ -281,5 +281,7 @@ def test_asking_changes_no_bit_of_training() -> None:
     for data, log in ((task(), ALWAYS), (task(label_noise=0.2), ALWAYS)):
         never = trained(member(data=data, log=NEVER, train=training(batch_size=5)))
         asked = {name: Asking(ask) for name, (ask, _) in TWINS.items() if name == "Hessian"}
-        always = trained(member(data=data, log=log, metrics=METRICS | asked, train=training(batch_size=5)))
+        always = trained(
+            member(data=data, log=log, metrics=METRICS | {"spectrum": Spectrum()} | asked, train=training(batch_size=5))
+        )
         assert torch.equal(weights(never), weights(always))

@@ -93,12 +93,12 @@ class ArrayWriter:
         """Complete and close the files; closing twice does nothing."""
         while self._open:
             _, (file, archive) = self._open.popitem()
-            try:
-                archive.close()
-                file.close()
-            except OSError:  # the rest of an array that could not be written, of which `append` has told
-                if not self._torn:
-                    raise
+            for one in (archive, file):
+                try:
+                    one.close()
+                except OSError:  # the rest of an array that could not be written, which `append` has reported
+                    if not self._torn:
+                        raise
 
     def _opened(self, metric: str) -> tuple[BinaryIO, zipfile.ZipFile]:
         if metric not in self._open:

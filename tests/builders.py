@@ -11,13 +11,16 @@ from torch import Tensor
 from grokplane import config, optim
 from grokplane.data import Modular, RandomSplit
 from grokplane.losses import CrossEntropy
-from grokplane.metrics import Metric
+from grokplane.metrics import Metric, Spectrum
 from grokplane.models.mlp import MLP
 from grokplane.optim import AdamW, Constant
 from grokplane.train import LogOptions, Member, Point, Stack, TrainOptions, run
 
 NEVER, ALWAYS = LogOptions(dense_steps=0, every=10**9), LogOptions(dense_steps=0, every=1)
-METRICS: dict[str, Metric] = {choice.__name__: choice() for group, _, choice in config.choices() if group == "metrics"}
+# Those that give numbers alone, so that records can be compared as flat dicts.
+METRICS: dict[str, Metric] = {
+    choice.__name__: choice() for group, _, choice in config.choices() if group == "metrics" and choice is not Spectrum
+}
 OPTIMIZERS: dict[str, tuple[type[optim.TorchOptimizer], dict[str, Any]]] = {
     "adamw": (optim.AdamW, {"betas": [0.9, 0.98]}),
     "adam": (optim.Adam, {}),

@@ -15,7 +15,7 @@ from torch.func import grad, jvp
 from grokplane import config
 from grokplane.data.teacher_student import TeacherStudent
 from grokplane.losses import MSE
-from grokplane.metrics import Observation, Subset, subset
+from grokplane.metrics import Observation, Spectrum, Subset, subset
 from grokplane.models.mlp import MLP
 from grokplane.models.transformer import Transformer
 from grokplane.train import Member, Stack, looks
@@ -201,6 +201,9 @@ def test_values_over_the_table_lie_in_operand_order_and_what_was_not_asked_is_na
         assert torch.equal(targets[number, :rows], table.targets.double())
         assert bool(targets[number, rows:].isnan().all())
     assert [len(table.targets) for table in answers] == [49, 42]  # nothing is divided by 0
+    places = seen.over_table(lambda part: torch.arange(part.mask.shape[1]).double().expand(2, -1))
+    for number in range(2):  # padding repeats a point's row and must not take its place
+        assert places[number, seen.train.rows[number, 0]] == places[number, seen.eval.rows[number, 0]] == 0
     neurons = seen.over_table(lambda part: part.layers["layer 1"].activations)
     assert neurons.shape == (2, 49, 8)
     assert torch.equal(neurons[0][seen.train.rows[0, 0]], seen.train.layers["layer 1"].activations[0, 0])
@@ -278,5 +281,7 @@ def test_asking_changes_no_bit_of_training() -> None:
     for data, log in ((task(), ALWAYS), (task(label_noise=0.2), ALWAYS)):
         never = trained(member(data=data, log=NEVER, train=training(batch_size=5)))
         asked = {name: Asking(ask) for name, (ask, _) in TWINS.items() if name == "Hessian"}
-        always = trained(member(data=data, log=log, metrics=METRICS | asked, train=training(batch_size=5)))
+        always = trained(
+            member(data=data, log=log, metrics=METRICS | {"spectrum": Spectrum()} | asked, train=training(batch_size=5))
+        )
         assert torch.equal(weights(never), weights(always))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,9 @@ def test_an_append_torn_at_any_byte_costs_the_last_entry_at_most(resumed: bool, 
     for cut in range(start, end + 1):
         path.write_bytes(after[:cut] + (before if resumed else b"")[cut:])
         check(tmp_path, range(3), torn=True)
+    header = after.rindex(b"PK\3\4") + 14
+    path.write_bytes(after[:header] + bytes(8) + after[header + 8 :])  # checksum and size are written last
+    check(tmp_path, range(3), torn=True)
     path.write_bytes(after[:end])
     check(tmp_path, range(3))
     rewind_arrays(tmp_path, 2)
@@ -110,6 +115,23 @@ def test_damage_is_named_and_nothing_is_lost_in_silence(close: bool, tmp_path: P
         with pytest.raises(ConfigError, match=r"arrays/mine.npz is damaged \(.*1/a/b c"):
             act()
     assert digest(tmp_path) == before
+
+
+def test_a_full_disk_costs_the_array_that_did_not_fit(tmp_path: Path) -> None:
+    written(tmp_path, range(2))
+    writer, limits = ArrayWriter(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+        with pytest.raises(OSError, match="File too large"):
+            writer.append(2, {"mine": {"a/b c": np.zeros((30, 20))}})
+        writer.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    check(tmp_path, range(2))
+    rewind_arrays(tmp_path, 2)
+    check(tmp_path, range(2))
 
 
 def test_arrays_that_are_not_there_and_shapes_that_differ_are_named(tmp_path: Path) -> None:

@@ -93,12 +93,12 @@ class ArrayWriter:
         """Complete and close the files; closing twice does nothing."""
         while self._open:
             _, (file, archive) = self._open.popitem()
-            try:
-                archive.close()
-                file.close()
-            except OSError:  # the rest of an array that could not be written, of which `append` has told
-                if not self._torn:
-                    raise
+            for one in (archive, file):
+                try:
+                    one.close()
+                except OSError:  # the rest of an array that could not be written, which `append` has reported
+                    if not self._torn:
+                        raise
 
     def _opened(self, metric: str) -> tuple[BinaryIO, zipfile.ZipFile]:
         if metric not in self._open:
@@ -168,13 +168,11 @@ def _scanned(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
     """
     while len(header := file.read(_HEADER.size)) == _HEADER.size and header.startswith(_ENTRY):
         fields: tuple[Any, ...] = _HEADER.unpack(header)
-        checksum, stored, size, length, extra = fields[6:]
+        checksum, _, size, length, extra = fields[6:]
         name = file.read(length)
         file.seek(extra, os.SEEK_CUR)
         content = file.read(size)
-        if stored != size or len(content) < size:  # the header gets its checksum and size behind the content
-            return
-        if zlib.crc32(content) != checksum:
+        if zlib.crc32(content) != checksum:  # torn; the header itself gets its checksum after the content
             if file.read(len(_ENTRY)) == _ENTRY:
                 raise ValueError(f"wrong checksum of {name.decode(errors='replace')}")
             return

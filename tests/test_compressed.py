@@ -1,4 +1,4 @@
-"""Information estimated from compressed images and vectors: the values are those of `grokplane.mi`'s estimators."""
+"""Information estimated from compressed images and vectors: values equal those of the estimators in `grokplane.mi`."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_numbers_as_answers_are_estimated_as_the_input_is() -> None:
 
 
 def test_a_code_of_vectors_is_the_members_own() -> None:
-    """Twelve features become principal components, of the points of each member alone."""
+    """Twelve features are mapped to principal components of the points of each member."""
     one = member(
         data=TeacherStudent(inputs=12, train_points=60, test_points=50),
         loss=MSE(),

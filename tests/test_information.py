@@ -1,4 +1,4 @@
-"""Mutual information at log points: the values are those of `mixture`, and making them disturbs nothing."""
+"""Mutual information at log points: values equal those of `mixture`, and measuring does not affect training."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def information(**keys: Any) -> Information:
 
 
 def pair(**parts: Any) -> list[Member]:
-    """Two members with unequal subsets that look at information."""
+    """Two members with subsets of unequal size that measure information."""
     first = member(**({"mi": information(), "log": SOME} | parts))
     return [first, replace(first, seed=1, data=task(train_fraction=0.4, operation="x2_plus_y2"))]
 
 
 def expected(stack: Stack, subset: str, number: int, layer: str, values: Tensor) -> dict[str, Estimate]:
-    """What `mixture` finds in a layer's rows: by quantity its values and errors at every level."""
+    """Values and errors of `mixture` for the rows of a layer, at every level, by quantity."""
     inputs, targets = own_points(stack, subset, number)
     labels = {"Y": targets, "a": inputs[:, 0], "b": inputs[:, 1]}
     seed = stack.members[number].seed
@@ -92,7 +92,7 @@ def test_what_a_network_can_tell_apart_has_the_entropy_of_its_mirrored_pairs_onc
 
 
 def test_the_same_draws_serve_every_step() -> None:
-    """With weights that do not change, all log points have the same values."""
+    """If the weights do not change, all log points have the same values."""
     one = member(mi=information(), log=SOME, optimizer=AdamW(lr=1e-30, weight_decay=0.0))
     (rows,) = records([one])
     assert len({row["MI(X;L)@0.3_eval/layer 1"] for row in rows}) == 1
@@ -334,7 +334,7 @@ def test_every_record_of_an_earlier_step_is_out_before_a_checkpoint() -> None:
 
 
 def test_training_goes_on_while_a_checkpoint_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An estimate that ends only when training has come to step 20."""
+    """An estimate that ends only after training has reached step 20."""
     stack = Stack([member(mi=information(workers=1), log=SOME, train=training(steps=40, checkpoint_every=5))])
     came = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Losses against float64 and closed forms; cross-entropy where float32 is weakest."""
+"""Losses against float64 and closed forms; cross-entropy near zero loss, where float32 is least precise."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def random_logits(dtype: torch.dtype, scale: float = 1) -> Tensor:
 
 
 def with_gap(gap: float) -> Tensor:
-    """Random float32 logits in which the label leads the others by about `gap`."""
+    """Random float32 logits in which the label exceeds the others by about `gap`."""
     return random_logits(torch.float32) + gap * F.one_hot(LABELS, 5)
 
 
 def loss_and_gradient(logits: Tensor, naive: bool = False) -> tuple[Tensor, Tensor]:
-    """Losses [2, 4] and their gradient under weights that differ from point to point."""
+    """Losses [2, 4] and their gradient, with different weights per point."""
     leaf = logits.clone().requires_grad_()
     losses = F.cross_entropy(leaf.mT, LABELS, reduction="none") if naive else CrossEntropy()(leaf, LABELS)
     losses.backward(torch.arange(1.0, 9, dtype=losses.dtype).view(2, 4))
@@ -35,7 +35,7 @@ def loss_and_gradient(logits: Tensor, naive: bool = False) -> tuple[Tensor, Tens
 
 
 def closed_form(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """The same in float64: log(1 + r) and r_j / (1 + r) with r the sum of r_j = exp(z_j - z_y) over the others."""
+    """The same in float64: log(1 + r) and r_j / (1 + r), with r the sum of r_j = exp(z_j - z_y) over other labels."""
     logits = logits.double()
     ratios = (logits - logits.gather(-1, LABELS[..., None])).exp().scatter(-1, LABELS[..., None], 0)
     total = ratios.sum(-1, keepdim=True)
@@ -124,7 +124,7 @@ def test_mse_is_torchs_against_one_hot_labels(dtype: str) -> None:
 
 
 def plain_stablemax(logits: Tensor) -> Tensor:
-    """Entry by entry in Python: -log of the label's share of the sum of s."""
+    """-log of the label's share of the sum of s, entry by entry in Python."""
     losses = torch.empty(2, 4, dtype=torch.float64)
     for member in range(2):
         for point in range(4):

@@ -1,4 +1,4 @@
-"""Metrics against slow per-member loops: members of unequal size, the padding NaN or copies of real points."""
+"""Metrics against slow per-member loops: members of unequal size, padded with NaN or copies of real points."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def metric(name: str) -> Callable[[Observation], dict[str, Tensor]]:
 
 
 def pad(members: list[Tensor], filling: float | None) -> Tensor:
-    """Members [n_e, ...] as one [E, n, ...]; without a filling the padding repeats the member's first point."""
+    """Stack members [n_e, ...] to [E, n, ...]; without a filling, padding repeats the first point of the member."""
     n = max(len(member) for member in members)
     rests = [m[:1].repeat(n - len(m), *[1] * (m.dim() - 1)) for m in members]
     rests = rests if filling is None else [torch.full_like(rest, filling) for rest in rests]
@@ -33,7 +33,7 @@ def pad(members: list[Tensor], filling: float | None) -> Tensor:
 
 
 def member_points(n: int, generator: torch.Generator) -> Points:
-    """One member's subset, without padding: a ReLU layer with two dead units, a layer over positions, the outputs."""
+    """One member's subset without padding: a ReLU layer with two dead units, a layer with positions, the outputs."""
     relu_logits = torch.randn(n, 6, generator=generator, dtype=torch.float64)
     relu_logits[:, 1:3] = -relu_logits[:, 1:3].abs()
     sequence = torch.randn(n, 3, 4, generator=generator, dtype=torch.float64) + 2
@@ -46,7 +46,7 @@ def member_points(n: int, generator: torch.Generator) -> Points:
 
 
 def anew(subset: Subset) -> Subset:
-    """The same, with nothing computed yet."""
+    """The same subset without cached values."""
     return Subset(subset.outputs, subset.targets, subset.losses, subset.mask, subset.layers)
 
 
@@ -192,7 +192,7 @@ def test_within_class_variance_is_that_of_a_slow_loop(seen: Observation, points:
 
 
 def collapse(values: Tensor, targets: Tensor) -> float:
-    """tr(S_W) / tr(S_B), point by point and unit by unit."""
+    """tr(S_W) / tr(S_B), by loops over points and units."""
     within = between = 0.0
     for unit in values.T.tolist():
         pairs = list(zip(unit, targets.tolist(), strict=True))

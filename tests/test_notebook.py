@@ -1,4 +1,4 @@
-"""plot.ipynb from its first cell to its last, on a tiny run of the real command line."""
+"""plot.ipynb executed from the first to the last cell, on a tiny run from the real command line."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHOWN = {"curves": 1, **PLANES, "norms": 1, "seeds": 5, "sweep": 1, "wandb": 2}
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a multirun of two seeds, one of its runs as `fetch` keeps those of W&B, and a sweep."""
+    """A folder with a multirun of two seeds, one of its runs in the cache of `fetch`, and a sweep."""
     place = tmp_path_factory.mktemp("notebook")
     finished("-m", "seed=0,1", "train.steps=30", "log.every=10", *TINY, *QUIET, cwd=place)
     (place / "wide.yaml").write_text(SWEEP)
@@ -50,14 +50,14 @@ def executed(
     source: tuple[str, str] = ("", ""),
     **names: str,
 ) -> nbformat.NotebookNode:
-    """The notebook, or those of its cells, after a run from top to bottom in a folder; errors in it are raised.
+    """Execute the notebook, or some of its cells, in a folder; errors in cells are raised.
 
     Args:
         place: the folder.
-        monkeypatch: of the test.
-        cells: their ids; None: all.
-        source: what is put for what into their source.
-        names: the settings that the first cell reads.
+        monkeypatch: the fixture of the test.
+        cells: ids of the cells; None: all.
+        source: text in the source of the cells and its replacement.
+        names: settings that the first cell reads.
     """
     for name in ("RUN", "SEEDS", "SWEEP", "WANDB_RUN"):
         monkeypatch.delenv(f"GROKPLANE_{name}", raising=False)
@@ -76,7 +76,7 @@ def executed(
 
 
 def pictures(notebook: nbformat.NotebookNode) -> dict[str, int]:
-    """How many pictures each code cell shows, cells without one left out."""
+    """Number of images by code cell, without cells that show none."""
     counts = {
         cell.id: sum(not {"image/png", "image/gif"}.isdisjoint(output.get("data", {})) for output in cell.outputs)
         for cell in notebook.cells
@@ -86,7 +86,7 @@ def pictures(notebook: nbformat.NotebookNode) -> dict[str, int]:
 
 
 def said(notebook: nbformat.NotebookNode) -> dict[str, str]:
-    """What each code cell prints, cells that print nothing left out."""
+    """Printed text by code cell, without cells that print nothing."""
     printed = {cell.id: "".join(one.get("text", "") for one in cell.get("outputs", [])) for cell in notebook.cells}
     return {name: text for name, text in printed.items() if text}
 
@@ -175,7 +175,7 @@ def test_it_finds_the_newest_default_run_and_makes_a_short_one_where_there_is_no
 
 
 def test_the_short_run_is_a_call_that_is_taken(tmp_path: Path):
-    """The words of the notebook's own call, with fewer steps."""
+    """The arguments of the notebook's own call, with fewer steps."""
     source = next(cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.id == "paths")
     (line,) = (line for line in source.splitlines() if line.startswith("SHORT = "))
     program, *typed = line.partition("=")[2].strip().strip('"').split()

@@ -1,4 +1,4 @@
-"""The values and arrays of all metrics at a log point, each under its own name; others are refused by name."""
+"""Collection of the values and arrays of all metrics at a log point, with checks of names and shapes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from grokplane.metrics.observation import Observation
 from grokplane.metrics.step_time import StepTime
 from grokplane.options import ConfigError
 
-# Names of a record that are not a metric's: wall-clock figures, estimates of information, W&B's own.
+# Prefixes of names that no metric may use: wall-clock times, information, names of W&B.
 TAKEN = ("time/", "MI(", "H(", "grok/", "_")
-# Whole names: the record's step, and where its arrays lie.
+# Names that no metric may use: the step of a record, and the folder of arrays.
 ARRAYS = "arrays"
 RESERVED = ("step", ARRAYS)
 
 
 class Collected(NamedTuple):
-    """What the metrics of a log point give.
+    """The values of all metrics of a log point.
 
     Attributes:
-        numbers: by name, each [E].
-        arrays: by metric and name, each [E, ...].
+        numbers: numbers [E] by name.
+        arrays: arrays [E, ...] by metric and name.
     """
 
     numbers: dict[str, Tensor]
@@ -36,15 +36,15 @@ class Collected(NamedTuple):
 
 
 def collected(metrics: Mapping[str, Metric], seen: Observation) -> Collected:
-    """The values of metrics. Losses and accuracies are always among them.
+    """Compute the values of metrics; losses and accuracies are always included.
 
     Args:
-        metrics: by their name in the config.
+        metrics: metrics by their name in the config.
         seen: the log point.
 
     Raises:
-        ConfigError: a metric that gives something else than real numbers [E] and arrays, or under a name that is not
-            its own.
+        ConfigError: if a metric returns values other than real numbers [E] and arrays, or uses a reserved name or the
+            name of another metric.
     """
     owners: dict[str, str] = {}
     found = Collected({}, {})
@@ -66,7 +66,7 @@ def collected(metrics: Mapping[str, Metric], seen: Observation) -> Collected:
 
 
 def _others(metrics: Mapping[str, Metric]) -> list[tuple[str, Metric]]:
-    """All but the two that are always there."""
+    """All metrics except the two that are always computed."""
     return [(name, metric) for name, metric in metrics.items() if type(metric) not in (Accuracy, Loss)]
 
 
@@ -86,7 +86,7 @@ def _check_name(name: str, metric: Metric, key: object) -> None:
 
 
 def _check(name: str, metric: Metric, key: str, value: object, like: Tensor) -> None:
-    """Refuse a value that is not one real number a member where `like` [E] is."""
+    """Check that a value has one real number per member, on the device of `like` [E]."""
     if not isinstance(value, Tensor):
         raise _refusal(name, metric, f"gives {key!r} as a {type(value).__name__}; must be a tensor [{len(like)}]")
     if value.shape != like.shape:
@@ -97,7 +97,7 @@ def _check(name: str, metric: Metric, key: str, value: object, like: Tensor) -> 
 
 
 def _check_array(name: str, metric: Metric, key: str, value: object, like: Tensor) -> None:
-    """Refuse an array without the member axis, of another device or dtype than can be written, or of no file's name."""
+    """Check that an array has the member axis, a device and dtype that can be written, and a valid file name."""
     if not re.fullmatch(r"[\w-]+", name):
         raise _refusal(name, metric, "gives an array, and its name must be that of a file: letters, digits, _ and -")
     if not isinstance(value, Tensor) or value.dim() == 0 or len(value) != len(like):

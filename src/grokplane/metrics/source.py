@@ -1,4 +1,4 @@
-"""Where a subset comes from: its questions, and further forward passes of the network that answered them."""
+"""The source of a subset: its inputs, and further forward passes of the network."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ class Run(Protocol):
         """Outputs [E, b, C]. They are differentiable if a given parameter or the given inputs require gradients.
 
         Args:
-            part: which points of the subset.
-            parameters: by full name, in place of the network's own; may be empty.
-            inputs: in place of the points' own [E, b, ...].
-            inner: receives the tensors inside layers by name.
+            part: points of the subset.
+            parameters: parameters by full name that replace those of the network; may be empty.
+            inputs: inputs [E, b, ...] that replace those of the points.
+            inner: dict that receives the tensors inside layers by name.
         """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What a subset can be asked beyond the values of the log point.
+    """Functions of a subset beyond the values of the log point.
 
     Attributes:
-        inputs: gives the questions of some points [E, b, ...].
-        rows: the row of each point in its member's table [E, n] int64, padding included.
+        inputs: returns the inputs of a part of the points [E, b, ...].
+        rows: row of each point in the table of its member [E, n] int64, including padding.
         run: a further forward pass.
-        losses: the training loss of points [E, b] from outputs [E, b, C] and targets [E, b, ...].
-        slices: gives parts of the subset, each small enough for a forward and a backward pass.
+        losses: training loss per point [E, b] from outputs [E, b, C] and targets [E, b, ...].
+        slices: returns parts of the subset, each small enough for a forward and a backward pass.
     """
 
     inputs: Callable[[slice], Tensor]

@@ -1,4 +1,4 @@
-"""A whole subset as metrics see it: outputs, losses and layers of all its points, and further forward passes."""
+"""A whole subset for metrics: outputs, losses and layers of all its points, and further forward passes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from torch import Tensor
 from grokplane.answers import Answers, Classes, Labels
 from grokplane.metrics.source import Parameters, Source
 
-# Outputs of so many bytes are made, or turned into other numbers, at a time.
+# Outputs are computed and processed in parts of at most this size.
 PART_BYTES = 2**27
 
 
 @dataclass(frozen=True)
 class LayerOutput:
-    """One named layer's values on a subset, all [E, n, ..., F].
+    """Values of a named layer on a subset, all [E, n, ..., F].
 
     Attributes:
-        preactivations: before the activation function.
-        activations: after it; the same tensor where the layer has none.
+        preactivations: values before the activation function.
+        activations: values after it; the same tensor if the layer has no activation function.
         exact_zeros: whether the activation function can return exactly zero on a whole interval (ReLU).
-        noisy: the activations with the layer's noise; by default, and where there is no noise, the activations.
-        sigma: standard deviation [E] of that noise; None where there is none.
+        noisy: activations with the layer's noise; the activations themselves by default and without noise.
+        sigma: standard deviation of the noise [E]; None without noise.
     """
 
     preactivations: Tensor
@@ -42,11 +42,11 @@ class LayerOutput:
 
 @dataclass(frozen=True)
 class Look:
-    """Outputs and layers that are not kept, but made again for whoever asks: of subsets that are too large.
+    """Outputs and layers that are recomputed on request, for subsets that are too large to keep them.
 
     Attributes:
-        outputs: gives those of some points [E, b, ...].
-        layers: gives all layers.
+        outputs: returns the outputs of a part of the points [E, b, ...].
+        layers: returns all layers.
     """
 
     outputs: Callable[[slice], Tensor]
@@ -54,20 +54,20 @@ class Look:
 
 
 class Subset:
-    """The whole training or held-out subset of every member, padded to the largest member's n.
+    """The whole training or held-out subset of every member, padded to the largest n of the members.
 
     Args:
-        outputs: the model's outputs [E, n, ...], or what makes them.
-        targets: the answers [E, n, ...].
-        losses: the training loss of each point [E, n], padding included (mask it).
-        mask: which points are real [E, n], bool.
-        layers: outputs of each named layer, "layer 1" first; not read if outputs are made.
-        answers: the kind of the targets; None: class labels, one for each output.
-        scores: see the property, where they are known already.
-        source: its questions and its network; None: values alone, as in tests.
+        outputs: outputs of the model [E, n, ...], or a `Look` that recomputes them.
+        targets: answers [E, n, ...].
+        losses: training loss of each point [E, n], including padding (mask it).
+        mask: points that are not padding [E, n], bool.
+        layers: outputs of each named layer, "layer 1" first; ignored if outputs are recomputed.
+        answers: kind of the targets; None: class labels, one per output.
+        scores: values of the property `scores`, if they are known.
+        source: inputs and network of the subset; None: only values, as in tests.
 
     Attributes:
-        weights: weight of each point in a member's mean [E, n]: 1/count where real, 0 where padding.
+        weights: weight of each point in a member's mean [E, n]: 1/count, or 0 for padding.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Subset:
 
     @cached_property
     def outputs(self) -> Tensor:
-        """The model's outputs [E, n, ...]; `points` needs less memory."""
+        """Outputs of the model [E, n, ...]; `points` needs less memory."""
         if isinstance(self._outputs, Tensor):
             return self._outputs
         return torch.cat([outputs for _, outputs in self.parts()], 1)
@@ -102,27 +102,27 @@ class Subset:
 
     @cached_property
     def scores(self) -> Mapping[str, Tensor]:
-        """Accuracy of each point [E, n] by metric name, padding included (mask it); see `Answers.scores`."""
+        """Accuracy of each point [E, n] by metric name, including padding (mask it); see `Answers.scores`."""
         if self._scores is not None:
             return self._scores
         return joined([self.answers.scores(outputs, self.targets[:, part]) for part, outputs in self.parts()])
 
     @property
     def correct(self) -> Tensor:
-        """Which points [E, n] are right, bool, padding included (mask it)."""
+        """Whether each point is correct [E, n], bool, including padding (mask it)."""
         return self.scores["Acc"]
 
     @cached_property
     def real_targets(self) -> Tensor:
-        """The targets with 0 where the point is padding, whatever stands there: labels may be used as indices."""
+        """Targets with 0 for padding, so that labels are valid indices."""
         return self.targets.masked_fill(~self.mask.view(*self.mask.shape, *[1] * (self.targets.dim() - 2)), 0)
 
     @cached_property
     def classes(self) -> Classes:
-        """The class of each point's answer [E, n].
+        """Class of the answer of each point [E, n].
 
         Raises:
-            ValueError: the answers are numbers.
+            ValueError: if the answers are numbers.
         """
         found = self.answers.as_classes(self.real_targets)
         if found is None:
@@ -130,48 +130,52 @@ class Subset:
         return found
 
     def points(self, function: Callable[..., Tensor], *others: Tensor) -> Tensor:
-        """What a function makes of every point's outputs [E, n], in bounded memory however many points there are.
+        """Apply a function to the outputs of all points in bounded memory; return one value per point [E, n].
 
         Args:
-            function: of outputs [E, b, ...] and the others' part [E, b, ...]; gives [E, b].
-            others: something of every point [E, n, ...], such as the targets.
+            function: maps outputs [E, b, ...] and the same part of `others` [E, b, ...] to [E, b].
+            others: further tensors with one entry per point [E, n, ...], such as the targets.
         """
         return torch.cat([function(outputs, *(one[:, part] for one in others)) for part, outputs in self.parts()], 1)
 
     def parts(self) -> Iterator[tuple[slice, Tensor]]:
-        """Some points after the other: which they are, and their outputs [E, b, ...]."""
+        """Iterate over parts of the points with their outputs [E, b, ...]."""
         members, points = self.mask.shape
         for part in parts(points, members * prod(self.answers.shape) * self.losses.element_size()):
             made = self._outputs
             yield part, made[:, part] if isinstance(made, Tensor) else made.outputs(part)
 
     def among(self, mask: Tensor) -> Subset:
-        """The same with those of its points alone that a mask [E, n] names."""
+        """The subset restricted to the points of a mask [E, n]."""
         shared = self._layers, self.answers, self.scores, self._source
         return Subset(self._outputs, self.targets, self.losses, self.mask & mask, *shared)
 
     @property
     def source(self) -> Source:
-        """Its questions and its network; ValueError for a subset that was made from values alone."""
+        """Inputs and network of the subset.
+
+        Raises:
+            ValueError: if the subset was made from values only.
+        """
         if self._source is None:
             raise ValueError("this subset has no inputs and no network: it was made from values alone")
         return self._source
 
     @cached_property
     def inputs(self) -> Tensor:
-        """The questions [E, n, ...]: tokens int64, or features; gathered when the first metric asks."""
+        """Inputs [E, n, ...]: int64 tokens, or features; gathered on first access."""
         return self.source.inputs(slice(None))
 
     @property
     def rows(self) -> Tensor:
-        """The row of each point in its member's table [E, n] int64, padding included; see `Observation.over_table`."""
+        """Row of each point in its member's table [E, n] int64, including padding; see `Observation.over_table`."""
         return self.source.rows
 
     @cached_property
     def inner(self) -> Mapping[str, Tensor]:
-        """Tensors inside layers by name, [E, n, ...]: "layer 1 attention pattern" (docs/metrics.md).
+        """Tensors inside layers by name [E, n, ...], such as "layer 1 attention pattern" (docs/metrics.md).
 
-        They take a forward pass of their own when the first metric asks; empty for models without such tensors.
+        The first access runs a further forward pass. The dict is empty for models without such tensors.
         """
         found: list[dict[str, Tensor]] = []
         for part in self.slices():
@@ -184,14 +188,15 @@ class Subset:
         return self.source.slices()
 
     def forward(self, parameters: Parameters | None = None, inputs: Tensor | None = None) -> Tensor:
-        """Outputs [E, n, C] of a further forward pass, with other parameters or other inputs.
+        """Outputs [E, n, C] of a further forward pass with other parameters or other inputs.
 
-        The pass is that of the log point: evaluation mode, the same noise. It runs in parts where the subset is large.
-        Its result is differentiable if a given tensor requires gradients, and inside `torch.func`.
+        The pass uses evaluation mode and the noise of the log point. A large subset is processed in parts. The result
+        is differentiable if a given tensor requires gradients, and inside `torch.func`.
 
         Args:
-            parameters: by full name as in `Observation.all_parameters`, [E, ...]; those not given are the network's.
-            inputs: in place of `inputs` [E, n, ...].
+            parameters: parameters [E, ...] by full name as in `Observation.all_parameters`; missing ones are those of
+                the network.
+            inputs: inputs [E, n, ...] that replace those of the subset.
         """
         passes = (
             self.source.run(part, parameters or {}, None if inputs is None else inputs[:, part])
@@ -200,31 +205,31 @@ class Subset:
         return torch.cat(list(passes), 1)
 
     def loss(self, parameters: Parameters, part: slice = slice(None)) -> Tensor:
-        """The training loss [E] as a function of the parameters, differentiable twice.
+        """Training loss [E] as a twice differentiable function of the parameters.
 
-        The members do not depend on each other: the gradient of `loss(p).sum()` holds every member's own gradient, and
-        a product with its Hessian every member's own product.
+        Members are independent: the gradient of `loss(p).sum()` contains the gradient of every member, and a product
+        with its Hessian contains the product of every member.
 
         Args:
-            parameters: by full name [E, ...]; those not given are the network's.
-            part: the points whose share of the mean is returned. The shares of all `slices` add up to the loss, so
-                their derivatives add up too, in bounded memory.
+            parameters: parameters [E, ...] by full name; missing ones are those of the network.
+            part: points whose contribution to the mean is returned. The contributions of all `slices` add up to the
+                loss, and so do their derivatives, in bounded memory.
         """
         outputs = self.source.run(part, parameters)
         losses = self.source.losses(outputs, self.targets[:, part])
         return (torch.where(self.mask[:, part], losses, 0) * self.weights[:, part]).sum(1)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Each member's mean [E] over its real points of values [E, n]; padding is left out even if it is NaN."""
+        """Mean [E] of values [E, n] over the points of each member; padding is ignored even if it is NaN."""
         return (torch.where(self.mask, values, 0) * self.weights).sum(1)
 
 
 def joined(scores: Sequence[Mapping[str, Tensor]]) -> Mapping[str, Tensor]:
-    """Scores of consecutive parts of the points as those of all points."""
+    """Concatenate the scores of consecutive parts of the points."""
     return {name: torch.cat([one[name] for one in scores], 1) for name in scores[0]}
 
 
 def parts(points: int, point_bytes: int) -> Iterator[slice]:
-    """Consecutive parts of so many points, none larger than PART_BYTES but for single points."""
+    """Consecutive slices of `points` points of at most PART_BYTES each, and of at least one point."""
     size = max(1, PART_BYTES // point_bytes)
     yield from (slice(start, min(start + size, points)) for start in range(0, points, size))

@@ -41,6 +41,7 @@ def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     earlier, root = signal.getsignal(signal.SIGTERM), logging.getLogger()
     before = root.level, list(root.handlers)
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # the programs set it for good
+    monkeypatch.setenv("COLUMNS", "120")  # workers of pytest-xdist have 80
 
     def call_inside(*arguments: str, cwd: Path, program: str = "train.py") -> Call:
         monkeypatch.chdir(cwd)

@@ -135,7 +135,7 @@ def test_marks_can_be_those_of_a_group() -> None:
     [
         ("test/evn", "allowed: test, test/even, test/below, test/zero"),
         ("train/even", "allowed: test, test/even, test/below, test/zero"),
-        ("unseen", "needs operands that can change places, and here answers depend on their order; use test"),
+        ("unseen", "needs operands that can be swapped, and this task's answers depend on their order; use test"),
     ],
 )
 def test_marks_by_a_group_that_is_not_there_are_refused(questions: str, allowed: str) -> None:

@@ -195,7 +195,7 @@ def test_a_run_without_arrays_has_no_folder_and_a_new_one_begins_anew(inside: In
 def test_arrays_elsewhere_are_refused_as_a_link_is(inside: Inside, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/arrays").symlink_to(tmp_path)
-    assert "arrays there is a link" in refusal(inside(*TYPED, "hydra.run.dir=run", cwd=tmp_path))
+    assert "arrays in it is a link" in refusal(inside(*TYPED, "hydra.run.dir=run", cwd=tmp_path))
 
 
 def test_the_recorder_sends_numbers_alone_to_wandb_and_to_the_rows(

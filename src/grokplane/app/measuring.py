@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import torch
 
@@ -51,18 +51,24 @@ def measure_run(
         writer = MeasuredWriter(run.folder)
         exits.callback(writer.close)
         done = measured(run.folder)
-        left = [step for step in steps if any((step, str(metric)) not in done for metric in metrics.values())]
+        left = [step for step in steps if any((step, _key(metric)) not in done for metric in metrics.values())]
         size = _at_once(replace(last, member=asked)) if len(left) > 1 else 1
         for start in range(0, len(left), size):
             show(start, len(left))
             part = [replace(run.at(step), member=asked) for step in left[start : start + size]]
             for name, metric in metrics.items():
                 for one, values in zip(part, _values(part, {name: metric}), strict=True):
-                    if (one.step, str(metric)) not in done:
-                        writer.add(one.step, str(metric), values)
+                    if (one.step, _key(metric)) not in done:
+                        writer.add(one.step, _key(metric), values)
             writer.sync()
             show(start + len(part), len(left))
     return len(left), len(steps) - len(left)
+
+
+def _key(metric: Metric) -> str:
+    """The metric with its keys, by which finished work is recognised; `every` does not change a value."""
+    keys = [f"{spec.name}={getattr(metric, spec.name)!r}" for spec in fields(metric) if spec.name != "every"]
+    return f"{type(metric).__name__}({', '.join(keys)})"
 
 
 def metrics_of(names: Sequence[str], member: Member) -> dict[str, Metric]:

@@ -1,7 +1,7 @@
 """An entry point from the command line to the exit code.
 
-Hydra makes the run's folder and writes `.hydra/` before the program's function runs. So the call is composed, checked
-and compared with what the folder holds before Hydra is let loose on it: a refused call changes no byte.
+Hydra creates the run's folder before the program's function runs. So the call is composed, checked and compared with
+the contents of the folder before Hydra starts. A refused call changes no byte.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 def work(flags: Flags) -> int:
-    """Do what a call asks for, but for `--help`; the exit code."""
+    """Carry out a call, except `--help`; return the exit code."""
     config.use_plugins(named_plugins(flags.overrides, flags.config_name))
     config.register_schemas()
     overrides = as_typed(flags.overrides, sweeps=flags.multirun)
@@ -55,7 +55,7 @@ def work(flags: Flags) -> int:
 
 
 def _print(flags: Flags, overrides: Sequence[str]) -> int:
-    """What Hydra prints for its own flags."""
+    """Print the output of Hydra's own flags."""
     try:
         return _hydra(flags.config_name, [*flags.prints, *overrides])
     except REFUSALS:
@@ -86,7 +86,7 @@ def _train(overrides: Sequence[str], config_name: str, multirun: bool) -> int:
 
 
 def _checked(overrides: Sequence[str], config_name: str, multirun: bool) -> tuple[Plan, list[NothingLeft]]:
-    """What a call does, of which nothing is to be refused, and why those jobs are over that have nothing left to do."""
+    """Check a call. Return its plan, and the reasons of the jobs that have nothing left to do."""
     todo = plan(overrides, config_name, multirun)
     typed = said(config.parse(overrides))
     refuse_unread(typed, [of_hydra(todo.multirun)])
@@ -102,10 +102,10 @@ def _checked(overrides: Sequence[str], config_name: str, multirun: bool) -> tupl
 
 @contextmanager
 def _made(folder: Path, key: str) -> Iterator[None]:
-    """A block with this folder made; what it made goes again if the block is refused and leaves it empty.
+    """Create the folder for a block. Folders that are still empty are removed if the block is refused.
 
     Raises:
-        ConfigError: it cannot be made, as under /proc; names the key.
+        ConfigError: the folder cannot be created.
     """
     missing = [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
     try:
@@ -123,10 +123,10 @@ def _made(folder: Path, key: str) -> Iterator[None]:
 
 @contextmanager
 def _held(todo: Plan) -> Iterator[None]:
-    """A block in which no other multirun starts in the folder of one whose jobs are numbered: both would have a job 0.
+    """Lock the folder of a multirun with numbered jobs: a second multirun there would have a job 0 too.
 
     Raises:
-        FolderBusy: one is at work there.
+        FolderBusy: another multirun holds the lock.
     """
     numbered = all(job.folder == todo.folder / str(number) for number, job in enumerate(todo.jobs))
     if not (todo.multirun and numbered):
@@ -140,9 +140,9 @@ def _held(todo: Plan) -> Iterator[None]:
 
 
 class Jobs:
-    """What Hydra calls for every job of a call.
+    """The function that Hydra calls for every job.
 
-    A launcher that trains the jobs by itself adds their exit codes in place of calling.
+    A launcher that trains the jobs itself adds their exit codes instead of calling it.
 
     Attributes:
         codes: the jobs' exit codes.
@@ -174,7 +174,7 @@ class Jobs:
 
 
 def _hydra(config_name: str, arguments: Sequence[str]) -> int:
-    """Hand over to Hydra, which calls back for every job; the highest exit code."""
+    """Start Hydra, which calls back for every job; return the highest exit code."""
     jobs = Jobs(config_name)
     sys.argv[1:] = arguments
     hydra.main(version_base="1.3", config_path=str(config.CONFIGS), config_name=config_name)(jobs)()
@@ -182,7 +182,7 @@ def _hydra(config_name: str, arguments: Sequence[str]) -> int:
 
 
 def _run_composed(config_name: str, made: DictConfig, arguments: Sequence[str]) -> int:
-    """Have Hydra run the one job whose config the check composed. `hydra.main` would compose the config twice more.
+    """Run a single job with the config that the check composed; `hydra.main` would compose it twice more.
 
     Args:
         config_name: the primary config.
@@ -233,7 +233,7 @@ def _job(asked: DictConfig, config_name: str) -> int:
 
 
 def _notes() -> dict[str, str]:
-    """What Hydra writes into a job's `.hydra/` beside `config.yaml`."""
+    """Return the files that Hydra writes into `.hydra/` beside `config.yaml`."""
     made: Any = HydraConfig.instance().cfg
     overrides = OmegaConf.to_yaml(made.hydra.overrides.task)
     return {"hydra.yaml": OmegaConf.to_yaml(OmegaConf.masked_copy(made, "hydra")), "overrides.yaml": overrides}

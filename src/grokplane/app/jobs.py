@@ -1,4 +1,4 @@
-"""The jobs of a call: which overrides go into which folder, and whether there is anything to do there."""
+"""The jobs of a call: their overrides, their folders, and the check before training."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ LONGEST_NAME = 255  # bytes, on every usual file system
 
 
 class Checked(NamedTuple):
-    """What a look at a job found.
+    """Result of the check of a job.
 
     Attributes:
-        over: why there is nothing left to do; None where there is.
+        over: reason why nothing is left to do; None if the job trains.
         unread: config keys that mean nothing for the run, and why.
         missing: whether it is to go on and nothing was begun in its folder.
     """
@@ -40,9 +40,9 @@ class Checked(NamedTuple):
 
 
 def refuse_nothing_begun(found: Sequence[Checked], folder: Path) -> None:
-    """Raise ConfigError where `train.resume` finds nothing at all: most likely the folder is mistyped.
+    """Raise ConfigError if `train.resume` finds no run at all: the folder is probably mistyped.
 
-    Cells of a multirun that never began start; so does what an agent of W&B's starts, as it names new folders itself.
+    Jobs of a multirun that never began do start, and so do runs of a W&B agent, which names new folders itself.
 
     Args:
         found: of each job.
@@ -58,7 +58,7 @@ def refuse_nothing_begun(found: Sequence[Checked], folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Job:
-    """One run that a call asks for.
+    """One run of a call.
 
     Attributes:
         overrides: what the user typed, one value for each key.
@@ -73,10 +73,10 @@ class Job:
     folder: Path
 
     def check(self, config_name: str) -> Checked:
-        """Whether there is anything to do; reads only.
+        """Check the job without writing anything.
 
         Raises:
-            ConfigError: what cannot be trained, or not in this folder.
+            ConfigError: the run cannot be trained, or not in this folder.
         """
         with hydra_is(self.made):
             return self._check(config_name)
@@ -100,12 +100,12 @@ class Job:
 
 
 def check_launcher(asked: DictConfig) -> None:
-    """Raise ConfigError for the first key of a launcher of ours that is out of bounds; reads Hydra's node."""
+    """Raise ConfigError for the first key of the launcher that is out of bounds."""
     config.validate(asked.hydra.launcher, "hydra.launcher.")
 
 
 class refused_for:  # noqa: N801 (used like contextlib's)
-    """A block in which whatever is refused is told in terms of one job's overrides."""
+    """Context manager that reports refusals in terms of the overrides of a job."""
 
     def __init__(self, overrides: Sequence[str], config_name: str) -> None:
         self._overrides, self._config_name = overrides, config_name
@@ -119,19 +119,19 @@ class refused_for:  # noqa: N801 (used like contextlib's)
 
 
 def _named(overrides: Sequence[str]) -> bool:
-    """Whether the folder was named, and not made from the time."""
+    """Return whether the call names the folder; otherwise the folder is made from the time."""
     named = {override.key_or_group for override in config.parse(overrides)}
     return bool(named & {"hydra.run.dir", "hydra.sweep.dir"})
 
 
 def trains_elsewhere(launcher: DictConfig) -> bool:
-    """Whether Hydra's launcher sends jobs to machines whose devices this one need not have."""
+    """Return whether Hydra's launcher sends jobs to other machines, which may have other devices."""
     remote = ("submitit_launcher.SlurmLauncher", "ray_launcher.")
     return launcher.get("executor", "local") != "local" or any(name in launcher.get("_target_", "") for name in remote)
 
 
 def check_trainable(one: DictConfig, elsewhere: bool = False) -> dict[str, str]:
-    """Build everything that training needs, so that what cannot be trained is refused before a folder exists.
+    """Build everything that training needs, so that errors are reported before a folder exists.
 
     Args:
         one: a run's config.
@@ -156,7 +156,7 @@ def check_trainable(one: DictConfig, elsewhere: bool = False) -> dict[str, str]:
 
 
 def _check_place(folder: Path) -> None:
-    """Raise ConfigError unless the folder can be made and written."""
+    """Raise ConfigError if the folder cannot be created or written."""
     if folder == Path():
         raise ConfigError("hydra.run.dir", "", "must name a folder")
     if any(len(os.fsencode(part)) > LONGEST_NAME for part in folder.parts):

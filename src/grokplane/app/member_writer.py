@@ -83,7 +83,7 @@ class MemberWriter:
         self._done = True
 
     def _draw(self) -> None:
-        """Draw the run's figures from what was recorded; a picture that fails must not fail the run."""
+        """Draw the figures of the run from its records. A figure that fails does not fail the run."""
         if not self._config["record"]["figures"]:
             return
         folder, config = self._recorder.folder, flatten(self._config)
@@ -107,12 +107,12 @@ class MemberWriter:
 
 
 def _steps(state: Mapping[str, Any]) -> int:
-    """Updates done: a diverged member's last one is not that of its stack."""
+    """Return the number of updates; a diverged member has fewer than its stack."""
     return state["diverged"] if state["diverged"] >= 0 else state["step"]
 
 
 def _drawn(folder: Path, prefixes: tuple[str, ...], config: Mapping[str, Any]) -> DataFrame:
-    """What figures show of a run's rows and config: reading more would cost memory that grows with the run."""
+    """Read only the columns that figures show: the memory of all columns grows with the run."""
     import pandas
 
     rows = (

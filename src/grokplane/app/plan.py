@@ -1,4 +1,4 @@
-"""The jobs that a call makes, and what Hydra is given so that it makes just these."""
+"""The jobs of a call, and the overrides with which Hydra makes exactly these jobs."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _TIMED = ("name", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 
 @dataclass(frozen=True)
 class Plan:
-    """What a call does.
+    """The work of a call.
 
     Attributes:
-        jobs: one a run.
+        jobs: one per run.
         overrides: what makes Hydra make these jobs.
         multirun: whether they are a multirun's.
         folder: where they land: the run's folder, or the multirun's.
@@ -51,10 +51,10 @@ class Plan:
 
 
 def plan(overrides: Sequence[str], config_name: str, multirun: bool) -> Plan:
-    """The plan of a call; reads only.
+    """Plan a call without writing anything.
 
     Args:
-        overrides: what was typed.
+        overrides: as typed.
         config_name: the primary config.
         multirun: whether `--multirun` was; `hydra.mode=MULTIRUN` and a config that says so mean the same.
 
@@ -84,7 +84,7 @@ def _single(overrides: Sequence[str], made: DictConfig, clock: _Clock, config_na
 
 
 def _swept(overrides: Sequence[str], config_name: str, clock: _Clock) -> Plan:
-    """A multirun, as Hydra's basic sweeper makes it."""
+    """Plan a multirun as Hydra's basic sweeper does."""
     master, given = _master(overrides, config_name)
     params = list(_params(master))
     typed = [str(one.input_line) for one in config.parse(overrides) if one.is_hydra_override()]
@@ -120,10 +120,11 @@ def _swept(overrides: Sequence[str], config_name: str, clock: _Clock) -> Plan:
 
 
 def _master(overrides: Sequence[str], config_name: str) -> tuple[DictConfig, Sequence[str]]:
-    """The multirun's own config, in which groups that are swept are at their defaults, and the overrides that make it.
+    """Return the config of the multirun, with swept groups at their defaults, and the overrides that make this config.
 
-    Where an override means nothing there, as `optimizer.momentum=0.5` beside `optimizer=sgd,muon`, Hydra would refuse
-    the call. Then the jobs' overrides are given as parameters of its sweeper, which go to the jobs alone.
+    Hydra would refuse a call with an override that the config of the multirun does not have, such as
+    `optimizer.momentum=0.5` with `optimizer=sgd,muon`. In this case the overrides become parameters of the sweeper,
+    which apply to the jobs only.
     """
     try:
         return config.compose_multirun(overrides, config_name), overrides
@@ -140,7 +141,7 @@ def _master(overrides: Sequence[str], config_name: str) -> tuple[DictConfig, Seq
 
 
 def _params(master: DictConfig) -> Iterator[str]:
-    """The overrides that a multirun's config gives to its jobs, ahead of those that were typed."""
+    """Yield the overrides that the config of a multirun adds before the typed ones."""
     node = master.hydra.sweeper.get("params")
     params: Any = {} if node is None else OmegaConf.to_container(node, resolve=True)
     for _ in range(_PASSES - 1):
@@ -149,7 +150,7 @@ def _params(master: DictConfig) -> Iterator[str]:
 
 
 def _product(overrides: Sequence[str]) -> Iterator[list[str]]:
-    """The overrides of each job; of a key that is given twice the last one counts, as Hydra's sweeper has it."""
+    """Return the overrides of each job. The last value of a repeated key wins, as in Hydra's sweeper."""
     axes: dict[str, list[str]] = {}
     for override in config.parse(overrides):
         line, key = str(override.input_line), override.get_key_element()
@@ -169,13 +170,13 @@ def _job(overrides: Sequence[str], made: DictConfig, number: int | None) -> Job:
 
 
 class _Clock:
-    """`${now:...}` read once for a whole call: the check and Hydra would read it one after the other."""
+    """Resolves `${now:...}` once per call; otherwise the check and Hydra would read different times."""
 
     def __init__(self, moment: datetime) -> None:
         self._moment = moment
 
     def stopped(self, made: DictConfig, keys: Sequence[str]) -> list[str]:
-        """Put the time into the keys of a config that have it, whoever wrote them; the overrides that do the same."""
+        """Insert the time into the keys of a config that use it, and return the overrides with the same effect."""
         lines = []
         for key in keys:
             raw = _raw(made, key)
@@ -195,7 +196,7 @@ class _Clock:
 
 
 def _raw(made: DictConfig, key: str) -> str:
-    """What stands at a key, interpolations as they are."""
+    """Return the text of a key with unresolved interpolations."""
     parent, _, name = key.rpartition(".")
     node: Any = OmegaConf.select(made, parent) if parent else made
     return str(node._get_node(name)._value())

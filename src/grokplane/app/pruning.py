@@ -1,4 +1,4 @@
-"""Global magnitude pruning of a trained run, every sparsity a member of a stack."""
+"""Global magnitude pruning of a trained run; each sparsity is a member of a stack."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Pruned:
-    """What pruning a run came to.
+    """Result of pruning a run.
 
     Attributes:
         levels: for each sparsity, rising: `sparsity` (zeroed / weights), `zeroed`, `Acc/train`, `Acc/test`.
@@ -43,7 +43,7 @@ class Pruned:
 
 
 def sparsities(steps: int) -> list[float]:
-    """So many shares from 0 to 1, half of the intervals above 0.9."""
+    """Return `steps` shares from 0 to 1, with half of the intervals above 0.9."""
     low = (steps - 1) // 2
     high = steps - 1 - low
     return [DENSE * i / low for i in range(low)] + [1 - (1 - DENSE) * i / high for i in range(high, -1, -1)]
@@ -89,7 +89,7 @@ def _weights(stack: Stack, layers: Sequence[str] | None) -> dict[str, Tensor]:
 
 
 def _places(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Each weight's place in the order of all by size, 0 the smallest; of equal ones the first comes first."""
+    """Return the rank of each weight by absolute value, 0 for the smallest; ties keep their order."""
     sizes = torch.cat([value.abs().flatten() for value in weights.values()])
     order = sizes.argsort(stable=True)
     places = torch.empty_like(order)

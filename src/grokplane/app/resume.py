@@ -1,4 +1,4 @@
-"""What a call means for the folder it names: start, start over, go on, or nothing left to do."""
+"""Resuming: the config with which the run in a folder continues, and whether anything is left to do."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ CHANGEABLE += ("train.overwrite", "record.", "grokplane.")
 
 
 class NothingLeft(NamedTuple):
-    """A run with nothing left to do: the line that says so, and the exit code that the run ended with."""
+    """A run with nothing left to do: the line to print, and the exit code with which the run ended."""
 
     line: str
     code: int
 
 
 def saved(folder: Path) -> Saved | None:
-    """The last checkpoint of a folder, read once while its files stay as they are: a damaged one is told of once.
+    """Return the last checkpoint of a folder. The result is cached while the files do not change.
 
     Raises:
-        ConfigError: one that may be whole cannot be read.
+        ConfigError: a checkpoint cannot be read, and may be undamaged.
     """
     place = Checkpoints(folder)
     try:
@@ -49,7 +49,7 @@ def saved(folder: Path) -> Saved | None:
 
 
 def forget_saved() -> None:
-    """Let go of all checkpoints that were read: the states are large."""
+    """Clear the cache of checkpoints, because the states are large."""
     _read.cache_clear()
 
 
@@ -62,13 +62,13 @@ def _read(folder: Path, files: tuple[tuple[int, int, int], ...]) -> Saved | None
 
 
 def tell_start(folder: Path) -> None:
-    """Say so where what is to go on starts at step 0: it was killed before its first checkpoint, or never began."""
+    """Report that a resumed run starts at step 0: it has no checkpoint yet."""
     if saved(folder.absolute()) is None:
         note(f"{folder}: no checkpoint there yet: starts at step 0")
 
 
 def run_config(folder: Path) -> dict[str, Any] | None:
-    """The config of the run in a folder: that of its last checkpoint, before the first one that of `.hydra/`."""
+    """Return the config of the run in a folder: from the last checkpoint, or from `.hydra/` if there is none."""
     last = saved(folder.absolute())
     if last is None:
         stored = stored_config(folder)
@@ -82,13 +82,13 @@ def run_config(folder: Path) -> dict[str, Any] | None:
 
 
 def few(told: Sequence[str], separator: str = ", ") -> str:
-    """The first of many differences, and how many more there are."""
+    """Join the first differences, and count the others."""
     more = f" and {len(told) - SHOWN} more" if len(told) > SHOWN else ""
     return f"{separator.join(told[:SHOWN])}{more}"
 
 
 def disagreements(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[str]:
-    """The keys in which a complete config is not the one that a run was begun with, but for what a resume may change.
+    """Return the keys in which a config differs from that of a run, except those that a resumed run may change.
 
     Args:
         asked: the config, nested, see `grokplane.app.session.plain`.
@@ -100,7 +100,7 @@ def disagreements(asked: Mapping[str, Any], stored: Mapping[str, Any]) -> list[s
 
 
 def _told(wrong: Sequence[str], ours: Mapping[str, Any], theirs: Mapping[str, Any], whose: str) -> list[str]:
-    """The keys with both values; of a group with another choice just the choices, whose keys are others anyway."""
+    """Format the keys with both values. For a group with another choice, only the choices are shown."""
     groups = [key.removesuffix(CHOICE) for key in wrong if key.endswith(CHOICE)]
     told = {}
     for key in wrong:
@@ -121,7 +121,7 @@ def _differ(ours: Mapping[str, Any], theirs: Mapping[str, Any], key: str) -> boo
 
 
 def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], config_name: str) -> DictConfig:
-    """The config with which the run in a folder goes on: its own, with what this call may change of it.
+    """Return the config with which the run in a folder continues: its own, with the changes that a call may make.
 
     Args:
         folder: the run's folder.
@@ -158,7 +158,7 @@ def _is_of_list(key: str) -> bool:
 
 
 def _other_lists(asked: DictConfig, stored: Mapping[str, Any], overrides: Sequence[str]) -> Iterator[str]:
-    """Groups such as `rules=[...]` that were typed with other choices than the run's, or in another order."""
+    """Yield list groups such as `rules=[...]` that were typed with other choices or in another order."""
     typed = {override.key_or_group for override in config.parse(overrides)}
     for group in LISTS:
         ours, theirs = list(asked[group]), list(stored.get(group, {}))
@@ -167,7 +167,7 @@ def _other_lists(asked: DictConfig, stored: Mapping[str, Any], overrides: Sequen
 
 
 def check_length(merged: DictConfig, stored: Mapping[str, Any]) -> None:
-    """Raise ConfigError where a run cannot go on to the `train.steps` of the merged config."""
+    """Raise ConfigError if a run cannot continue to the `train.steps` of the merged config."""
     before, after = stored["train"]["steps"], merged.train.steps
     if after < before:
         raise ConfigError("train.steps", after, f"only upward when resuming: the run has {before}")
@@ -194,7 +194,7 @@ def _defaults(config_name: str, search: tuple[str, ...]) -> dict[str, Any]:
 
 
 def nothing_left(folder: Path, merged: DictConfig) -> NothingLeft | None:
-    """Why there is nothing left to do in a folder, or None."""
+    """Return the reason why nothing is left to do in a folder, or None."""
     summary = read_summary(folder)
     status = summary.get("status")
     if status == "diverged":

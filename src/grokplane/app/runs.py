@@ -36,7 +36,7 @@ LISTED = 12  # steps that an error lists before it gives their range
 
 @dataclass(frozen=True)
 class Run:
-    """A recorded run, whatever became of it; made by `open_run`.
+    """A recorded run with any status; made by `open_run`.
 
     Attributes:
         folder: the run's folder.
@@ -53,12 +53,12 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What `summary.json` says; empty where there is none yet."""
+        """The contents of `summary.json`; empty if there is none yet."""
         return read_summary(self.folder)
 
     @property
     def status(self) -> str:
-        """What became of the run: see `grokplane.record.status`."""
+        """The status of the run, see `grokplane.record.status`."""
         return status(self.folder)
 
     @property
@@ -67,7 +67,7 @@ class Run:
         return Checkpoints(self.folder).steps()
 
     def at(self, step: int | None = None) -> Trained:
-        """The run after so many updates.
+        """Return the run after `step` updates.
 
         Args:
             step: one of `steps`; None: the last one whose checkpoint is whole.

@@ -1,7 +1,7 @@
-"""A config that lay in a folder, as one of ours: it may be somebody's, so nothing in it is taken at its word.
+"""Stored configs, which may come from somebody else and are not trusted.
 
-It is typed by our schemas and checked against their bounds, as what is typed on a command line is; it makes none but
-our own choices; it refers to nothing outside itself; and a module of the user's own, which would be imported, must have
+The schemas type a stored config and check its bounds as they do for a command line. It can only make known choices. It
+refers to nothing outside of itself. A module of the user's own, which would be imported, must have
 been named in this very call.
 """
 
@@ -28,7 +28,7 @@ RENAMED = {("mi", "input"): "input_estimator", ("mi", "labels"): "label_estimato
 
 
 def composed(nested: object, modules: Collection[str] = ()) -> DictConfig:
-    """A stored config, typed and checked.
+    """Return a stored config, typed and checked.
 
     Args:
         nested: as it was stored, plain dicts.

@@ -14,8 +14,8 @@ from torch.func import grad, jvp
 
 from grokplane import config
 from grokplane.data.teacher_student import TeacherStudent
-from grokplane.losses import MSE
-from grokplane.metrics import Observation, Spectrum, Subset, subset
+from grokplane.losses import MSE, CrossEntropy, StableMax
+from grokplane.metrics import Observation, Spectrum, Subset, collected, subset
 from grokplane.models.mlp import MLP
 from grokplane.models.transformer import Transformer
 from grokplane.train import Member, Stack, looks
@@ -207,6 +207,22 @@ def test_values_over_the_table_lie_in_operand_order_and_what_was_not_asked_is_na
     neurons = seen.over_table(lambda part: part.layers["layer 1"].activations)
     assert neurons.shape == (2, 49, 8)
     assert torch.equal(neurons[0][seen.train.rows[0, 0]], seen.train.layers["layer 1"].activations[0, 0])
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), MSE(), StableMax()], ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("large", [False, True])
+def test_the_loss_as_a_function_is_the_loss_that_is_logged(
+    loss: Any, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = Stack(pair(loss=loss))
+    if large:
+        monkeypatch.setattr(looks, "WHOLE_BYTES", 0)
+        monkeypatch.setattr(subset, "PART_BYTES", 5 * stack.point.both)
+    seen = observe(stack)
+    logged = collected({}, seen).numbers
+    for split, part in seen.splits.items():
+        total = torch.stack([part.loss(seen.all_parameters, some) for some in part.slices()]).sum(0)
+        torch.testing.assert_close(total, logged[f"Loss/{split}"], rtol=1e-9, atol=0)
 
 
 def test_outputs_can_be_differentiated_by_features() -> None:

@@ -20,6 +20,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
 from grokplane import config, plugins
+from grokplane.app import untyped
 from grokplane.predict import main as predict
 from grokplane.processes.worker import Worker
 
@@ -161,6 +162,25 @@ def test_a_sweep_file_alone_imports_no_plugin(folder: Path, inside: Inside) -> N
     )
     assert refusal(inside("s.yaml", *PLAIN, cwd=folder, program="sweep.py")).startswith(f"{NAMED}: would be imported")
     assert "my_nets" not in sys.modules
+
+
+def test_text_and_folder_keys_of_a_plugin_are_known(folder: Path) -> None:
+    keys = {"metrics.asked.when", "metrics.asked.place"}
+    (folder / "mine.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from grokplane.metrics import Metric\n"
+        "from grokplane.options import option\n\n"
+        "@dataclass(frozen=True)\n"
+        "class Asked(Metric):\n"
+        "    '''Has a text and a folder.'''\n\n"
+        "    when: str = option('a', 'a text', text=True)\n"
+        "    place: str = option('b', 'a folder', folder=True)\n\n"
+        'GROUP, CHOICES = "metrics", {"asked": Asked}\n'
+    )
+    assert not keys & config.text_keys()
+    config.use_plugins(["mine"])
+    assert keys <= config.text_keys()
+    assert config.text_keys() == untyped.text_keys()
 
 
 def test_an_estimator_of_a_plugin_works_in_the_process_beside_training(folder: Path, forget: Forget) -> None:

@@ -14,7 +14,7 @@ from grokplane.options import one_of
 from grokplane.say import note, open_streams, say
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
-REFUSED = 2
+REFUSED = 2  # of `grokplane.app.exit_codes`, whose package imports Hydra
 _HEAD = """grokplane COMMAND [ARGUMENT ...]
 
 Grokking on the information plane: trains small networks, alone or as stacks, and measures them.

@@ -48,7 +48,7 @@ def use_plugins(names: Sequence[str]) -> None:
         ConfigError: see `grokplane.plugins.use`.
     """
     plugins.use(names)
-    for cached in (register_schemas, folder_keys, choice_names, targets):
+    for cached in (register_schemas, folder_keys, text_keys, choice_names, targets):
         cached.cache_clear()
 
 

@@ -257,6 +257,10 @@ def bounds_in_words(bounds: Mapping[str, float]) -> str:
 def one_of(value: str, names: Iterable[str]) -> str:
     """The allowed names as a message, with the most similar names first."""
     names = list(names)
-    near = difflib.get_close_matches(value, names, n=3, cutoff=0.5)
-    meant = f"did you mean {' or '.join(near)}? " if near else ""
-    return f"{meant}allowed: {', '.join(names)}"
+    return f"{did_you_mean(value, names)} allowed: {', '.join(names)}".lstrip()
+
+
+def did_you_mean(value: str, names: Iterable[str]) -> str:
+    """The names most similar to a value, as a question; "" if no name is similar."""
+    near = difflib.get_close_matches(value, list(names), n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(near)}?" if near else ""

@@ -151,7 +151,7 @@ class Jobs:
 
     def __init__(self, config_name: str) -> None:
         self._config_name, self._process = config_name, os.getpid()
-        self._plugins = plugins.names()  # which a launcher's process must import
+        self._plugins = plugins.names()  # which another process, started by a launcher, must import
         self.__module__ = config_name  # after which Hydra names the job
         self.codes: list[int] = []
         self.refusals: list[Exception] = []
@@ -159,7 +159,8 @@ class Jobs:
     def __call__(self, asked: DictConfig) -> None:
         """Train one job."""
         try:
-            config.use_plugins(self._plugins)
+            if os.getpid() != self._process:
+                config.use_plugins(self._plugins)
             self.codes.append(_job(asked, self._config_name))
         except REFUSALS as error:
             if os.getpid() != self._process:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import fields, replace
 
@@ -12,11 +12,11 @@ from grokplane import config
 from grokplane.app.at_once import copies_at_once
 from grokplane.app.runs import Run
 from grokplane.app.trained import Trained, stack_of
-from grokplane.metrics import ARRAYS, Accuracy, Loss, Metric, StepTime
+from grokplane.metrics import ARRAYS, Accuracy, Loss, Metric, Observation, StepTime
 from grokplane.options import ConfigError, one_of
 from grokplane.record import FolderLock
 from grokplane.record.measured import MeasuredWriter, measured
-from grokplane.train import Member
+from grokplane.train import Member, Stack
 from grokplane.train.observe import Record, measure, observe
 
 # The prefixes of values that `measure` gives whether or not they were asked for.
@@ -55,9 +55,11 @@ def measure_run(
         size = _at_once(replace(last, member=asked)) if len(left) > 1 else 1
         for start in range(0, len(left), size):
             show(start, len(left))
-            part = [replace(run.at(step), member=asked) for step in left[start : start + size]]
+            states = [(step, run.state(step)) for step in left[start : start + size]]
+            part = [replace(last, step=step, state=state, member=asked) for step, state in states]
+            stack, seen = _observed(part)
             for name, metric in metrics.items():
-                for one, values in zip(part, _values(part, {name: metric}), strict=True):
+                for one, values in zip(part, _values(stack, seen, name, metric), strict=True):
                     if (one.step, _key(metric)) not in done:
                         writer.add(one.step, _key(metric), values)
             writer.sync()
@@ -96,18 +98,23 @@ def _at_once(run: Trained) -> int:
     return copies_at_once(run) if ours and not run.stack().network.noisy else 1
 
 
-def _values(part: Sequence[Trained], metrics: Mapping[str, Metric]) -> list[Record]:
-    """The values of one metric, by name, at each of several steps."""
+def _observed(part: Sequence[Trained]) -> tuple[Stack, Observation]:
+    """Several steps as one stack, and the observation of all of them."""
     stack = stack_of(part)
     seen = observe(stack)
     schedule, steps = stack.shared.schedule, stack.shared.train.steps
     rates = stack.optimizer.learning_rates([schedule(one.step, steps) for one in part])
     seen.learning_rate = torch.tensor(rates, dtype=torch.float64, device=stack.device)
-    unasked = tuple(prefix for prefix, kind in ALWAYS.items() if kind not in map(type, metrics.values()))
-    records = measure(stack, seen, metrics)
+    return stack, seen
+
+
+def _values(stack: Stack, seen: Observation, name: str, metric: Metric) -> list[Record]:
+    """The values of one metric, by name, at each of the observed steps."""
+    unasked = tuple(prefix for prefix, kind in ALWAYS.items() if not isinstance(metric, kind))
+    records = measure(stack, seen, {name: metric})
     if any(ARRAYS in record for record in records):
         allowed = "gives arrays, which a run records while it trains (metrics=[...]); measure records numbers only"
-        raise ConfigError("--metrics", ",".join(metrics), allowed)
+        raise ConfigError("--metrics", name, allowed)
     return [
         {name: value for name, value in record.items() if name != "step" and not name.startswith(unasked)}
         for record in records

@@ -75,6 +75,10 @@ class Run:
         Raises:
             ConfigError: there is no checkpoint of this step, or it is damaged; a stored config that makes no member.
         """
+        return trained(self.folder, self.state(step), self.module)
+
+    def state(self, step: int | None = None) -> dict[str, Any]:
+        """Return the checkpoint of a step. Arguments and errors: see `at`."""
         checkpoints, steps = Checkpoints(self.folder), self.steps
         if not steps:
             raise ConfigError("RUN", self.folder, "has no checkpoint")
@@ -86,7 +90,7 @@ class Run:
             raise ConfigError("RUN", self.folder, "has no checkpoint that is whole") from None
         if not is_state(saved.state, saved.step):
             raise Refused(f"{checkpoints.path(saved.step)}: holds no state of a run")
-        return trained(self.folder, saved.state, self.module)
+        return saved.state
 
 
 def open_run(folder: str | Path, module: str | None = None) -> Run:

@@ -79,9 +79,9 @@ def execute(
             exits.callback(lock.release)
         exits.callback(forget_saved)
         stop = exits.enter_context(StopRequest())
-        members = [config.member(one) for one in configs]
-        prepare_process(members)
         with Doing("building data and networks"):
+            members = [config.member(one) for one in configs]
+            prepare_process(members)
             stack = Stack(members)
         options = stack.shared.train
         locks = locks or _claimed(folders, options, exits)

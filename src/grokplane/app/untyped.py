@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane import plugins
 from grokplane.app.errors import REFUSALS
 from grokplane.config_files import CONFIGS, HYDRA_FOLDERS, check_groups, register_plugins, register_task
-from grokplane.hydra_node import composed
+from grokplane.hydra_node import composed, without_hydra
 from grokplane.options import LISTS
 from grokplane.schemas import FOLDER, TEXT, default_of, described, has_default
 from grokplane.strict_json import flatten
@@ -65,8 +65,7 @@ def known_keys(config_name: str) -> list[str]:
         made = compose_untyped([], config_name)
     except REFUSALS:  # a configs/local/default.yaml may be the reason
         return []
-    own = OmegaConf.masked_copy(made, [str(key) for key in made if key != "hydra"])
-    plain: Any = OmegaConf.to_container(own, resolve=False)
+    plain: Any = OmegaConf.to_container(without_hydra(made), resolve=False)
     return [key for key in flatten(plain) if not key.endswith(TARGET)]
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from grokplane.callbacks.base import Callback, Hook, LogPoint
 from grokplane.callbacks.condition import Condition
-from grokplane.options import ConfigError, checked, option
+from grokplane.options import ConfigError, checked, did_you_mean, option
 
 WHEN = "callbacks.early_stop.when"
 
@@ -41,8 +40,7 @@ class EarlyStop(Callback):
             if name.startswith("time/"):
                 raise ConfigError(WHEN, self.when, f"{name} is wall time, which differs from run to run")
             if name not in names:
-                near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-                meant = f"did you mean {' or '.join(near)}?" if near else "docs/metrics.md lists names"
+                meant = did_you_mean(name, names) or "docs/metrics.md lists names"
                 why = f"the run's metrics give no value {name}; {meant}"
                 if name.startswith(("MI(", "H(")):
                     why = f"{name} is estimated beside training and comes later than its step; use a metric"

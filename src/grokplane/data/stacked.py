@@ -98,13 +98,12 @@ class StackedExamples:
     fixed: Mapping[int, int]
     population: Callable[[], Tensor] | None
     groups: Mapping[str, StackedGroup]
+    questions: int
 
     @property
     def held_out_groups(self) -> list[str]:
         """Names of the groups of held-out questions that all members have."""
         return [name for name, group in self.groups.items() if group.subset == "test" and all(group.members)]
-
-    questions: int
 
     @property
     def nbytes(self) -> int:

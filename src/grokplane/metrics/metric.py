@@ -29,9 +29,9 @@ class Array:
 class Metric:
     """Base of all metrics: a metric is a frozen dataclass that is called with an observation and returns values.
 
-    A metric declares its requirements as class variables with the value True. `needs_labels`: answers are class
-    labels. `needs_gradients`: gradients, which are cheaper if declared. `needs_layers`: all layers of both subsets, so
-    that a task whose layers do not fit into memory is refused.
+    A metric declares its requirements as class variables. `reads = "labels"`: answers are class labels.
+    `needs_gradients = True`: gradients, which are cheaper if declared. `needs_layers = True`: all layers of both
+    subsets, so that a task whose layers do not fit into memory is refused.
     """
 
     _: KW_ONLY

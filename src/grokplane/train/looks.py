@@ -55,7 +55,7 @@ class Looks:
     def _source(self, subset: StackedSubset) -> Source:
         """The subset's questions, and further forward passes."""
         run, slices = partial(self._run, subset), lambda: list(self._parts(subset))
-        return Source(subset.inputs, subset.rows, run, self._stack.shared.loss, slices)
+        return Source(subset.inputs, subset.rows, run, self._stack.loss, slices)
 
     def _run(
         self,

@@ -213,7 +213,7 @@ CLASS = "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass C:\n 
 BAD = {
     "absent": (None, "cannot be imported (ModuleNotFoundError: No module named 'absent')"),
     "broken": ("1 / 0", "cannot be imported (ZeroDivisionError: division by zero)"),
-    "leaves": ("import sys; sys.exit()", "cannot be imported (SystemExit: )"),
+    "leaves": ("raise SystemExit", "cannot be imported (SystemExit: )"),
     "empty": ("", "must list its choices"),
     "direct": (f'{CLASS}CHOICES = {{"data": C}}', "must list its choices"),
     "taken": (f'{CLASS}GROUP, CHOICES = "data", {{"modular": C}}', "brings data=modular, a name that grokplane has"),

@@ -61,7 +61,8 @@ def expected(examples: Examples) -> Mapping[str, tuple[str, list[int]]]:
     found = {}
     for name, flags in examples.table.groups.items():
         for split, of_split in rows.items():
-            found[f"{split}/{name}"] = split, [place for place, row in enumerate(of_split) if flags[row]]
+            places = [place for place, row in enumerate(of_split) if flags[row]]
+            found |= {f"{split}/{name}": (split, places)} if places else {}
     zeros = [place for place, row in enumerate(rows["test"]) if examples.table.targets[row] == 0]
     found["test/zero"] = "test", zeros
     wrong = [examples.train_targets[place] != examples.table.targets[row] for place, row in enumerate(rows["train"])]
@@ -159,9 +160,9 @@ def test_a_trial_of_metrics_takes_groups() -> None:
     [
         ({"test": {"a/b": ALL}}, "data=test/a/b: a group of points needs a name of its own"),
         ({"test": {"even": ALL}}, "data=test/even: a group of points needs a name of its own"),
-        ({"test": {"odd": ALL[1:]}}, "data=test/odd: a group must be of train or test, with one bool for each"),
-        ({"test": {"odd": ALL.float()}}, "data=test/odd: a group must be of train or test, with one bool for each"),
-        ({"eval": {"odd": ALL}}, "data=eval/odd: a group must be of train or test"),
+        ({"test": {"odd": ALL[1:]}}, "data=test/odd: a group must be of train, test or ood, with one bool for each"),
+        ({"test": {"odd": ALL.float()}}, "data=test/odd: a group must be of train, test or ood, with one bool for each"),
+        ({"eval": {"odd": ALL}}, "data=eval/odd: a group must be of train, test or ood"),
     ],
 )
 def test_groups_that_cannot_be_used_are_refused(groups: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from grokplane.strict_json import to_json
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 TOP = 3
+SUBSETS = {"train": "train", "test": "held-out", "ood": "out of domain"}
 DESCRIPTION = """\
 What the network of a run answers to questions, by its last checkpoint or that of --step. If a question is in the run's
 own table, the right answer is told too, and whether the run was trained on the question or it was held out."""
@@ -65,8 +66,8 @@ def predict(run: Trained, questions: Sequence[str], top: int | None = None) -> l
     Class labels: `answer` and its `probability` (or `score`, where the loss defines no probabilities), `next`, a list
     of the same for the answers that follow, and for a training question `taught`, its answer with label noise.
     Sequences of labels: the same with lists as answers and an empty `next`. Regression: `outputs` and the
-    `squared_error`, the mean over them. All: `right_answer`, `correct`, `subset` ("train" or "held-out"), all None for
-    a question that is not in the run's table.
+    `squared_error`, the mean over them. All: `right_answer`, `correct`, `subset` ("train", "held-out" or "out of
+    domain"), all None for a question that is not in the run's table.
 
     Args:
         run: the run at a step.
@@ -99,7 +100,7 @@ def _truth(said: dict[str, Any], examples: Examples, question: Tensor) -> dict[s
     rows = (table.inputs == question).flatten(1).all(1).nonzero().flatten().tolist()
     if rows:
         right, place = table.targets[rows[0]], (examples.train == rows[0]).nonzero().flatten()
-        subset = "train" if len(place) else "held-out" if bool((examples.test == rows[0]).any()) else None
+        subset = next((SUBSETS[name] for name, own in examples.subsets.items() if bool((own == rows[0]).any())), None)
         taught = examples.train_targets[place[0]] if len(place) else None
     found = table.answers.judged(said, right, taught)
     return {"right_answer": found["right_answer"], "correct": found["correct"], "subset": subset} | found

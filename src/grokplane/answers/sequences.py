@@ -21,12 +21,15 @@ class LabelSequence(Answers):
     Attributes:
         classes: number of classes C of a token.
         length: number of positions T.
+        fed_back: whether the inputs contain the answer (teacher forcing): the input after the one from which a scored
+            token is read is that token. Output t of T is read at input L - T + t of L.
     """
 
     unranked: ClassVar[str] = "sequences, of which the most probable token of each position is listed"
 
     classes: int
     length: int
+    fed_back: bool = False
 
     @property
     def width(self) -> int:

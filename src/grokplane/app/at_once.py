@@ -24,7 +24,7 @@ def copies_at_once(run: Trained) -> int:
         return 1
     with torch.no_grad():
         seen = observe(solo, None)
-    encoded = [_size(solo.network.encode(part.inputs())) for part in (solo.examples.train, solo.examples.test)]
+    encoded = [_size(solo.network.encode(part.inputs())) for part in solo.examples.subsets.values()]
     state = 4 * sum(map(_size, solo.parameters.values()))  # weights, their copy and two moments
     return max(1, MEMORY // (state + solo.examples.nbytes + HIDDEN_SHARE * (sum(encoded) + _seen(seen))))
 

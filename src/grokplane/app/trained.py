@@ -52,7 +52,7 @@ class Trained:
     @cached_property
     def examples(self) -> Examples:
         """The task's table, the split, and the training answers with label noise."""
-        return self.member.data.examples(self.member.seed)
+        return self.member.examples()
 
     @property
     def table(self) -> Table:

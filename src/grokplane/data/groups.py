@@ -19,7 +19,7 @@ class Group:
     """A group of one member's points.
 
     Attributes:
-        subset: "train" or "test".
+        subset: "train", "test" or "ood".
         points: which points of the subset belong to the group [n], bool; none is allowed.
     """
 
@@ -32,7 +32,7 @@ class StackedGroup:
     """A group of points in a stack.
 
     Attributes:
-        subset: "train" or "test".
+        subset: "train", "test" or "ood".
         points: which points belong to the group [E, n], bool, padding included (mask it).
         members: whether each member has the group; `points` is false for members without.
     """
@@ -45,15 +45,17 @@ class StackedGroup:
 def groups(examples: Examples) -> dict[str, Group]:
     """One member's groups by the name that metrics carry: `unseen`, `train/clean`, `test/NAME`.
 
-    Besides the groups of the table and of the examples these are `unseen`, the held-out questions without a mirror in
-    training, for a table with mirrors; and with label noise `train/clean` and `train/corrupted`.
+    Besides the groups of the examples, and those of the table in the subsets where they have points, these are
+    `unseen`, the held-out questions without a mirror in training, for a table with mirrors; and with label noise
+    `train/clean` and `train/corrupted`.
 
     Raises:
         ConfigError: a group whose name is taken or cannot be part of a metric's name, or that has not one flag a point.
     """
-    rows = {"train": examples.train, "test": examples.test}
+    rows = examples.subsets
     found = {} if examples.table.mirrors is None else {"unseen": Group("test", unseen(examples))}
-    named = [(subset, name, flags[rows[subset]]) for name, flags in examples.table.groups.items() for subset in rows]
+    of_table = examples.table.groups.items()
+    named = [(subset, name, flags[own]) for name, flags in of_table for subset, own in rows.items() if flags[own].any()]
     named += [(subset, name, flags) for subset, some in examples.groups.items() for name, flags in some.items()]
     corrupted = _corrupted(examples)
     if bool(corrupted.any()):
@@ -63,7 +65,7 @@ def groups(examples: Examples) -> dict[str, Group]:
         if not re.fullmatch(r"[\w.+-]+", name) or key in found:
             raise ConfigError("data", key, "a group of points needs a name of its own: letters, digits and . + - _")
         if subset not in rows or flags.dtype != torch.bool or flags.shape != rows[subset].shape:
-            raise ConfigError("data", key, "a group must be of train or test, with one bool for each of the points")
+            raise ConfigError("data", key, "a group must be of train, test or ood, with one bool for each of the points")
         found[key] = Group(subset, flags)
     return found
 

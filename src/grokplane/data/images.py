@@ -13,7 +13,7 @@ import torch
 from grokplane.answers import Labels
 from grokplane.data import questions
 from grokplane.data.noise import with_label_noise
-from grokplane.data.table import Examples, Table
+from grokplane.data.table import Examples, Table, own_seed
 from grokplane.options import ConfigError, checked, option
 from grokplane.random import numpy_generator
 
@@ -48,6 +48,7 @@ class ImageTask:
     label_noise: float = option(
         0.0, "replaced training labels: a fraction if below 1, else a number", at_least=0, stackable=True
     )
+    seed: int | None = own_seed()
 
     largest: ClassVar[float]
     statistics: ClassVar[tuple[float, float]]

@@ -29,9 +29,6 @@ class Modular(SplitTask):
     operation: str = option("add", "operation on the two operands", choices=OPERATIONS, stackable=True)
     layout: str = option("operands", "tokens of a question: a b, a op b =, or (equals) a b =", choices=LAYOUTS)
     train_fraction: float | None = option(0.6, "fraction of the pairs for training", above=0, below=1, stackable=True)
-    label_noise: float = option(
-        0.0, "replaced training answers: a fraction if below 1, else a number", at_least=0, stackable=True
-    )
 
     def table(self, seed: int) -> Table:
         """All N pairs, N = p^2 or, for div, p(p-1); inputs [N, 2 to 4]. Only `random` depends on the seed.
@@ -47,7 +44,16 @@ class Modular(SplitTask):
         operands = torch.stack([x, y], 1)
         answers, fixed = operation.answer(x, y, self.p, seed), layout.fixed(2, self.p)
         inputs, mirrors = layout.write(operands, self.p), mirror_classes(operands, answers)
-        return Table(inputs, answers, vocabulary, Labels(vocabulary), fixed=fixed, mirrors=mirrors)
+        return Table(
+            inputs,
+            answers,
+            vocabulary,
+            Labels(vocabulary),
+            fixed=fixed,
+            mirrors=mirrors,
+            operands=operands,
+            symbols=layout.symbols,
+        )
 
     def ask(self, operands: Sequence[str]) -> Tensor:
         """The question of two residues, tokens [L] int64; ConfigError if the operands are not such a pair."""

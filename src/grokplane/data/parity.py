@@ -33,9 +33,6 @@ class Parity(SplitTask):
     relevant: int = option(3, "number of bits, drawn by the seed, that decide the answer", at_least=1)
     points: int = option(2_000, "number of points, training and held out together", at_least=2)
     train_fraction: float | None = option(0.5, "fraction of the points for training", above=0, below=1, stackable=True)
-    label_noise: float = option(
-        0.0, "replaced training answers: a fraction if below 1, else a number", at_least=0, stackable=True
-    )
 
     def table(self, seed: int) -> Table:
         """Distinct points in the order in which they are drawn; inputs [points, bits] float32, labels 0 and 1.

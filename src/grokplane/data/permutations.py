@@ -61,9 +61,6 @@ class Permutations(SplitTask):
     operation: str = option("s5", "a∘b, a∘b∘a^-1 or a∘b∘a, where a∘b does b first", choices=PRODUCTS, stackable=True)
     layout: str = option("operands", "tokens of a question: a b, a op b =, or (equals) a b =", choices=LAYOUTS)
     train_fraction: float | None = option(0.5, "fraction of the pairs for training", above=0, below=1, stackable=True)
-    label_noise: float = option(
-        0.0, "replaced training answers: a fraction if below 1, else a number", at_least=0, stackable=True
-    )
 
     def table(self, seed: int) -> Table:  # noqa: ARG002 (nothing of it is drawn)
         """All 14,400 pairs, ordered by the first operand and then by the second; inputs [14400, 2 to 4]."""
@@ -71,7 +68,15 @@ class Permutations(SplitTask):
         vocabulary = ORDER + layout.symbols
         answers = PRODUCTS[self.operation](*pairs.unbind(1))
         fixed = layout.fixed(2, ORDER)
-        return Table(layout.write(pairs, ORDER), answers, vocabulary, Labels(vocabulary), fixed=fixed)
+        return Table(
+            layout.write(pairs, ORDER),
+            answers,
+            vocabulary,
+            Labels(vocabulary),
+            fixed=fixed,
+            operands=pairs,
+            symbols=layout.symbols,
+        )
 
     def ask(self, operands: Sequence[str]) -> Tensor:
         """The question of two permutations by their indices, tokens [L] int64; ConfigError for other operands."""

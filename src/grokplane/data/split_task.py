@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
 from grokplane.data.noise import with_label_noise
-from grokplane.data.table import Examples, Table
+from grokplane.data.table import Examples, Table, own_seed
+from grokplane.options import option
 
 
+@dataclass(frozen=True)
 class SplitTask:
-    """A task with the keys `split`, `train_fraction` and `label_noise`, which its dataclass declares."""
+    """Base of tasks with a table that is split into training and held-out questions."""
 
     # The choice of a config group below this one that a task without a YAML file starts from.
     parts: ClassVar[Mapping[str, str]] = {"split": "random"}
-    split: Any
-    train_fraction: float | None
-    label_noise: float
+
+    split: Any = option(help="which questions train, see data/split")
+    _: KW_ONLY
+    train_fraction: float | None = option(
+        0.5, "fraction of the questions for training", above=0, below=1, stackable=True
+    )
+    label_noise: float = option(
+        0.0, "replaced training answers: a fraction if below 1, else a number", at_least=0, stackable=True
+    )
+    seed: int | None = own_seed()
 
     def table(self, seed: int) -> Table:
         """See `Task`."""

@@ -81,6 +81,7 @@ class StackedExamples:
 
     Attributes:
         train: the training subset; `test`: the held-out one.
+        ood: the out-of-domain subset; None: the task has none.
         shape: of a question: (L,) for tokens, (28, 28) for images.
         vocabulary: number of token kinds; None for continuous features.
         answers: the kind of the targets.
@@ -88,6 +89,7 @@ class StackedExamples:
         population: see `Table`; of the first member's table.
         groups: the groups that any member has, by the name that metrics carry.
         questions: number of rows of the largest member's table.
+        parts: see `Table`; of the first member's table.
     """
 
     train: StackedSubset
@@ -99,16 +101,30 @@ class StackedExamples:
     population: Callable[[], Tensor] | None
     groups: Mapping[str, StackedGroup]
     questions: int
+    parts: Sequence[str] = ()
+    ood: StackedSubset | None = None
 
     @property
-    def held_out_groups(self) -> list[str]:
-        """Names of the groups of held-out questions that all members have."""
-        return [name for name, group in self.groups.items() if group.subset == "test" and all(group.members)]
+    def subsets(self) -> dict[str, StackedSubset]:
+        """The subsets by the names of layer metrics: train, eval, ood."""
+        found = {"train": self.train, "eval": self.test}
+        return found if self.ood is None else found | {"ood": self.ood}
+
+    @property
+    def points(self) -> int:
+        """Number of points of a member in all subsets, padded."""
+        return sum(subset.mask.shape[1] for subset in self.subsets.values())
+
+    @property
+    def held_out(self) -> list[str]:
+        """Names of the subsets and groups of held-out questions that all members have."""
+        shared = [name for name, group in self.groups.items() if group.subset != "train" and all(group.members)]
+        return ["test", *([] if self.ood is None else ["ood"]), *shared]
 
     @property
     def nbytes(self) -> int:
         """What the questions take on the device."""
-        kept = {one.values.data_ptr(): one.values for one in (self.train, self.test)}
+        kept = {one.values.data_ptr(): one.values for one in self.subsets.values()}
         return sum(values.nbytes for values in kept.values())
 
 
@@ -131,6 +147,11 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
     held_out = [_typed(one.table.targets[one.test], dtype) for one in examples]
     train = _subset(tables, common, [one.train for one in examples], answers, device)
     test = _subset(tables, common, [one.test for one in examples], held_out, device)
+    ood = None
+    if examples[0].ood is not None:
+        rows = [own.subsets["ood"] for own in examples]
+        far = [_typed(own.table.targets[some], dtype) for own, some in zip(examples, rows, strict=True)]
+        ood = _subset(tables, common, rows, far, device)
     table = examples[0].table
     shape = table.inputs.shape[1:]
     return StackedExamples(
@@ -143,6 +164,8 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
         table.population,
         _groups(examples, device),
         questions=max(map(len, tables)),
+        parts=table.parts,
+        ood=ood,
     )
 
 
@@ -152,6 +175,8 @@ def _check_alike(examples: Sequence[Examples]) -> None:
         "inputs of one dtype": [one.table.inputs.dtype for one in examples],
         "one vocabulary": [one.table.vocabulary for one in examples],
         "answers of one kind": [one.table.answers for one in examples],
+        "the same subsets": [tuple(one.subsets) for one in examples],
+        "the same parts": [tuple(one.table.parts) for one in examples],
     }
     for what, values in seen.items():
         if len(set(values)) > 1:
@@ -167,7 +192,7 @@ def _groups(examples: Sequence[Examples], device: torch.device | str) -> dict[st
     members = [groups(one) for one in examples]
     found = {}
     for name, subset in {name: group.subset for own in members for name, group in own.items()}.items():
-        none = [torch.zeros(len(getattr(one, subset)), dtype=torch.bool) for one in examples]
+        none = [torch.zeros(len(one.subsets[subset]), dtype=torch.bool) for one in examples]
         points = [own[name].points if name in own else missing for own, missing in zip(members, none, strict=True)]
         found[name] = StackedGroup(subset, _padded(points).to(device), [name in own for own in members])
     return found

@@ -39,9 +39,6 @@ class Sums(SplitTask):
     train_fraction: float | None = option(
         0.3, "fraction of the equations for training", above=0, below=1, stackable=True
     )
-    label_noise: float = option(
-        0.0, "replaced training answers: a fraction if below 1, else a number", at_least=0, stackable=True
-    )
 
     def table(self, seed: int) -> Table:
         """The equations in the order of their operands, with the last operand varying fastest; inputs [N, L].
@@ -56,7 +53,16 @@ class Sums(SplitTask):
         inputs, fixed = layout.write(operands, self.p), layout.fixed(self.operands, self.p)
         answers = operands.sum(1) % self.p
         mirrors = mirror_classes(operands, answers)
-        return Table(inputs, answers, vocabulary, Labels(vocabulary), fixed=fixed, mirrors=mirrors)
+        return Table(
+            inputs,
+            answers,
+            vocabulary,
+            Labels(vocabulary),
+            fixed=fixed,
+            mirrors=mirrors,
+            operands=operands,
+            symbols=layout.symbols,
+        )
 
     def operand_set(self, seed: int) -> Tensor:
         """The residues that are added, ascending int64: all p, or the subset A drawn by the seed.

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from grokplane.answers import Answers
+from grokplane.options import option
+
+
+def own_seed() -> Any:
+    """The key `data.seed`, which every task has."""
+    return option(None, "seed of the task, split and label noise; null: the run's seed", at_least=0, stackable=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +30,12 @@ class Table:
         population: gives all inputs [M, ...] of the set that a drawn table is a part of; None: the table is the set.
         mirrors: numbers [N] int64 that questions share which are the same up to the order of interchangeable operands;
             None: the order of operands matters, or there are none.
-        groups: named groups of rows [N], bool, which may overlap: losses and accuracies of each are logged for both
+        groups: named groups of rows [N], bool, which may overlap: losses and accuracies of each are logged for all
             subsets, as `Acc/train/NAME` and `Acc/test/NAME`.
+        parts: names of the groups that are tasks of their own: their information is measured too, and the steps at
+            which they are fitted and generalise are recorded.
+        operands: operands [N, K] int64 as numbers, for splits by the operands; None: there are none.
+        symbols: number of the token kinds, the last ones, that are no operands (`op`, `=`, padding).
     """
 
     inputs: Tensor
@@ -36,6 +46,9 @@ class Table:
     population: Callable[[], Tensor] | None = None
     mirrors: Tensor | None = None
     groups: Mapping[str, Tensor] = field(default_factory=dict)
+    parts: Sequence[str] = ()
+    operands: Tensor | None = None
+    symbols: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +59,10 @@ class Examples:
         table: all questions; its targets are the clean answers.
         train: rows of the training subset [n] int64.
         test: rows of the held-out subset [m] int64.
+        ood: rows of the out-of-domain subset [o] int64, a third subset for which everything is measured; None: there
+            is none.
         train_targets: answers of the training subset [n, ...], label noise applied.
-        groups: further groups that depend on the split: by subset, "train" or "test", then by name, which points of
+        groups: further groups that depend on the split: by subset (train, test, ood), then by name, which points of
             the subset [n] belong to the group, bool.
     """
 
@@ -56,6 +71,13 @@ class Examples:
     test: Tensor
     train_targets: Tensor
     groups: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    ood: Tensor | None = None
+
+    @property
+    def subsets(self) -> dict[str, Tensor]:
+        """The rows of each subset by name: train, test, ood."""
+        found = {"train": self.train, "test": self.test}
+        return found if self.ood is None else found | {"ood": self.ood}
 
 
 class Task(Protocol):

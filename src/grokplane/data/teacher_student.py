@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from grokplane.answers import Numbers
 from grokplane.data import questions
-from grokplane.data.table import Examples, Table
+from grokplane.data.table import Examples, Table, own_seed
 from grokplane.options import checked, option
 from grokplane.random import generator
 from grokplane.resources import check_fits
@@ -34,6 +34,7 @@ class TeacherStudent:
     train_points: int = option(100, "number of training points", at_least=1, stackable=True)
     test_points: int = option(1_000, "number of held-out points", at_least=1, stackable=True)
     tolerance: float = option(1e-3, "squared error, mean over outputs, below which an answer is right", above=0)
+    seed: int | None = own_seed()
 
     def unread(self, around: Surroundings) -> dict[str, str]:  # noqa: ARG002 (its own keys decide)
         """See `grokplane.unread`."""

@@ -17,7 +17,7 @@ class Observation:
     """One log point: the state of a stack at step `step`, before the update.
 
     All tensors have a leading member axis E and are on the training device. Attributes that are not computed yet are
-    computed on first access, once per log point. A subset (`train` or `eval`, n points, padded) has:
+    computed on first access, once per log point. A subset (`train`, `eval` or `ood`, n points, padded) has:
 
     - `outputs`, `losses`, `correct`, `targets`, `mask`: the forward pass of the log point;
     - `layers["layer 1"].activations`, `inner["layer 1 attention pattern"]`: activations by name;
@@ -38,11 +38,12 @@ class Observation:
         compute_gradients: returns the gradient of `Loss/train` over the whole training subset, before any filter, in
             the form of `parameters`; called at most once.
         seconds_per_step: mean wall time of a step since the last log point; None at the first one.
-        groups: groups of points by their name in metrics: the split ("train" or "test") and a mask [E, n] of its points
-            in the group, including padding; all False for a member without the group.
-        compute_noiseless: returns the layers of both subsets, by name, without the model's own noise; None if the model
+        groups: groups of points by their name in metrics: the split (train, test or ood) and a mask [E, n] of its
+            points in the group, including padding; all False for a member without the group.
+        compute_noiseless: returns the layers of all subsets, by name, without the model's own noise; None if the model
             has no noise.
         questions: number of rows N of the largest table of the members.
+        ood: the out-of-domain subset; None if the task has none.
     """
 
     step: int
@@ -56,6 +57,7 @@ class Observation:
     groups: Mapping[str, tuple[str, Tensor]] = field(default_factory=dict)
     compute_noiseless: Callable[[], Mapping[str, Mapping[str, LayerOutput]]] | None = None
     questions: int = 0
+    ood: Subset | None = None
 
     @cached_property
     def gradients(self) -> Mapping[str, Mapping[str, Tensor]]:
@@ -70,13 +72,13 @@ class Observation:
 
     @property
     def subsets(self) -> dict[str, Subset]:
-        """The two subsets under the names of layer metrics: train, eval."""
-        return {"train": self.train, "eval": self.eval}
+        """The subsets under the names of layer metrics: train, eval, ood."""
+        return {"train": self.train, "eval": self.eval} | ({} if self.ood is None else {"ood": self.ood})
 
     @property
     def splits(self) -> dict[str, Subset]:
-        """The two subsets under the names of losses and accuracies: train, test."""
-        return {"train": self.train, "test": self.eval}
+        """The subsets under the names of losses and accuracies: train, test, ood."""
+        return {{"eval": "test"}.get(name, name): subset for name, subset in self.subsets.items()}
 
     @cached_property
     def scored(self) -> dict[str, Subset]:
@@ -96,7 +98,7 @@ class Observation:
             values: returns values of the points of a subset [E, n, ...], such as its outputs or a layer's activations.
 
         Returns:
-            [E, N, ...]. Questions in neither subset, and rows beyond a smaller table, are NaN (zero for integers).
+            [E, N, ...]. Questions in no subset, and rows beyond a smaller table, are NaN (zero for integers).
         """
         table: Tensor | None = None
         for subset in self.subsets.values():

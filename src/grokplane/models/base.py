@@ -65,7 +65,9 @@ class Signature:
         fixed: tokens by position that are the same in every question, including held-out ones (`op`, `=`); a model may
             rely on them.
         shape: the original shape of a point: (28, 28) for images.
-        positions: number T of output vectors for each point, which is a sequence of answers; None: a single one.
+        positions: number T of output vectors for each point, which is a sequence of answers; None: a single one. A
+            model reads output t at input L - T + t.
+        causal: whether no output may depend on later inputs, because these are the answer.
     """
 
     length: int
@@ -74,6 +76,7 @@ class Signature:
     fixed: Mapping[int, int] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
     positions: int | None = None
+    causal: bool = False
 
     @property
     def given(self) -> Literal["tokens", "vectors", "images", "arrays"]:

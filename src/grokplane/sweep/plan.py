@@ -138,9 +138,7 @@ def _measured(configs: Sequence[DictConfig]) -> Memory | None:
 def _points(one: DictConfig) -> int:
     """Number of questions of a member, on both sides of its split; 0 if it cannot be built for any reason."""
     with suppress(Exception):
-        member = config.member(one)
-        examples = member.data.examples(member.seed)
-        return len(examples.train) + len(examples.test)
+        return sum(map(len, config.member(one).examples().subsets.values()))
     return 0
 
 

@@ -15,22 +15,24 @@ class GrokOptions:
         0.99, "accuracy that counts as fitted (train) and generalised (held-out questions)", above=0, at_most=1
     )
     questions: str = option(
-        "test", "which held-out questions count: test (all), unseen (no mirror in training), or a group: test/NAME"
+        "test",
+        "which held-out questions count: test (all), unseen (no mirror in training), ood (out of domain), or a group: "
+        "test/NAME",
     )
     stop_after: int | None = option(None, "stop this many steps after generalising; null: never", at_least=0)
 
-    def check(self, groups: Sequence[str]) -> None:
+    def check(self, held_out: Sequence[str]) -> None:
         """Check that the marks can be made.
 
         Args:
-            groups: names of the groups of held-out questions that all members have.
+            held_out: names of the subsets and groups of held-out questions that all members have.
 
         Raises:
-            ConfigError: `grok.questions` names a group that a member does not have.
+            ConfigError: `grok.questions` names questions that a member does not have.
         """
-        if self.questions in ("test", *groups):
+        if self.questions in held_out:
             return
-        allowed = one_of(self.questions, ["test", *groups])
+        allowed = one_of(self.questions, held_out)
         if self.questions == "unseen":
             allowed = "needs operands that can be swapped, and this task's answers depend on their order; use test"
         raise ConfigError("grok.questions", self.questions, allowed)

@@ -38,8 +38,9 @@ class Looks:
     @cached_property
     def _large(self) -> bool:
         """Whether to evaluate in parts and keep no outputs; only if a point's outputs do not depend on other points."""
-        points = self._stack.examples.train.mask.shape[1] + self._stack.examples.test.mask.shape[1]
-        return points * self._stack.point.both > WHOLE_BYTES and not bound_together(self._stack.network)
+        return self._stack.examples.points * self._stack.point.both > WHOLE_BYTES and not bound_together(
+            self._stack.network
+        )
 
     def at(self, subset: StackedSubset, graph: bool = False) -> tuple[Subset, Tensor | None]:
         """A subset as metrics see it; with `graph`, unless it is too large, also its losses [E, n] with their graph."""
@@ -94,14 +95,13 @@ class Looks:
         return by_layer
 
     def noiseless(self, kept: Mapping[str, Subset]) -> Mapping[str, Mapping[str, LayerOutput]]:
-        """The layers of both subsets without the model's own noise; a second pass if noise enters later layers."""
+        """The layers of all subsets without the model's own noise; a second pass if noise enters later layers."""
         with self._looking():
             flows = self._stack.network.noise_flows
         if not flows:
             return {name: subset.layers for name, subset in kept.items()}
-        examples = self._stack.examples
         with self._stack.network.quiet():
-            return {"train": self._layers(examples.train), "eval": self._layers(examples.test)}
+            return {name: self._layers(subset) for name, subset in self._stack.examples.subsets.items()}
 
     def _in_parts(self, subset: StackedSubset) -> Subset:
         """Losses and correct answers, without outputs and layers."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from grokplane.callbacks import Callback
-from grokplane.data import Task
+from grokplane.data import Examples, Task
 from grokplane.losses import Loss
 from grokplane.metrics import InformationChoice, Metric, Off
 from grokplane.models import ModelChoice
@@ -41,6 +41,11 @@ class Member:
     def __post_init__(self) -> None:
         check_together(self.rules)
         self.schedule.check(self.train.steps)
+
+    def examples(self) -> Examples:
+        """The member's data, drawn by `data.seed` or, if that is None, by `seed`."""
+        own = getattr(self.data, "seed", None)
+        return self.data.examples(self.seed if own is None else own)
 
     @property
     def checkpoints(self) -> CheckpointSteps:

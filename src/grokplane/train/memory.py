@@ -20,15 +20,15 @@ def check_memory(stack: Stack) -> None:
         ConfigError: gives the required bytes.
     """
     point, one, half = stack.point, stack.shared, free_bytes(stack.device) // 2
-    train, held_out = (subset.mask.shape[1] for subset in (stack.examples.train, stack.examples.test))
+    train, points = stack.examples.train.mask.shape[1], stack.examples.points
     room = f"more than half of the {human(2 * half)} available"
-    step, look = COPIES * point.both, point.both * (train + held_out)
+    step, look = COPIES * point.both, point.both * points
     if stack.batches is None and train * step > half:
         allowed = f"an update on {train:,} points would take {human(train * step)}, {room}; must be a number"
         raise ConfigError("train.batch_size", "full", f"{allowed}, at most {max(1, half // step)}")
     if look <= half:
         return
-    takes = f"layers and outputs of all {train + held_out:,} points would take {human(look)}, {room}"
+    takes = f"layers and outputs of all {points:,} points would take {human(look)}, {room}"
     readers = [name for name, metric in one.metrics.items() if getattr(metric, "needs_layers", False)]
     if stack.gauge is not None:
         raise ConfigError("mi", type(one.mi).__name__.lower(), f"{takes}; use off, or a smaller task")

@@ -34,9 +34,9 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
     looks, examples = Looks(stack, now), stack.examples
     wanted = any(getattr(metric, "needs_gradients", False) for metric in due(stack, now).values())
     train, losses = looks.at(examples.train, graph=wanted)
-    held_out, _ = looks.at(examples.test)
+    others = {name: looks.at(subset)[0] for name, subset in examples.subsets.items() if name != "train"}
     gradients = partial(looks.gradients, train, losses)
-    noiseless = partial(looks.noiseless, {"train": train, "eval": held_out})
+    noiseless = partial(looks.noiseless, {"train": train} | others)
     factor = stack.shared.schedule(now, stack.shared.train.steps)
     rates = torch.tensor(
         stack.optimizer.learning_rates([factor] * len(stack.rows)), dtype=torch.float64, device=stack.device
@@ -46,8 +46,8 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
     }
     parameters = {name: value.detach() for name, value in stack.parameters.items()}
     groups = {name: (group.subset, group.points) for name, group in examples.groups.items()}
-    known = layers, parameters, gradients, seconds_per_step, groups, noiseless, examples.questions
-    return Observation(now, train, held_out, rates, *known)
+    known = layers, parameters, gradients, seconds_per_step, groups, noiseless, examples.questions, others.get("ood")
+    return Observation(now, train, others["eval"], rates, *known)
 
 
 def measure(stack: Stack, seen: Observation, metrics: Mapping[str, Metric] | None = None) -> list[Record]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from grokplane.answers import Answers
+from grokplane.answers import Answers, LabelSequence
 from grokplane.data import SAMPLERS, Batches, StackedExamples
 from grokplane.metrics import Inputs
 from grokplane.models import Signature, StackedModel
@@ -41,7 +41,7 @@ def inputs(examples: StackedExamples, members: Sequence[Member], network: Stacke
     discrete = signature(examples).given == "tokens"
     places = [place for place in range(examples.shape.numel()) if place not in examples.fixed]
     return Inputs(
-        subsets={"train": examples.train.inputs, "eval": examples.test.inputs},
+        subsets={name: subset.inputs for name, subset in examples.subsets.items()},
         operands=places if discrete and len(places) == 2 else (),
         discrete=discrete,
         seen=network.seen,
@@ -53,15 +53,15 @@ def inputs(examples: StackedExamples, members: Sequence[Member], network: Stacke
 
 def _own_inputs(examples: StackedExamples, member: int) -> Tensor:
     """All inputs of one member [N, ...]."""
-    subsets = examples.train, examples.test
-    return torch.cat([subset.inputs()[member][subset.mask[member]] for subset in subsets])
+    return torch.cat([subset.inputs()[member][subset.mask[member]] for subset in examples.subsets.values()])
 
 
 def signature(examples: StackedExamples) -> Signature:
     """The shapes of a task."""
     shape, answers = examples.shape, examples.answers
     length, point = shape.numel(), tuple(shape)
-    return Signature(length, examples.vocabulary, answers.width, examples.fixed, point, answers.positions)
+    causal = isinstance(answers, LabelSequence) and answers.fed_back
+    return Signature(length, examples.vocabulary, answers.width, examples.fixed, point, answers.positions, causal)
 
 
 def buffer(values: Tensor, members: int, batch_size: int | str) -> Tensor | None:

@@ -64,10 +64,10 @@ class Stack:
         """Build everything that has the member axis, with initial weights."""
         members = self.present
         options = members[0].train
-        self.examples = data.stack([m.data.examples(m.seed) for m in members], self.device, self.dtype)
+        self.examples = data.stack([member.examples() for member in members], self.device, self.dtype)
         parts.check_readable(members[0], self.examples.answers)
         self.loss = self.examples.answers.loss(members[0].loss)
-        members[0].grok.check(self.examples.held_out_groups)
+        members[0].grok.check(self.examples.held_out)
         self.batches = parts.streams(members, self.examples)
         self.batch_buffer = parts.buffer(self.examples.train.values, len(members), options.batch_size)
         choices, seeds = [member.model for member in members], [member.seed for member in members]
@@ -75,7 +75,7 @@ class Stack:
         self.point = parts.point_bytes(self.network, self.examples.train.inputs(slice(0, 1)))
         parts.check_outputs(members[0], self.point.shape, self.examples.answers)
         self.network.pad(self.examples.train.mask if self.batches is None else None, training=True)
-        for subset in (self.examples.train, self.examples.test):  # errors of the forward pass are raised here
+        for subset in self.examples.subsets.values():  # errors of the forward pass are raised here
             self.network.pad(subset.mask, training=False)
         self.network.pad(None, training=False)
         self.parameters = dict(self.network.named_parameters())

@@ -26,7 +26,8 @@ def try_metrics(stack: Stack) -> None:
     check_memory(stack)
     examples = stack.examples
     groups = {name: replace(group, points=group.points[:, :POINTS]) for name, group in examples.groups.items()}
-    stack.examples = replace(examples, train=_first(examples.train), test=_first(examples.test), groups=groups)
+    ood = None if examples.ood is None else _first(examples.ood)
+    stack.examples = replace(examples, train=_first(examples.train), test=_first(examples.test), ood=ood, groups=groups)
     seen, metrics = observe(stack, seconds_per_step=1.0), stack.shared.metrics
     with torch.no_grad():
         for name, metric in metrics.items():

@@ -67,8 +67,8 @@ def refused(find: Any, *typed: str, **keys: Any) -> str:
             {"program": "train_mnist.py", "command": None},
             "it is a sweep of train.py, not of train_mnist.py: ",
         ),
-        "command": ((), {"command": None}, "data.p=53 (there: 7), data.train_fraction=0.6 (there: 0.5), "),
-        "choice": (("model=transformer",), {"command": None}, "data.p=53 (there: 7), "),
+        "command": ((), {"command": None}, "data.train_fraction=0.6 (there: 0.5), data.p=53 (there: 7), "),
+        "choice": (("model=transformer",), {"command": None}, "data.train_fraction=0.6 (there: 0.5), data.p=53 (there: 7), "),
     }.values(),
 )
 def test_another_sweep_is_refused_by_what_differs(

@@ -31,7 +31,7 @@ QUANTITIES: dict[str, tuple[str, str, style.LineStyle]] = {
     "MI(L;b)": ("I(L;b)", style.SKY, DASHED),
 }
 ACCURACY = {"Acc/train": ("train accuracy", style.TRAIN), "Acc/test": ("test accuracy", style.TEST)}
-ACCURACY["Acc/unseen"] = "unseen accuracy", style.BLACK
+ACCURACY |= {"Acc/unseen": ("unseen accuracy", style.BLACK), "Acc/ood": ("out-of-domain accuracy", style.OOD)}
 LEGEND_COLUMNS = 5
 NEAR = 1.2  # a ceiling up to this multiple of the axis limit is shown
 
@@ -51,8 +51,8 @@ def information_accuracy(
 
     Args:
         rows: as for `information_plane`, but I(L;Y) is optional; also `Acc/train`, `Acc/test` and optionally
-            `MI(X;L|Y)_..`, `MI(L;a)_..` and `MI(L;b)_..`.
-        subset: subset whose information is drawn: `train` or `eval` (held out).
+            `Acc/unseen`, `Acc/ood`, `MI(X;L|Y)_..`, `MI(L;a)_..` and `MI(L;b)_..`.
+        subset: subset whose information is drawn: `train`, `eval` (held out) or `ood` (out of domain).
         marks: as for `curves`.
         title: title above the panels.
         width: width of the figure in inches.

@@ -1,14 +1,18 @@
-"""Tasks with an out-of-domain subset, and their twins, whose out-of-domain questions are held out instead."""
+"""Tasks with an out-of-domain subset, and their twins, whose out-of-domain questions are held out instead.
+
+Also a plug-in with one of the tasks, and a metric that gives an array.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
 from grokplane.data import Digits, Examples, Modular, RandomSplit, Table, TeacherStudent
 from grokplane.data.split_task import SplitTask
+from grokplane.metrics import Array, Metric, Observation
 from grokplane.options import checked, option
 
 
@@ -17,9 +21,9 @@ from grokplane.options import checked, option
 class Far(SplitTask):
     """Addition modulo 7: pairs of residues below `near` train and are held out, the others are out of domain."""
 
-    split: Any = field(default_factory=RandomSplit)
+    split: Any = option(help="which of the pairs below `near` train")
     near: int = option(5, "residues from this one on are out of domain", at_least=3, at_most=6, stackable=True)
-    layout: str = option("operands", "as for data=modular", choices=["operands", "equals"])
+    layout: str = option("operands", "tokens of a question", choices=["operands", "equals"])
 
     @property
     def _pairs(self) -> Modular:
@@ -95,4 +99,12 @@ class TwinTeacher(TeacherStudent):
         return halved(super().examples(seed), twin=True)
 
 
-GROUP, CHOICES = "data", {"far": Far}
+@dataclass(frozen=True)
+class TableOutputs(Metric):
+    """`outputs`: the outputs of all questions in the order of the table, an array [N, C]."""
+
+    def __call__(self, seen: Observation) -> dict[str, Array]:
+        return {"outputs": Array(seen.table_outputs)}
+
+
+CHOICES = {"data": {"far": Far}, "metrics": {"table_outputs": TableOutputs}}

@@ -8,11 +8,13 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command import QUIET, Forget, Inside, finished, rows, summary
 from far import Far
 
 from grokplane import open_run
+from grokplane.data import RandomSplit
 from grokplane.measure import main as measure
 from grokplane.predict import main as predict
 from grokplane.prune import main as prune
@@ -20,8 +22,8 @@ from grokplane.record import load, load_arrays
 
 TYPED = (
     *("grokplane.plugins=[far]", "data=far", "model.hidden=[8]", "model.embedding_dim=8", "train.threads=1"),
-    *("train.steps=40", "log.every=20", "log.dense_steps=2", "mi.draws=4", "train.keep_checkpoints=all"),
-    *("metrics=[loss,accuracy,spectrum,dead_neurons]", "grok.questions=ood", "grok.threshold=0.01"),
+    *("train.steps=40", "log.every=20", "log.dense_steps=2", "train.keep_checkpoints=all"),
+    *("metrics=[loss,accuracy,spectrum,dead_neurons,table_outputs]", "grok.questions=ood", "grok.threshold=0.01"),
 )
 NAMES = {"Acc/ood", "Loss/ood", "Acc/ood/zero", "num_dead_nrns_ood/layer 1", "MI(L;a)@0.5_ood/layer 2", "H(X)_ood"}
 
@@ -34,14 +36,17 @@ def plugged(tmp_path: Path, forget: Forget) -> Path:  # noqa: ARG001 (the proces
 
 
 def test_a_run_shows_records_draws_and_tracks_it(plugged: Path) -> None:
-    done = finished(*TYPED, "hydra.run.dir=run", cwd=plugged)
+    done = finished(*TYPED, "mi.draws=4", "hydra.run.dir=run", cwd=plugged)
     assert re.search(r"loss train \S+ test \S+ ood \S+, accuracy train \S+ test \S+ ood \S+", done.stderr)
     assert re.search(r"generalised +step \d+: accuracy on the out-of-domain set reached 0.01", done.stdout)
     assert re.search(r"last .*Acc/test \S+ Acc/ood \S+ .*Loss/ood ", done.stdout)
     assert all(row.keys() >= NAMES for row in rows(plugged / "run"))
     assert set(load(plugged / "run").columns) >= NAMES
     assert summary(plugged / "run")["last"].keys() >= NAMES
-    assert load_arrays(plugged / "run", "spectrum").steps.tolist() == [0, 1, 20, 40]
+    outputs = load_arrays(plugged / "run", "table_outputs")["outputs"]
+    assert outputs.values.shape == (len(outputs.steps), 49, 7)
+    assert np.isfinite(outputs.values).all()
+    assert {len(one.steps) for one in load_arrays(plugged / "run", "spectrum").values()} == {len(outputs.steps)}
     (tracked,) = (plugged / "run" / "wandb").rglob("run-*.wandb")
     assert all(name.encode() in tracked.read_bytes() for name in NAMES)
     drawn = {path.name for path in (plugged / "run" / "figures").iterdir()}
@@ -54,7 +59,10 @@ def test_every_command_and_a_sweep_take_it(plugged: Path, inside: Inside, capsys
     )
     done = inside("s.yaml", *TYPED, *QUIET, "mi=off", "hydra.sweep.dir=out", program="sweep.py", cwd=plugged)
     assert done.returncode == 0, done.stderr
-    assert "last.Acc/ood" in done.stdout
+    again = inside(
+        "s.yaml", *TYPED, *QUIET, "mi=off", "hydra.sweep.dir=out", "--status", program="sweep.py", cwd=plugged
+    )
+    assert re.search(r"last.Acc/test +last.Acc/ood +grok.train_step", again.stdout)
     with open(plugged / "out" / "sweep.csv", newline="") as file:
         cells = list(csv.DictReader(file))
     runs = [plugged / "out" / cell["folder"] for cell in cells]
@@ -73,7 +81,10 @@ def test_every_command_and_a_sweep_take_it(plugged: Path, inside: Inside, capsys
     assert prune([str(runs[0]), "--steps", "5", *plugin]) == 0
     assert re.search(r"Acc/train +Acc/test +Acc/ood\n", capsys.readouterr().out)
     assert measure([str(runs[1]), "--metrics", "activations,loss", *plugin]) == 0
-    assert load(runs[1])["activations_mean_ood/layer 1"].notna().all()
+    frame = load(runs[1])
+    found, like = (frame[f"activations_mean_{subset}/layer 1"].notna() for subset in ("ood", "eval"))
+    assert found.sum() > 5
+    assert found.equals(like)
     opened = open_run(runs[1]).at(40)
     assert opened.ood is not None
-    assert opened.ood.tolist() == Far(near=6).examples(0).ood.tolist()  # type: ignore[union-attr]
+    assert opened.ood.tolist() == Far(RandomSplit(), near=6).examples(0).ood.tolist()  # type: ignore[union-attr]

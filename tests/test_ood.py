@@ -17,7 +17,7 @@ from far import Far, FarDigits, FarTeacher, Near, Twin, TwinDigits, TwinTeacher
 from looking import looked_at, own_points, records
 
 from grokplane.callbacks import EarlyStop
-from grokplane.data import Digits, stacked
+from grokplane.data import Digits, RandomSplit, stacked
 from grokplane.losses import MSE
 from grokplane.metrics import Compressed, Information, subset
 from grokplane.mi import KSG, PCA, ConvAutoencoder, Ross, mixture, standardised
@@ -44,7 +44,7 @@ def members(task: type[Far] = Far, layout: str = "operands", **parts: Any) -> li
     """Three members with different numbers of points in every subset."""
     keys = {"metrics": METRICS, "train": training(steps=30), "optimizer": AdamW(lr=0.01)} | parts
     return [
-        member(seed=seed, data=task(near=near, layout=layout, train_fraction=0.6), **keys)
+        member(seed=seed, data=task(RandomSplit(), near=near, layout=layout, train_fraction=0.6), **keys)
         for seed, near in enumerate(NEAR)
     ]
 
@@ -279,4 +279,4 @@ def test_a_subset_without_questions_is_refused() -> None:
 
 def test_members_of_a_stack_have_the_same_subsets() -> None:
     with pytest.raises(ValueError, match="members of a stack must have the same subsets"):
-        stacked.stack([Far().examples(0), Near().examples(0)], "cpu", torch.float64)
+        stacked.stack([Far(RandomSplit()).examples(0), Near(RandomSplit()).examples(0)], "cpu", torch.float64)

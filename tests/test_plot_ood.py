@@ -92,7 +92,8 @@ def test_pruning_draws_its_accuracy() -> None:
 @pytest.mark.parametrize("width", [9.0, 4.7])
 @pytest.mark.parametrize("draw", [curves, information_accuracy], ids=lambda one: one.__name__)
 def test_no_legend_covers_a_panel_or_leaves_the_figure(draw: object, width: float, tmp_path: Path) -> None:
-    rows = ROWS.assign(**{"Acc/unseen": 0.5 * ROWS["Acc/test"]})
+    """With all entries that a legend can have, the capacity 1 / (2 r^2) among them."""
+    rows = ROWS.assign(**{"Acc/unseen": 0.5 * ROWS["Acc/test"], "mi.resolution": 0.5})
     figure = draw(rows, width=width)  # type: ignore[operator]
     save(figure, tmp_path / "figure.png")
     inside = figure.bbox
@@ -103,6 +104,8 @@ def test_no_legend_covers_a_panel_or_leaves_the_figure(draw: object, width: floa
         assert box.y0 >= inside.y0 - 1
         assert box.y1 <= inside.y1 + 1
         assert not any(axes.get_window_extent().overlaps(box) for axes in figure.axes)
+        below = [axes.xaxis.get_tightbbox() for axes in figure.axes]
+        assert not any(labels.overlaps(box) for labels in below if labels is not None)
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,8 @@ def information_accuracy(
     check_one_setting(rows)
     head = [title, ", ".join(part for part in (f"information of the {SUBSETS[subset]}", words) if part)]
     columns = max(2, int(LEGEND_COLUMNS * width / WIDTH))
-    margins = Margins(LEFT, RIGHT, 0.6 + legend_height(2 * LEGEND_COLUMNS, columns), 0.42, down=0.16)
+    entries = 2 * LEGEND_COLUMNS + shown(rows, "Acc/ood")
+    margins = Margins(LEFT, RIGHT, 0.6 + legend_height(entries, columns), 0.42, down=0.16)
     frame = grid(len(layers), 1, (width - LEFT - RIGHT, HEIGHT), margins, head, share_x=True)
     column = frame.panels[:, 0]
     style.step_axis(column[0], max([1, *rows["step"]]))

@@ -154,7 +154,7 @@ def estimated(data: Any, mi: Any, sigma: float = 0.05) -> Stack:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_estimates_of_images_are_those_of_held_out_images(workers: int, tmp_path: Path) -> None:
     """A layer with noise of its own, which has the point's number, is measured with it."""
-    keys = {"train_points": 80, "test_points": 90}
+    keys: dict[str, Any] = {"train_points": 80, "test_points": 90}
     far, twin = (estimated(task(**keys), compressed(tmp_path, workers=workers)) for task in (FarDigits, TwinDigits))
     (ours,), (theirs,) = looked_at(far), looked_at(twin)
     for quantity in ("MI(X;L)", "MI(X;L)_Errors", "MI(L;Y)", "MI(L;Y)_Errors"):

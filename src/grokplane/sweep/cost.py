@@ -75,8 +75,10 @@ def pace(members: Sequence[Member], seconds: float = 1.0) -> Pace:
 
 def _other(member: Member, several_data: bool) -> Member:
     """The member with the next seed, and with the next `data.seed` if it has one and the members differ in it."""
-    own = getattr(member.data, "seed", None)
-    data = member.data if own is None or not several_data else replace(member.data, seed=own + 1)
+    data: Any = member.data
+    own = getattr(data, "seed", None)
+    if several_data and own is not None:
+        data = replace(data, seed=own + 1)
     return replace(member, seed=member.seed + 1, data=data)
 
 

@@ -28,6 +28,7 @@ PRECISE = (*QUIET, "mi=off", "train.threads=1", "train.dtype=float64", "log.ever
 Call = subprocess.CompletedProcess[str]
 Submit = Callable[..., Future[Any]]
 Inside = Callable[..., Call]
+Forget = Callable[..., None]  # of the fixture `forget`
 
 
 @contextmanager

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
 import logging
 import signal
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-from command import Call, Inside, Submit, background, without_waiting
+from command import Call, Forget, Inside, Submit, background, without_waiting
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 
-from grokplane import app, sweep
+from grokplane import app, config, plugins, sweep
 from grokplane.process_settings import set_up_process
 
 PROGRAMS = {
@@ -60,3 +65,30 @@ def inside(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
             handler.close()
     root.handlers[:] = before[1]
     root.setLevel(before[0])
+
+
+@pytest.fixture
+def forget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Forget]:
+    """Makes this process what a new one is: no plug-in is named, and the working directory is `tmp_path`."""
+    before, modules, store = list(sys.path), set(sys.modules), ConfigStore.instance()
+    config.register_schemas()
+    Plugins.instance()
+    nodes = copy.deepcopy(store.repo)
+    monkeypatch.chdir(tmp_path)
+
+    def forget(*places: str) -> None:
+        sys.path[:] = [*places, *before]
+        importlib.invalidate_caches()
+        for name in set(sys.modules) - modules:
+            if not name.startswith("grokplane"):
+                file = getattr(sys.modules[name], "__file__", None) or ""
+                if file.startswith(str(tmp_path)):
+                    del sys.modules[name]
+        plugins._named.clear()
+        plugins._installed.cache_clear()
+        store.repo = copy.deepcopy(nodes)
+        config.use_plugins([])
+
+    forget()
+    yield forget
+    forget()  # without what the test installed

@@ -12,16 +12,18 @@ OPERANDS = 2.2  # H(a), nats
 
 
 def information_rows(
-    run: str = "0", shift: float = 0.0, layers: tuple[str, ...] = LAYERS, *, exact: bool = True
+    run: str = "0", shift: float = 0.0, layers: tuple[str, ...] = LAYERS, *, exact: bool = True, ood: bool = False
 ) -> pd.DataFrame:
     """Eight log points of one run; `shift` nats are added to every information.
 
     Exact: two operands, with the levels of the ladder beside the plane's, a finer one with as much more information as
-    its r is smaller. Otherwise what an estimator left, measured with noise of 0.5 x the deviation.
+    its r is smaller. Otherwise what an estimator left, measured with noise of 0.5 x the deviation. With an
+    out-of-domain subset only if `ood`.
     """
     s = np.log10(1 + STEPS) / 4
     columns: dict[str, object] = {"step": STEPS, "Acc/train": s, "Acc/test": s**2, "Loss/train": 2 - s, "Loss/test": 1}
-    for subset, points in (("train", 1000), ("eval", 10000)):
+    columns |= {"Acc/ood": s**3, "Loss/ood": 3 - s} if ood else {}
+    for subset, points in (("train", 1000), ("eval", 10000), *([("ood", 500)] if ood else [])):
         columns |= {f"H(Y)_{subset}": 2.3, f"ln n_{subset}": np.log(points)}
         columns |= {f"H(X)_{subset}": np.log(points) - 0.2, f"H(a)_{subset}": OPERANDS} if exact else {}
         for number, layer in enumerate(layers):

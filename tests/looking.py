@@ -28,7 +28,7 @@ def looked_at(stack: Stack) -> list[Record]:
 
 def own_points(stack: Stack, name: str, number: int) -> tuple[Tensor, Tensor]:
     """A member's questions and answers of one subset."""
-    examples = stack.members[number].data.examples(stack.members[number].seed)
-    rows = examples.train if name == "train" else examples.test
+    examples = stack.members[number].examples()
+    rows = examples.subsets["test" if name == "eval" else name]
     targets = examples.train_targets if name == "train" else examples.table.targets[rows]
     return examples.table.inputs[rows], targets

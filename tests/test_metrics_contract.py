@@ -49,12 +49,13 @@ def observation(device: str) -> Observation:
         for layer, roles in shapes.items()
     }
     rate = torch.ones(MEMBERS, device=device)
-    train, held_out = subset(0, 6, device), subset(6, 10, device)
+    train, held_out, ood = subset(0, 6, device), subset(6, 10, device), subset(16, 4, device)
     every = {"scale": torch.ones(MEMBERS, device=device)}
     train_points, points = (torch.arange(n, device=device).expand(MEMBERS, -1) % 2 == 0 for n in (6, 10))
     groups = {"unseen": ("test", points)}
     groups |= {"train/clean": ("train", train_points), "train/corrupted": ("train", ~train_points)}
-    return Observation(1, train, held_out, rate, parameters, every, lambda: parameters, 0.5, groups, questions=16)
+    known = rate, parameters, every, lambda: parameters, 0.5, groups
+    return Observation(1, train, held_out, *known, questions=20, ood=ood)
 
 
 def information(seen: Observation) -> dict[str, float]:

@@ -43,6 +43,7 @@ TASKS: dict[str, Modular | Sums] = {
     "4 operands": Sums(UNORDERED, p=5, operands=4, layout="equals"),
     "some equations": Sums(UNORDERED, p=P, operands=3, equations=700),
     "some residues": Sums(UNORDERED, p=31, operands=3, residues=6),
+    "some of both": Sums(UNORDERED, p=31, operands=4, residues=6, equations=900),
 }
 FRACTIONS = (0.1, 0.3, 0.5, 0.6, 0.85)
 

@@ -16,6 +16,7 @@ STILLS = [
     "curves",
     "information_plane",
     "information_map",
+    "information_map_ood",
     "information_accuracy",
     "weight_norms",
 ]
@@ -27,16 +28,16 @@ def drawn(rows: pd.DataFrame) -> list[str]:
 
 
 def test_the_table():
-    assert drawn(information_rows()) == [*STILLS, "information_plane"]
-    assert drawn(information_rows(exact=False)) == [
-        name for name in [*STILLS, "information_plane"] if "map" not in name
-    ]
+    every = [*STILLS, "information_plane"]
+    assert drawn(information_rows(ood=True)) == every
+    assert drawn(information_rows()) == [name for name in every if "ood" not in name]
+    assert drawn(information_rows(exact=False, ood=True)) == [name for name in every if "map" not in name]
 
 
 @pytest.mark.parametrize("number", range(len(plot.PICTURES)))
 def test_a_picture_reads_what_it_says(number, tmp_path):
     picture = plot.PICTURES[number]
-    rows = information_rows()
+    rows = information_rows(ood=True)
     rows = rows[["run", "step", *(name for name in rows if str(name).startswith(picture.reads))]]
     (path,) = picture.write(rows, plot.About(), tmp_path, ("png",))
     assert list(tmp_path.iterdir()) == [path]
@@ -47,7 +48,7 @@ def test_a_picture_reads_what_it_says(number, tmp_path):
 
 @pytest.mark.parametrize("number", range(len(plot.PICTURES) - 1), ids=STILLS)
 def test_a_picture_comes_in_each_format_once(number, tmp_path):
-    paths = plot.PICTURES[number].write(information_rows(), plot.About("$a_b$"), tmp_path, (*FORMATS, "png"))
+    paths = plot.PICTURES[number].write(information_rows(ood=True), plot.About("$a_b$"), tmp_path, (*FORMATS, "png"))
     assert [path.name for path in paths] == [f"{STILLS[number]}.{one}" for one in FORMATS]
     with Image.open(paths[0]) as png:
         assert png.format == "PNG"
@@ -75,7 +76,7 @@ def test_a_run_leaves_its_figures_in_each_format_and_they_say_what_it_is(tmp_pat
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (tmp_path / "run" / "figures").iterdir()}
     stills = {name.partition(".")[0] for name in names} - {"information_map"}
-    assert stills == set(STILLS) - {"information_map"}
+    assert stills == set(STILLS) - {"information_map", "information_map_ood"}
     assert names >= {f"{name}.{one}" for name in stills for one in ("svg", "pdf")} | {"information_plane.gif"}
     assert not [name for name in names if name.endswith("png")]
     assert f"figures: {', '.join(sorted(names))}" in done.stdout

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import importlib
 import json
 import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
-from command import QUIET, Inside, ended_well, refusal, summary
-from hydra.core.config_store import ConfigStore
-from hydra.core.plugins import Plugins
+from command import QUIET, Forget, Inside, ended_well, refusal, summary
 
 from grokplane import config, plugins
 from grokplane.app import untyped
@@ -27,39 +23,11 @@ from grokplane.processes.worker import Worker
 PAGE = (Path(__file__).parents[1] / "docs" / "plugins.md").read_text()
 PLAIN = (*QUIET, "mi=off", "train.threads=1", "train.steps=20")
 NAMED = "grokplane.plugins=[my_nets]"
-Forget = Callable[..., None]
 
 
 def blocks(kind: str) -> list[str]:
     """The page's blocks of code in a language."""
     return re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL)
-
-
-@pytest.fixture
-def forget(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Forget]:
-    """Makes this process what a new one is: no plug-in is named, and the working directory is `tmp_path`."""
-    before, modules, store = list(sys.path), set(sys.modules), ConfigStore.instance()
-    config.register_schemas()
-    Plugins.instance()
-    nodes = copy.deepcopy(store.repo)
-    monkeypatch.chdir(tmp_path)
-
-    def forget(*places: str) -> None:
-        sys.path[:] = [*places, *before]
-        importlib.invalidate_caches()
-        for name in set(sys.modules) - modules:
-            if not name.startswith("grokplane"):
-                file = getattr(sys.modules[name], "__file__", None) or ""
-                if file.startswith(str(tmp_path)):
-                    del sys.modules[name]
-        plugins._named.clear()
-        plugins._installed.cache_clear()
-        store.repo = copy.deepcopy(nodes)
-        config.use_plugins([])
-
-    forget()
-    yield forget
-    forget()  # without what the test installed
 
 
 @pytest.fixture

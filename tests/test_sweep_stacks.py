@@ -126,6 +126,21 @@ def test_memory_is_linear_in_the_members_and_a_stack_fits_it(
     assert Memory(10**9, 10).fitting(1000) == 1
 
 
+def test_members_share_data_unless_they_differ_in_the_seed_that_draws_them(
+    composer: Composer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the questions take on the device; the host has each member's own table while a stack is built."""
+    monkeypatch.setattr("grokplane.sweep.cost._peak", lambda members: Stack(members).examples.nbytes)
+    typed = ["data=parity", "data.points=100", "data.bits=50", "data/split=random", "model.embedding=none"]
+    each = []
+    for grid in (("data.seed=1 seed=0", "data.seed=1 seed=1"), ("data.seed=0", "data.seed=1"), ("seed=0", "seed=1")):
+        made = [composer.compose([*COMMON[2:], *typed, "model.embedding_dim=null", *one.split()]) for one in grid]
+        (stack,) = stacks([Remaining(one, tmp_path, -1) for one in made], max_members=8, measure=True)
+        assert stack.memory is not None
+        each.append(stack.memory.each)
+    assert each == [1, 4 * 50 * 100, 4 * 50 * 100]
+
+
 def test_a_member_that_cannot_be_built_is_no_measure_of_the_others(composer: Composer, tmp_path: Path) -> None:
     """In any order the first member that can be built is measured, and the one with most data first."""
     sizes = ("data.train_fraction=0.2", "data.train_fraction=0.6", "data.train_fraction=0.4")

@@ -28,7 +28,8 @@ DESCRIPTION = """\
 Accuracy of a run's network against sparsity, by its last checkpoint or that of --step: the weights that are smallest
 in size, over all layers together (global magnitude pruning), are set to zero, with no training afterwards. Pruned are
 weight matrices, embeddings included; biases and layer norms are kept. Accuracy is told apart for the run's own training
-subset (with its label noise, if it has any) and for its own held-out subset, which training has never seen."""
+subset (with its label noise, if it has any), for its own held-out subset, which training has never seen, and for its
+out-of-domain subset, if it has one."""
 EPILOG = f"""\
 Writes {PRUNED}.csv and {FIGURES}/{PRUNED}.png into the run's folder, or the formats of the run's record.figure_format;
 with --step N the files are called {PRUNED}_step_N.
@@ -72,7 +73,7 @@ def _main(argv: Sequence[str]) -> None:
 
 
 def _text(run: Trained, found: Pruned) -> str:
-    head = ["sparsity", "weights left", "Acc/train", "Acc/test"]
+    head = ["sparsity", "weights left", "Acc/train", "Acc/test", *(["Acc/ood"] if "Acc/ood" in found.levels[0] else [])]
     rows = [
         [f"{level['sparsity']:.4f}", f"{found.weights - level['zeroed']:,}"]
         + [f"{level[name]:.4f}" for name in head[2:]]

@@ -31,7 +31,7 @@ def copies_at_once(run: Trained) -> int:
 
 def _seen(seen: Observation) -> int:
     """Bytes of all activations."""
-    parts = [seen.train, seen.eval]
+    parts = list(seen.subsets.values())
     layers = [layer for part in parts for layer in part.layers.values()]
     values = [value for layer in layers for value in (layer.preactivations, layer.activations)]
     return sum(map(_size, {id(value): value for value in [*values, *(part.outputs for part in parts)]}.values()))

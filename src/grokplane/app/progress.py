@@ -10,7 +10,8 @@ from tqdm import tqdm
 from grokplane.say import note, printable
 from grokplane.waiting import Doing, due, on_terminal
 
-_SHOWN = (("loss", "Loss/train", "Loss/test"), ("accuracy", "Acc/train", "Acc/test"))
+_SHOWN = {"loss": "Loss", "accuracy": "Acc"}
+_SUBSETS = ("train", "test", "ood")
 
 
 def bar(label: str, start: int, total: int, unit: str) -> tqdm:
@@ -68,7 +69,9 @@ class Progress(Counted):
         records = [record for record in records if record]
         if records:
             self._seen = int(records[0]["step"])
-            self._text = ", ".join(_pair(name, records, keys) for name, *keys in _SHOWN if keys[0] in records[0])
+            self._text = ", ".join(
+                _means(name, records, key) for name, key in _SHOWN.items() if f"{key}/train" in records[0]
+            )
         self._bar.update(step - self._bar.n)
         if not self._bar.disable:
             self._bar.set_postfix_str(self._values(), refresh=False)
@@ -134,9 +137,11 @@ class Preparation(Doing):
             self._bar.close()
 
 
-def _pair(name: str, records: Sequence[Mapping[str, float]], keys: Sequence[str]) -> str:
-    means = [sum(record[key] for record in records) / len(records) for key in keys]
-    return f"{name} train {means[0]:.3g} test {means[1]:.3g}"
+def _means(name: str, records: Sequence[Mapping[str, float]], metric: str) -> str:
+    """The means over records of the subsets that they have: `loss train 0.1 test 0.2`."""
+    keys = {subset: f"{metric}/{subset}" for subset in _SUBSETS if f"{metric}/{subset}" in records[0]}
+    means = {subset: sum(record[key] for record in records) / len(records) for subset, key in keys.items()}
+    return " ".join([name, *(f"{subset} {mean:.3g}" for subset, mean in means.items())])
 
 
 def clock(seconds: float) -> str:

@@ -26,7 +26,7 @@ class Pruned:
     """Result of pruning a run.
 
     Attributes:
-        levels: for each sparsity, rising: `sparsity` (zeroed / weights), `zeroed`, `Acc/train`, `Acc/test`.
+        levels: for each sparsity, rising: `sparsity` (zeroed / weights), `zeroed`, and all accuracies by name.
         weights: number of weights that pruning chooses from.
         others: number of parameters that it keeps.
     """

@@ -6,18 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+_QUESTIONS = {
+    "test": "held-out set",
+    "unseen": "held-out questions without a mirror in training",
+    "ood": "out-of-domain set",
+}
+_LAST = [f"{metric}/{subset}" for metric in ("Acc", "Loss") for subset in ("train", "test", "ood")]
+
 
 def report(folder: Path, summary: Mapping[str, Any]) -> str:
     """Return the folder, the step at which the run fitted, the step at which it generalised, and the last values."""
     folder = shortened(folder)
-    held_out = {"test": "held-out set", "unseen": "held-out questions without a mirror in training"}
     questions = summary["grok"]["questions"]
     lines = [
         ("run", f"{folder} ({summary['status']} at step {summary['steps']:,})"),
         ("fitted", _mark(summary["grok"], "train", "training set")),
         (
             "generalised",
-            _mark(summary["grok"], "test", held_out.get(questions, f"group {questions}")) + _delay(summary["grok"]),
+            _mark(summary["grok"], "test", _QUESTIONS.get(questions, f"group {questions}")) + _delay(summary["grok"]),
         ),
         ("last", _last(summary["last"])),
     ]
@@ -49,5 +55,5 @@ def _delay(grok: Mapping[str, Any]) -> str:
 
 
 def _last(last: Mapping[str, Any]) -> str:
-    shown = [name for name in ("Acc/train", "Acc/test", "Loss/train", "Loss/test") if last.get(name) is not None]
+    shown = [name for name in _LAST if last.get(name) is not None]
     return ", ".join(f"{name} {last[name]:.4g}" for name in shown)

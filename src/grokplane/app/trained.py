@@ -69,6 +69,11 @@ class Trained:
         """Rows [m] of the table in the held-out subset."""
         return self.examples.test
 
+    @property
+    def ood(self) -> Tensor | None:
+        """Rows [o] of the table in the out-of-domain subset; None if the task has none."""
+        return self.examples.ood
+
     def activations(self, inputs: Tensor) -> dict[str, Tensor]:
         """Activations [B, ..., F] of every named layer of `network`, in the order of the forward pass.
 

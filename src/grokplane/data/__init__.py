@@ -1,6 +1,8 @@
 """Tasks as tables of questions and answers, splits, label noise, index streams, and their stack on the device."""
 
+from grokplane.data.balanced import BalancedSplit
 from grokplane.data.batches import SAMPLERS, Batches, Shuffled, WithReplacement
+from grokplane.data.curriculum import CurriculumSplit
 from grokplane.data.images import Digits
 from grokplane.data.layouts import LAYOUTS, Layout
 from grokplane.data.mnist import MNIST, FashionMNIST
@@ -19,7 +21,9 @@ __all__ = [
     "MNIST",
     "OPERATIONS",
     "SAMPLERS",
+    "BalancedSplit",
     "Batches",
+    "CurriculumSplit",
     "Digits",
     "Examples",
     "FashionMNIST",

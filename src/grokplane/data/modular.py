@@ -24,7 +24,9 @@ GROUP = "data"
 class Modular(SplitTask):
     """All pairs of residues modulo p under one operation; the classes are the tokens of the layout."""
 
-    split: Any = option(help="which pairs train: data/split=unordered, random, label_holdout or ordered")
+    split: Any = option(
+        help="which pairs train: data/split=unordered, random, balanced, curriculum, label_holdout or ordered"
+    )
     p: int = option(53, "modulus", at_least=2, at_most=2_000)
     operation: str = option("add", "operation on the two operands", choices=OPERATIONS, stackable=True)
     layout: str = option("operands", "tokens of a question: a b, a op b =, or (equals) a b =", choices=LAYOUTS)

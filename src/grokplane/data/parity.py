@@ -28,7 +28,7 @@ NUMBERED = 62
 class Parity(SplitTask):
     """Random points of {-1, 1}^bits; class 1 if an odd number of the relevant bits is -1, else class 0."""
 
-    split: Any = option(help="which points train: data/split=random, label_holdout or ordered")
+    split: Any = option(help="which points train: data/split=random, balanced, label_holdout or ordered")
     bits: int = option(40, "number of bits of a point", at_least=1, at_most=10_000)
     relevant: int = option(3, "number of bits, drawn by the seed, that decide the answer", at_least=1)
     points: int = option(2_000, "number of points, training and held out together", at_least=2)

@@ -57,7 +57,7 @@ class Permutations(SplitTask):
     A permutation's token is its lexicographic index; the identity is 0. The classes are the layout's tokens.
     """
 
-    split: Any = option(help="which pairs train: data/split=random, label_holdout or ordered")
+    split: Any = option(help="which pairs train: data/split=random, balanced, curriculum, label_holdout or ordered")
     operation: str = option("s5", "a∘b, a∘b∘a^-1 or a∘b∘a, where a∘b does b first", choices=PRODUCTS, stackable=True)
     layout: str = option("operands", "tokens of a question: a b, a op b =, or (equals) a b =", choices=LAYOUTS)
     train_fraction: float | None = option(0.5, "fraction of the pairs for training", above=0, below=1, stackable=True)

@@ -18,7 +18,7 @@ from grokplane.options import ConfigError
 
 @dataclass(frozen=True, eq=False)
 class StackedSubset:
-    """The training or the held-out subset of every member, padded to the largest member's n.
+    """One of the subsets of every member, padded to the largest member's n.
 
     Attributes:
         values: questions [R, ...]: the table that all members share; else those of this subset alone, one member's
@@ -138,7 +138,8 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
 
     Raises:
         ValueError: members whose tables differ in width, vocabulary or kind of answers.
-        ConfigError: targets that are not of the kind of the answers, or groups that cannot be used (see `groups`).
+        ConfigError: targets that are not of the kind of the answers, a subset without questions, or groups that
+            cannot be used (see `groups`).
     """
     _check_alike(examples)
     tables = [_typed(one.table.inputs, dtype) for one in examples]
@@ -186,6 +187,9 @@ def _check_alike(examples: Sequence[Examples]) -> None:
             if not one.table.answers.fit(targets):
                 kind = f"targets {list(targets.shape)} of {targets.dtype}"
                 raise ConfigError("data", kind, f"must be answers of the kind {one.table.answers}")
+        empty = [name for name, rows in one.subsets.items() if len(rows) == 0]
+        if empty:
+            raise ConfigError("data", empty[0], "a subset needs at least one question")
 
 
 def _groups(examples: Sequence[Examples], device: torch.device | str) -> dict[str, StackedGroup]:

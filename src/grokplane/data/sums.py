@@ -26,7 +26,9 @@ MAKING = 4  # peak memory of building the table, measured, in units of the table
 class Sums(SplitTask):
     """Sums of `operands` residues modulo p, all p^K equations or some; the classes are the tokens of the layout."""
 
-    split: Any = option(help="which equations train: data/split=random, unordered, label_holdout or ordered")
+    split: Any = option(
+        help="which equations train: data/split=random, unordered, balanced, curriculum, label_holdout or ordered"
+    )
     p: int = option(31, "modulus", at_least=2, at_most=2_000)
     operands: int = option(3, "number of residues that are added", at_least=2, at_most=5)
     equations: int | None = option(

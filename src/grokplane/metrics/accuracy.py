@@ -11,7 +11,7 @@ from grokplane.metrics.reduce import masked_fraction
 
 @dataclass(frozen=True)
 class Accuracy(LoggedAlways):
-    """`Acc/{train,test}` and `Acc/<group>`: share of points that are answered correctly.
+    """`Acc/{train,test,ood}` and `Acc/<group>`: share of points that are answered correctly.
 
     Class labels: the label has the largest output; ties use the first output. Numbers: the mean squared error over
     outputs is below the tolerance of the task. Sequences: all scored tokens have the largest output;

@@ -12,9 +12,9 @@ from grokplane.metrics.reduce import masked_mean_and_variance
 
 @dataclass(frozen=True)
 class Activations(Metric):
-    """`{logits,activations}_{mean,var}_{train,eval}/<layer>`: before and after the activation, over points and units.
+    """`{logits,activations}_{mean,var}_{train,eval,ood}/<layer>`: over points and units.
 
-    `logits` in a name stands for values before the activation function.
+    `logits` in a name stands for values before the activation function, `activations` for those after it.
     """
 
     needs_layers: ClassVar[bool] = True

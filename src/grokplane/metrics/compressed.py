@@ -28,7 +28,7 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 @checked
 class Compressed:
-    """Estimates of I(X;L) and I(L;Y) from samples, of every layer L on both subsets, for continuous input.
+    """Estimates of I(X;L) and I(L;Y) from samples, of every layer L on every subset, for continuous input.
 
     X is a code of the input; L is the first `layer_dim` principal components of the layer, whitened. A layer is
     measured with the model's own noise if it has noise at log points. Otherwise Gaussian noise of `noise` times the

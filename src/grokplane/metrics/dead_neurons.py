@@ -13,7 +13,7 @@ from grokplane.metrics.reduce import flat
 
 @dataclass(frozen=True)
 class DeadNeurons(Metric):
-    """`num_dead_nrns_{train,eval}/<layer>`: units (last axis) that are exactly 0 on every point of the subset."""
+    """`num_dead_nrns_{train,eval,ood}/<layer>`: units (last axis) that are exactly 0 on every point of the subset."""
 
     needs_layers: ClassVar[bool] = True
 

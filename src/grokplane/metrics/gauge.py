@@ -35,7 +35,7 @@ class Inputs:
     """Inputs of a stack's networks, the same at every log point.
 
     Attributes:
-        subsets: by name (train, eval), a function that returns the inputs [E, n, ...], padded as in `Subset`.
+        subsets: by name (train, eval, ood), a function that returns the inputs [E, n, ...], padded as in `Subset`.
         operands: positions of the two tokens that are the operands of a task; empty if it has not two operands.
         discrete: whether inputs are tokens.
         seen: maps inputs [n, ...] to the representation that the networks receive; equal rows are indistinguishable.
@@ -191,7 +191,7 @@ class Gauge:
             self._tell(not_known(error))
 
     def estimate(self, seen: Observation, members: Sequence[int]) -> Pending:
-        """Start to measure these members, on all layers and both subsets."""
+        """Start to measure these members, on all layers and subsets."""
         device = seen.learning_rate.device
         given = seen.noiseless() if self._way.noiseless else {name: one.layers for name, one in seen.subsets.items()}
         subsets = {name: _kept(layers, self._way.noiseless) for name, layers in given.items()}

@@ -31,7 +31,7 @@ class InformationChoice(Protocol):
 @dataclass(frozen=True)
 @checked
 class Information:
-    """I(X;L), I(L;Y), I(X;L|Y) of every layer L on both subsets, and I(L;a), I(L;b) for tasks with two operands.
+    """I(X;L), I(L;Y), I(X;L|Y) of every layer L on every subset; I(L;a), I(L;b) for tasks with two operands.
 
     The values are exact: the inputs of a subset are a finite set, so that the noiseless activations of a layer plus
     Gaussian noise are a mixture with known centres. The standard deviation of the noise in a coordinate is the

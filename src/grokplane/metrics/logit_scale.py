@@ -11,7 +11,7 @@ from grokplane.metrics.observation import Observation
 
 @dataclass(frozen=True)
 class LogitScale(Metric):
-    """`logit_scale_{train,eval}`: mean over points of the L2 norm of the output vector."""
+    """`logit_scale_{train,eval,ood}`: mean over points of the L2 norm of the output vector."""
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Mean norm [E] by subset."""

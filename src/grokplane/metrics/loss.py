@@ -10,7 +10,7 @@ from grokplane.metrics.observation import Observation
 
 @dataclass(frozen=True)
 class Loss(LoggedAlways):
-    """`Loss/{train,test}` and `Loss/<group>`: mean over points of the training loss, in the unit of that loss."""
+    """`Loss/{train,test,ood}` and `Loss/<group>`: mean over points of the training loss, in the unit of that loss."""
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Mean loss [E] by split and group."""

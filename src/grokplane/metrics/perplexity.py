@@ -13,7 +13,7 @@ from grokplane.metrics.observation import Observation, Subset
 
 @dataclass(frozen=True)
 class Perplexity(Metric):
-    """`Perplexity/{train,test}`: exp of the mean cross-entropy, for any training loss; 1 is perfect, C is uniform."""
+    """`Perplexity/{train,test,ood}`: exp of the mean cross-entropy, for any training loss; C for uniform outputs."""
 
     reads: ClassVar[Reads] = "labels"
 

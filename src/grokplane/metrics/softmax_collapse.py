@@ -13,7 +13,7 @@ from grokplane.metrics.reduce import masked_fraction
 
 @dataclass(frozen=True)
 class SoftmaxCollapse(Metric):
-    """`softmax_collapse_{train,eval}`: share of points for which a naive softmax rounds the label's probability to 1.
+    """`softmax_collapse_{train,eval,ood}`: share of points whose label's probability a naive softmax rounds to 1.
 
     Such a point has zero loss and zero gradient (Prieto et al. 2025, "Grokking at the edge of numerical stability").
     """

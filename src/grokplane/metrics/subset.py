@@ -54,7 +54,7 @@ class Look:
 
 
 class Subset:
-    """The whole training or held-out subset of every member, padded to the largest n of the members.
+    """A whole subset of every member, padded to the largest n of the members.
 
     Args:
         outputs: outputs of the model [E, n, ...], or a `Look` that recomputes them.

@@ -14,7 +14,7 @@ from grokplane.metrics.subset import Subset, parts
 
 @dataclass(frozen=True)
 class WithinClass(Metric):
-    """`NC1_{train,eval}/<layer>`: variance within classes divided by variance between classes, tr(S_W) / tr(S_B).
+    """`NC1_{train,eval,ood}/<layer>`: variance within classes divided by variance between classes, tr(S_W) / tr(S_B).
 
     S_W is the mean over points of (h - m_y)(h - m_y)' and S_B the mean of (m_y - m)(m_y - m)', where h are the
     activations before noise, m_y is the mean over the points with label y, and m is the mean over all points. The value

@@ -31,7 +31,7 @@ QUANTITIES: dict[str, tuple[str, str, style.LineStyle]] = {
     "MI(L;b)": ("I(L;b)", style.SKY, DASHED),
 }
 ACCURACY = {"Acc/train": ("train accuracy", style.TRAIN), "Acc/test": ("test accuracy", style.TEST)}
-ACCURACY["Acc/unseen"] = "unseen accuracy", style.BLACK
+ACCURACY |= {"Acc/unseen": ("unseen accuracy", style.BLACK), "Acc/ood": ("out-of-domain accuracy", style.OOD)}
 LEGEND_COLUMNS = 5
 NEAR = 1.2  # a ceiling up to this multiple of the axis limit is shown
 
@@ -51,8 +51,8 @@ def information_accuracy(
 
     Args:
         rows: as for `information_plane`, but I(L;Y) is optional; also `Acc/train`, `Acc/test` and optionally
-            `MI(X;L|Y)_..`, `MI(L;a)_..` and `MI(L;b)_..`.
-        subset: subset whose information is drawn: `train` or `eval` (held out).
+            `Acc/unseen`, `Acc/ood`, `MI(X;L|Y)_..`, `MI(L;a)_..` and `MI(L;b)_..`.
+        subset: subset whose information is drawn: `train`, `eval` (held out) or `ood` (out of domain).
         marks: as for `curves`.
         title: title above the panels.
         width: width of the figure in inches.
@@ -65,7 +65,8 @@ def information_accuracy(
     check_one_setting(rows)
     head = [title, ", ".join(part for part in (f"information of the {SUBSETS[subset]}", words) if part)]
     columns = max(2, int(LEGEND_COLUMNS * width / WIDTH))
-    margins = Margins(LEFT, RIGHT, 0.6 + legend_height(2 * LEGEND_COLUMNS, columns), 0.42, down=0.16)
+    entries = 2 * LEGEND_COLUMNS + shown(rows, "Acc/ood")
+    margins = Margins(LEFT, RIGHT, 0.6 + legend_height(entries, columns), 0.42, down=0.16)
     frame = grid(len(layers), 1, (width - LEFT - RIGHT, HEIGHT), margins, head, share_x=True)
     column = frame.panels[:, 0]
     style.step_axis(column[0], max([1, *rows["step"]]))

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 WIDTH, PANEL_HEIGHT, MARGIN = 9.0, 2.7, 0.9  # inches
 NORMS = "WN/"
+SUBSETS = {
+    "train": ("train", style.TRAIN),
+    "test": ("test", style.TEST),
+    "unseen": ("unseen", style.BLACK),
+    "ood": ("out of domain", style.OOD),
+}
 DASHED = (0, (3, 1.5))
 SUMS = {
     "WN/total": ("total (sum)", style.BLACK, "-"),
@@ -62,8 +68,8 @@ def curves(
 
     Args:
         rows: one row per log point, in any order. Columns `step` (number of updates), `run` if there are several runs
-            (the first one is opaque), and any of `Acc/{train,test}`, `Loss/{train,test}`, `WN/<layer>`, `WN/total`,
-            `WN/global`.
+            (the first one is opaque), and any of `Acc/{train,test,unseen,ood}`, `Loss/{train,test,unseen,ood}`,
+            `WN/<layer>`, `WN/total`, `WN/global`.
         marks: `train_step` (fitted) and `test_step` (generalised), drawn unless None; other keys are ignored, so that
             the `grok` of a summary can be passed.
         threshold: accuracy that defines the marks, drawn as a thin line.
@@ -104,8 +110,7 @@ def _panels(rows: pd.DataFrame) -> list[_Panel]:
 
 
 def _subsets(metric: str) -> list[Series]:
-    colors = {"train": style.TRAIN, "test": style.TEST, "unseen": style.BLACK}
-    return [Series(f"{metric}/{subset}", subset, color) for subset, color in colors.items()]
+    return [Series(f"{metric}/{subset}", *look) for subset, look in SUBSETS.items()]
 
 
 def norm_series(columns: Sequence[str]) -> list[Series]:

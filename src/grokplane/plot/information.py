@@ -32,7 +32,7 @@ class Trajectory:
 
     Attributes:
         layer: name of the layer.
-        subset: `train` or `eval`.
+        subset: `train`, `eval` or `ood`.
         steps: number of updates.
         x: I(X;L), y: I(L;Y); both NaN if either is unknown. With several runs, their means.
         x_error: lengths of the error bar below and above x [2, points]: the logged standard error or, with several
@@ -78,7 +78,7 @@ def level_columns(rows: pd.DataFrame, quantity: str, subset: str, layer: str, ow
 
 
 def check_subset(subset: str) -> None:
-    """Raise ValueError unless the subset is `train` or `eval`."""
+    """Raise ValueError unless the subset is `train`, `eval` or `ood`."""
     if subset not in SUBSETS:
         raise ValueError(f"subset {subset!r}: allowed: {', '.join(SUBSETS)}")
 
@@ -155,7 +155,7 @@ def ceiling(rows: pd.DataFrame, subset: str, resolution: float) -> Limit:
 
     Args:
         rows: a frame.
-        subset: `train` or `eval`.
+        subset: `train`, `eval` or `ood`.
         resolution: r; NaN if information was not measured at a resolution.
     """
     known = told_apart(rows, subset)

@@ -50,10 +50,10 @@ class _Quantity:
     whole: Limit
 
 
-def has_map(rows: pd.DataFrame) -> bool:
-    """Whether a frame has the information of the held-out subset at two or more resolutions."""
+def has_map(rows: pd.DataFrame, subset: str = "eval") -> bool:
+    """Whether a frame has the information of a subset at two or more resolutions."""
     try:
-        _layers(rows, "eval")
+        _layers(rows, subset)
     except ValueError:
         return False
     return True
@@ -78,7 +78,7 @@ def information_map(
         rows: one row per log point, in any order. Columns `step`, `run` if there are several runs, those of
             `information_plane`, `MI(X;L)@<r>_<subset>/<layer>` and so on for the other levels, and optionally
             `H(Y)_..`, `H(X)_..` (or `ln n_..`) and `H(a)_..`. A quantity whose entropy is unknown is left out.
-        subset: `train` or `eval` (held out).
+        subset: `train`, `eval` (held out) or `ood` (out of domain).
         marks: as for `curves`.
         title: title above the panels.
         width: largest width of the figure in inches, if one panel fits; further panels continue in rows below.

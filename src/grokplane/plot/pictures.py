@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,8 @@ def _planes(rows: pd.DataFrame, facts: About) -> Figure:
     return information_planes(rows, title=facts.title)
 
 
-def _map(rows: pd.DataFrame, facts: About) -> Figure:
-    return information_map(rows, marks=facts.marks, title=facts.title)
+def _map(rows: pd.DataFrame, facts: About, subset: str = "eval") -> Figure:
+    return information_map(rows, subset, marks=facts.marks, title=facts.title)
 
 
 def _accuracy(rows: pd.DataFrame, facts: About) -> Figure:
@@ -87,6 +88,7 @@ PICTURES = (
     _still("curves", ("Acc/", "Loss/", "WN/"), _any("Acc/"), _curves),
     _still("information_plane", INFORMATION, _known("train", "eval"), _planes),
     _still("information_map", (*INFORMATION, "H(a)_"), has_map, _map),
+    _still("information_map_ood", (*INFORMATION, "H(a)_"), partial(has_map, subset="ood"), partial(_map, subset="ood")),
     _still("information_accuracy", (*INFORMATION, "Acc/"), _known("eval", quantities=(INPUT,)), _accuracy),
     _still("weight_norms", ("WN/",), _any("WN/"), _norms),
     Picture("information_plane", INFORMATION, _known("eval"), _film),

@@ -14,7 +14,7 @@ import numpy as np
 from grokplane.plot import style
 from grokplane.plot.bands import LEAST_NATS
 from grokplane.plot.grid import Grid, Margins, grid, legend_below, legend_height
-from grokplane.plot.information import Limit, Trajectory, error_meaning, information_layers, trajectory
+from grokplane.plot.information import Limit, Trajectory, error_meaning, has_information, information_layers, trajectory
 from grokplane.plot.legends import NARROW
 from grokplane.plot.limits import draw_limits
 from grokplane.plot.measured import frame_measured
@@ -64,7 +64,7 @@ def information_plane(rows: pd.DataFrame, subset: str = "eval", *, title: str = 
             `MI(X;L)_<subset>/<layer>` and `MI(L;Y)_<subset>/<layer>`; optionally `MI(X;L)_Errors_..`,
             `MI(L;Y)_Errors_..`, `H(Y)_<subset>`, `H(X)_<subset>`, `ln n_<subset>`, and the config keys
             `measured.KEYS`, which determine the second line of the title.
-        subset: `train` or `eval` (held out).
+        subset: `train`, `eval` (held out) or `ood` (out of domain).
         title: title above the panels.
         width: largest width of the figure in inches, if one panel fits; further panels continue in rows below.
 
@@ -76,11 +76,13 @@ def information_plane(rows: pd.DataFrame, subset: str = "eval", *, title: str = 
 
 
 def information_planes(rows: pd.DataFrame, *, title: str = "", width: float = WIDTH) -> Figure:
-    """The information planes of the training and the held-out subset, stacked vertically with equal limits.
+    """The information planes of all subsets, stacked vertically with equal limits.
 
-    Arguments and errors are those of `information_plane`.
+    The out-of-domain subset is left out if nothing was recorded for it. Arguments and errors are those of
+    `information_plane`.
     """
-    return _figure(rows, tuple(SUBSETS), title, width)
+    subsets = [subset for subset in SUBSETS if subset != "ood" or has_information(rows, (subset,))]
+    return _figure(rows, subsets, title, width)
 
 
 def _figure(rows: pd.DataFrame, subsets: Sequence[str], title: str, width: float) -> Figure:

@@ -20,7 +20,11 @@ WIDTH, HEIGHT = 9.0, 4.2  # inches
 KINK = 0.9
 ENDS = (-0.027, 1.003)  # equal margins on both sides of the axis
 TICKS = (0, 0.2, 0.4, 0.6, 0.8, 0.9, 0.92, 0.94, 0.96, 0.98, 1)  # a narrow figure has every other one
-LINES = {"Acc/train": ("train", style.TRAIN), "Acc/test": ("held-out", style.TEST)}
+LINES = {
+    "Acc/train": ("train", style.TRAIN),
+    "Acc/test": ("held-out", style.TEST),
+    "Acc/ood": ("out of domain", style.OOD),
+}
 
 
 def prune(
@@ -31,13 +35,13 @@ def prune(
     title: str = "",
     width: float = WIDTH,
 ) -> Figure:
-    """Accuracy on both subsets against sparsity; the axis is linear up to 0.9 and stretched above.
+    """Accuracy on every subset against sparsity; the axis is linear up to 0.9 and stretched above.
 
     Values that are not finite are gaps.
 
     Args:
         rows: one row per sparsity, in any order. Columns `sparsity` (share of weights that are zero, 0 to 1),
-            `Acc/train` and `Acc/test`.
+            `Acc/train`, `Acc/test` and optionally `Acc/ood`.
         kept: largest sparsity at which the held-out accuracy is unchanged to within `tolerance`; drawn as a mark.
         tolerance: see `kept`; drawn as a band below the held-out accuracy at the smallest sparsity.
         title: title above the panel.
@@ -51,7 +55,7 @@ def prune(
     figure = Figure(figsize=(width, HEIGHT), layout="constrained")
     axes, rows = figure.subplots(), rows.sort_values("sparsity", kind="stable")
     _sparsity_axis(axes, width)
-    for column, (label, color) in LINES.items():
+    for column, (label, color) in ((name, look) for name, look in LINES.items() if name in rows):
         axes.plot(rows["sparsity"], rows[column], color=color, linewidth=1.6, marker="o", markersize=3.5, label=label)
     style.plain(axes, "accuracy")
     axes.set_ylim(-0.04, 1.04)

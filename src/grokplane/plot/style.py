@@ -19,7 +19,8 @@ LineStyle = str | tuple[float, tuple[float, ...]]
 # Okabe and Ito's palette.
 BLUE, VERMILION, BLACK, GREY = "#0072B2", "#D55E00", "#000000", "#767676"
 GREEN, PURPLE, ORANGE, SKY = "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
-TRAIN, TEST = BLUE, VERMILION
+WINE = "#882255"  # of Tol's palette
+TRAIN, TEST, OOD = BLUE, VERMILION, WINE
 FONT = 10
 STEP = "step (log scale from 1)"
 MARK = {"linestyle": (0, (4, 2)), "linewidth": 1.2}

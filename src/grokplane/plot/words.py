@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-SUBSETS = {"train": "training subset", "eval": "held-out subset"}
+SUBSETS = {"train": "training subset", "eval": "held-out subset", "ood": "out-of-domain subset"}
 # Metric names (docs/metrics.md) without subset and layer, in words and with units.
 _METRICS = {
     "Acc": "accuracy",
@@ -51,7 +51,7 @@ _KEYS = {
     "rules.constant_norm.alpha": "norm of the weights / initial norm",
     "train.batch_size": "batch size",
 }
-_NAME = re.compile(r"(?P<stem>.+?)(?P<at>@[^_/]+)?(?:_(?P<subset>train|eval))?(?:/(?P<place>.+))?")
+_NAME = re.compile(r"(?P<stem>.+?)(?P<at>@[^_/]+)?(?:_(?P<subset>train|eval|ood))?(?:/(?P<place>.+))?")
 
 
 def metric_words(name: str) -> tuple[str, str]:

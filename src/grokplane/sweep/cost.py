@@ -35,14 +35,18 @@ class Memory:
         return max(1, int(SHARE * free - self.fixed) // max(1, self.each))
 
 
-def memory(member: Member) -> Memory:
+def memory(member: Member, several_data: bool = False) -> Memory:
     """Measure the peak memory of stacks of one and of two such members, over a few updates and log points each.
 
     Parameters, gradients, optimizer state, data and activations all have the member axis, so every further member adds
     as much as the second one. The second member has another seed, so that it has its own data if the seed draws the
     data.
+
+    Args:
+        member: a member of the stack.
+        several_data: whether the members of the stack differ in `data.seed`; then the second member does, too.
     """
-    pair = [_cheap(replace(member, seed=member.seed + other)) for other in (0, 1)]
+    pair = [_cheap(member), _cheap(_other(member, several_data))]
     one, two = _peak(pair[:1]), _peak(pair)
     return Memory(max(0, 2 * one - two), max(1, two - one))
 
@@ -67,6 +71,15 @@ def pace(members: Sequence[Member], seconds: float = 1.0) -> Pace:
     members = [_cheap(member) for member in members]
     plain = _seconds_a_step(members, NEVER, seconds / 2)
     return Pace(plain, max(0.0, _seconds_a_step(members, ALWAYS, seconds / 2) - plain))
+
+
+def _other(member: Member, several_data: bool) -> Member:
+    """The member with the next seed, and with the next `data.seed` if it has one and the members differ in it."""
+    data: Any = member.data
+    own = getattr(data, "seed", None)
+    if several_data and own is not None:
+        data = replace(data, seed=own + 1)
+    return replace(member, seed=member.seed + 1, data=data)
 
 
 def _cheap(member: Member) -> Member:

@@ -8,8 +8,6 @@ from dataclasses import fields
 from functools import cache
 from typing import Any
 
-from hydra.utils import get_class
-
 from grokplane import config
 from grokplane.train import Member
 
@@ -21,7 +19,8 @@ def signature(settings: Mapping[str, Any]) -> Hashable:
         settings: a member's config as plain dicts, see `grokplane.app.session.plain`.
     """
     shared = [key for key in config.MEMBER_KEYS if not _stackable(Member)[key]]
-    return tuple(_fixed(settings[key]) for key in shared)
+    choices = {path: choice for (_, path), choice in config.targets().items()}
+    return tuple(_fixed(settings[key], choices) for key in shared)
 
 
 def grouped(signatures: Sequence[Hashable], at_most: Callable[[list[int]], int]) -> list[list[int]]:
@@ -44,23 +43,24 @@ def evenly(group: list[int], at_most: int) -> list[list[int]]:
     return [group[start:stop] for start, stop in itertools.pairwise(bounds)]
 
 
-def _fixed(value: Any) -> Hashable:
-    """A config value without its stackable keys, in hashable form; the order of a mapping matters."""
+def _fixed(value: Any, choices: Mapping[str, type]) -> Hashable:
+    """A config value without its stackable keys, in hashable form; the order of a mapping matters.
+
+    Args:
+        value: the value.
+        choices: every choice by its `_target_`, those of plug-ins included.
+    """
     if isinstance(value, Mapping):
-        stackable = _stackable(get_class(value["_target_"])) if _is_choice(value) else {}
+        choice = choices.get(str(value.get("_target_", "")))
+        stackable = {} if choice is None else _stackable(choice)
         kept = {key: part for key, part in value.items() if not stackable.get(key, False)}
-        return tuple((key, _fixed(part)) for key, part in kept.items())
+        return tuple((key, _fixed(part, choices)) for key, part in kept.items())
     if isinstance(value, list | tuple):
-        return tuple(_fixed(part) for part in value)
+        return tuple(_fixed(part, choices) for part in value)
     return type(value).__name__, value
-
-
-def _is_choice(value: Mapping[str, Any]) -> bool:
-    return str(value.get("_target_", "")).startswith("grokplane.")
 
 
 @cache
 def _stackable(choice: type) -> dict[str, bool]:
     """For each key of a choice, whether members of one stack may differ in it."""
-    found = getattr(choice, "__dataclass_fields__", {})
-    return {spec.name: spec.metadata.get("stackable", False) for spec in (fields(choice) if found else ())}
+    return {spec.name: spec.metadata.get("stackable", False) for spec in fields(choice)}

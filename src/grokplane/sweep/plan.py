@@ -120,14 +120,16 @@ def _measured(configs: Sequence[DictConfig]) -> Memory | None:
     sizes: dict[str, int] = {}
 
     def size(one: DictConfig) -> int:
-        key = str(one.data)  # different seeds draw about as many points from the same data
+        # Different seeds draw about as many points from the same data.
+        key = str(OmegaConf.masked_copy(one.data, [str(name) for name in one.data if name != "seed"]))
         if key not in sizes:
             sizes[key] = _points(one)
         return sizes[key]
 
+    several_data = len({one.data.get("seed") for one in configs}) > 1
     for one in sorted(configs, key=size, reverse=True):
         try:
-            return memory(config.member(one))
+            return memory(config.member(one), several_data)
         except REFUSALS:  # reported when the cell is trained
             continue
         except Exception as error:  # an error of one cell must not end the others

@@ -17,6 +17,7 @@ from grokplane.sweep.cells import Cell
 TABLE = "sweep.csv"
 MARKS = ("train_step", "test_step", "delay", "threshold")
 SHOWN = ("Acc/train", "Acc/test", "Loss/train", "Loss/test")
+OOD = ("Acc/ood", "Loss/ood")  # shown if a cell has recorded them
 
 
 def table(cells: Sequence[Cell], root: Path) -> list[dict[str, Any]]:
@@ -27,7 +28,9 @@ def table(cells: Sequence[Cell], root: Path) -> list[dict[str, Any]]:
     relative to the root. If a parameter has the name of one of these columns, that column is called `recorded.` and the
     name.
     """
-    return [_row(cell, root) for cell in cells]
+    summaries = [read_summary(cell.folder) for cell in cells]
+    shown = [*SHOWN, *(name for name in OOD if any(name in (one.get("last") or {}) for one in summaries))]
+    return [_row(cell, root, summary, shown) for cell, summary in zip(cells, summaries, strict=True)]
 
 
 def counted(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -37,9 +40,9 @@ def counted(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write `sweep.csv` atomically; missing values are empty."""
+    """Write `sweep.csv` atomically, with the columns of all rows; missing values are empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
@@ -47,7 +50,8 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 def format_table(rows: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -> str:
     """The table for a terminal: parameters, status, steps, accuracies, grok steps, and the error if there is one."""
-    columns = [*parameters, "status", "steps", "last.Acc/train", "last.Acc/test", "grok.train_step", "grok.test_step"]
+    accuracies = [name for name in ("last.Acc/train", "last.Acc/test", "last.Acc/ood") if name in rows[0]]
+    columns = [*parameters, "status", "steps", *accuracies, "grok.train_step", "grok.test_step"]
     lines = [columns, *([_shown(row[column]) for column in columns] for row in rows)]
     widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
     texts = ["  ".join(part.rjust(width) for part, width in zip(line, widths, strict=True)) for line in lines]
@@ -55,14 +59,13 @@ def format_table(rows: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -
     return "\n".join(f"{text}{error}" for text, error in zip(texts, errors, strict=True))
 
 
-def _row(cell: Cell, root: Path) -> dict[str, Any]:
-    outcome = _outcome(cell, root).items()
+def _row(cell: Cell, root: Path, summary: Mapping[str, Any], shown: Sequence[str]) -> dict[str, Any]:
+    outcome = _outcome(cell, root, summary, shown).items()
     # A sweep over grok.threshold sets a value, and a run that has begun has recorded one.
     return {**cell.values, **{f"recorded.{name}" if name in cell.values else name: value for name, value in outcome}}
 
 
-def _outcome(cell: Cell, root: Path) -> dict[str, Any]:
-    summary = read_summary(cell.folder)
+def _outcome(cell: Cell, root: Path, summary: Mapping[str, Any], shown: Sequence[str]) -> dict[str, Any]:
     grok, last, best = (summary.get(part) or {} for part in ("grok", "last", "best"))
     now = status(cell.folder)
     return {
@@ -70,8 +73,8 @@ def _outcome(cell: Cell, root: Path) -> dict[str, Any]:
         "steps": summary.get("steps"),
         **{f"grok.{name}": grok.get(name) for name in MARKS},
         "diverged": summary.get("diverged"),
-        **{f"last.{name}": last.get(name) for name in SHOWN},
-        **{f"best.{name}": best.get(name, {}).get("value") for name in SHOWN},
+        **{f"last.{name}": last.get(name) for name in shown},
+        **{f"best.{name}": best.get(name, {}).get("value") for name in shown},
         "error": summary.get("error"),
         "folder": os.path.relpath(cell.folder, root),
     }

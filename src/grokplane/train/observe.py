@@ -1,4 +1,4 @@
-"""Observing a stack: one forward pass over both subsets, and the metrics computed from it."""
+"""Observing a stack: one forward pass over every subset, and the metrics computed from it."""
 
 from __future__ import annotations
 

@@ -67,6 +67,17 @@ def test_outputs_are_exactly_zero_at_the_start(activation: str, alone: bool) -> 
         network.eval()
 
 
+@pytest.mark.parametrize("points", [1, 3])
+def test_outputs_are_exactly_zero_where_a_tap_changes_the_last_bits(points: int) -> None:
+    choice = model(hidden=[8], embedding="none", embedding_dim=None)
+    network = build([choice], Signature(784, None, 10), [0], torch.float32)
+    values = torch.randn(1, points, 784, generator=torch.Generator().manual_seed(2))
+    encoded = network.encode(values)
+    assert not network(encoded).any()
+    assert not network(encoded, ignore).any()
+    assert not network(encoded).any()
+
+
 @WAYS
 @pytest.mark.parametrize("centred", [True, False])
 def test_outputs_are_scaled_differences_and_taps_see_what_the_loss_sees(activation: str, centred: bool) -> None:

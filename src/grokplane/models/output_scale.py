@@ -19,7 +19,11 @@ from grokplane.unread import Surroundings
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
-    """The keys of a model whose outputs can be scaled and centred."""
+    """The keys of a model whose outputs can be scaled and centred.
+
+    The learning rate is scaled for gradient descent. The size of Adam's steps hardly depends on alpha. Decoupled weight
+    decay is proportional to the learning rate, and so it is scaled too.
+    """
 
     output_scale: float = option(1.0, "factor on the outputs", above=0, stackable=True)
     centred: bool = option(False, "subtract the outputs of the initial network, before model.output_scale")

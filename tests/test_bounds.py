@@ -81,7 +81,7 @@ SAME = [
     (later(optim.AdamW, lr=-1.0), ["optimizer.lr=-1"], "optimizer.lr=-1.0: must be at least 0"),
     (later(optim.AdamW, betas=[0.9, 1.0]), ["optimizer.betas=[0.9,1.0]"], "must be below 1 and at least 0"),
     (later(optim.AdamW, betas=(0.9,)), ["optimizer.betas=[0.9]"], "optimizer.betas=[0.9]: must be a list of 2"),
-    (later(TrainOptions, steps=0), ["train.steps=0"], "train.steps=0: must be at least 1"),
+    (later(TrainOptions, steps=-1), ["train.steps=-1"], "train.steps=-1: must be at least 0"),
     (later(TrainOptions, steps=2.5), ["train.steps=2.5"], "train.steps=2.5: must be a whole number"),
     (later(TrainOptions, steps=None), ["train.steps=null"], "train.steps=null: must not be null"),
     (later(TrainOptions, resume="maybe"), ["train.resume=maybe"], "train.resume=maybe: must be true or false"),

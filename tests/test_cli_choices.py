@@ -32,6 +32,19 @@ MORE = (
 SWEEPS = [
     (15, ("optimizer=glob(*)", "loss=glob(*)")),
     (8, ("rules=" + ",".join(f"[{name}]" for name in config.group_names("rules")),)),
+    (
+        6,
+        (
+            "model.bias=true,false,[true,false]",
+            "model.init=gaussian",
+            "model.init_sigma=0.1,null",
+            "model.activation=square",
+            "model.embedding=onehot_sum",
+            "model.embedding_dim=null",
+            "model.dropout=0.2",
+        ),
+    ),
+    (4, ("model.centred=true,false", "model.output_scale=0.5,3", "model.scale_lr=true")),
     (6, ("model.init=torch,kaiming,normal", "train.sampling=shuffled,replacement", "train.batch_size=5", *MORE)),
 ]
 # What need not go through a process of its own: every choice of the keys that name something.

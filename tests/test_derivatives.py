@@ -133,14 +133,15 @@ def made(choice: ModelChoice, signature: Signature, twin: Callable[[Tensors, int
     return network, of_stack(network, network.encode(inputs)), of_twins(twin, inputs)
 
 
-def mlp(form: str, vocabulary: int | None = 9, activation: str = "Tanh", members: int = 2) -> Made:
+def mlp(form: str, vocabulary: int | None = 9, activation: str = "Tanh", members: int = 2, **keys: Any) -> Made:
     choice = MLP(
         hidden=[6, 4],
         embedding=form,
         embedding_dim=test_models.WIDTH if form in ("sum", "concat") else None,
         activation=activation,
+        **keys,
     )
-    twin = test_models.twin(form, vocabulary or 0, activation)
+    twin = test_models.twin(form, vocabulary or 0, activation, biases=tuple(choice.biases))
     signature = Signature(test_models.LENGTH, vocabulary, test_models.CLASSES)
     return made(choice, signature, lambda values, number: in_order(values, twin, number), members)
 
@@ -170,6 +171,11 @@ MODELS: dict[str, Callable[[], Made]] = {
     "mlp sum, gathered": lambda: mlp("sum", 150),
     "mlp concat": lambda: mlp("concat"),
     "mlp onehot, alone": lambda: mlp("onehot", members=1),
+    "mlp onehot_sum": lambda: mlp("onehot_sum"),
+    "mlp sum, no bias": lambda: mlp("sum", bias=False),
+    "mlp sum, gathered, some biases": lambda: mlp("sum", 150, bias=[False, True, False]),
+    "mlp none, some biases": lambda: mlp("none", None, bias=[True, False, False]),
+    "mlp concat, no bias, alone": lambda: mlp("concat", members=1, bias=False),
     "transformer": transformer,
     "transformer, alone": lambda: transformer(members=1, activation="GELU"),
     "transformer post": lambda: transformer(norm="post", reads="mean"),

@@ -35,8 +35,15 @@ def tokens(vocabulary: int) -> Tensor:
     return drawn
 
 
+class Square(nn.Module):
+    """x^2, which torch.nn does not have."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x
+
+
 class Embedded(nn.Module):
-    """An ordinary embedding of tokens [B, L] -> [B, in], in the three variants."""
+    """An ordinary embedding of tokens [B, L] -> [B, in], in all variants."""
 
     def __init__(self, form: str, vocabulary: int) -> None:
         super().__init__()
@@ -45,17 +52,27 @@ class Embedded(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.table is None:
-            return x.flatten(1) if self.form == "none" else F.one_hot(x, self.vocabulary).flatten(1).double()
+            if self.form == "none":
+                return x.flatten(1)
+            codes = F.one_hot(x, self.vocabulary).double()
+            return codes.sum(1) if self.form == "onehot_sum" else codes.flatten(1)
         return self.table(x).sum(1) if self.form == "sum" else self.table(x).flatten(1)
 
 
-def twin(form: str, vocabulary: int, activation: str = "ReLU", hidden: tuple[int, ...] = (6, 4)) -> nn.Sequential:
+def twin(
+    form: str,
+    vocabulary: int,
+    activation: str = "ReLU",
+    hidden: tuple[int, ...] = (6, 4),
+    biases: tuple[bool, ...] | None = None,
+) -> nn.Sequential:
     """The same perceptron from torch.nn, for one member."""
-    fan_in = {"sum": WIDTH, "concat": WIDTH * LENGTH, "onehot": vocabulary * LENGTH, "none": LENGTH}[form]
+    onehot = {"onehot": vocabulary * LENGTH, "onehot_sum": vocabulary}
+    fan_in = ({"sum": WIDTH, "concat": WIDTH * LENGTH, "none": LENGTH} | onehot)[form]
     widths = [fan_in, *hidden, CLASSES]
     layers: list[nn.Module] = [Embedded(form, vocabulary)]
-    for a, b in itertools.pairwise(widths):
-        layers += [nn.Linear(a, b), getattr(nn, activation)()]
+    for (a, b), bias in zip(itertools.pairwise(widths), biases or [True] * (len(hidden) + 1), strict=True):
+        layers += [nn.Linear(a, b, bias), Square() if activation == "square" else getattr(nn, activation)()]
     return nn.Sequential(*layers[:-1]).double()
 
 
@@ -85,13 +102,76 @@ def assert_equal_to_twin(network: StackedModel, inputs: Tensor, make: Callable[[
 
 
 @pytest.mark.parametrize("lookup", ["product", "gather"])
-@pytest.mark.parametrize("form", ["sum", "concat", "onehot"])
+@pytest.mark.parametrize("form", ["sum", "concat", "onehot", "onehot_sum"])
 def test_tokens_give_what_an_ordinary_network_gives(form: str, lookup: str) -> None:
     vocabulary = VOCABULARY[lookup]
     network = stacked(Signature(LENGTH, vocabulary, CLASSES), embedding=form)
     encoded = network.encode(tokens(vocabulary))
     assert encoded.is_floating_point() == (lookup == "product")
     assert_equal_to_twin(network, tokens(vocabulary), lambda: twin(form, vocabulary))
+
+
+BIASES = [(False, False, False), (True, False, True), (False, True, False)]
+
+
+@pytest.mark.parametrize("biases", BIASES, ids=str)
+@pytest.mark.parametrize("activation", ["Tanh", "GELU"])  # all layers at once, and one after the other
+@pytest.mark.parametrize("form", ["sum", "concat", "onehot", "none"])
+def test_layers_without_biases_are_those_of_torch(form: str, activation: str, biases: tuple[bool, ...]) -> None:
+    vocabulary, keys = None if form == "none" else 9, {"embedding": form, "activation": activation}
+    network = stacked(Signature(LENGTH, vocabulary, CLASSES), bias=list(biases), **keys)
+    assert ["bias" in roles for name, roles in network.layers().items() if name != "embedding"] == list(biases)
+    inputs = tokens(9).double() if form == "none" else tokens(9)
+    assert_equal_to_twin(network, inputs, lambda: twin(form, 9, activation, biases=biases))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("vocabulary", [9, 150])
+def test_no_bias_is_a_bias_of_zero_also_beside_fixed_tokens(vocabulary: int, bias: bool) -> None:
+    signature = Signature(LENGTH + 1, vocabulary, CLASSES, fixed={1: 3})
+    network = stacked(signature, embedding="concat", bias=[bias, False, False])
+    questions = torch.cat([tokens(vocabulary), torch.full((MEMBERS, POINTS, 1), 3)], 2)[..., [0, 2, 1]]
+    found = network(network.encode(questions))
+    values = network.get_parameter("input.embedding.weight")[torch.arange(MEMBERS)[:, None, None], questions].flatten(2)
+    for number in range(3):
+        values = values @ network.get_parameter(f"linears.{number}.weight").mT
+        values = values + network.get_parameter("linears.0.bias")[:, None] if bias and number == 0 else values
+        values = values.relu() if number < 2 else values
+    torch.testing.assert_close(found, values, rtol=0, atol=1e-12)
+
+
+def test_one_bool_for_all_layers_is_a_list_of_it() -> None:
+    signature = Signature(LENGTH, 9, CLASSES)
+    for bias in (True, False):
+        one, each = stacked(signature, bias=bias), stacked(signature, bias=[bias] * 3)
+        assert [*one.state_dict()] == [*each.state_dict()]
+        assert all(torch.equal(value, each.state_dict()[name]) for name, value in one.state_dict().items())
+
+
+@pytest.mark.parametrize("sigma", [None, 0.3])
+def test_gaussian_weights_have_the_deviation_that_is_given_or_that_of_the_hidden_width(sigma: float | None) -> None:
+    network = stacked(
+        Signature(LENGTH, 90, 200), init="gaussian", hidden=[300, 150], embedding_dim=80, init_sigma=sigma
+    )
+    units = {"layer 1": 300, "layer 2": 150, "layer 3": 150}
+    expected = {name: sigma or 0.5 / (2 * width) ** (1 / 3) for name, width in units.items()} | {"embedding": 1.0}
+    for layer, roles in network.layers().items():
+        weight = roles["weight"]
+        relative = 5 / (2 * weight[0].numel()) ** 0.5  # five standard errors of a sample's deviation
+        assert weight.flatten(1).std(1).div(expected[layer]).sub(1).abs().max() < relative
+        assert weight.flatten(1).mean(1).abs().max() < 5 * expected[layer] / weight[0].numel() ** 0.5
+        assert "bias" not in roles or not roles["bias"].any()
+
+
+def test_init_sigma_multiplies_the_same_numbers_for_its_own_member() -> None:
+    signature, sigmas = Signature(LENGTH, 9, CLASSES), [1.0, 0.5, 2.0]
+    several = [MLP(hidden=[6], embedding_dim=WIDTH, init="gaussian", init_sigma=sigma) for sigma in sigmas]
+    own = build(several, signature, range(MEMBERS), torch.float64)
+    unit = build(several[:1] * MEMBERS, signature, range(MEMBERS), torch.float64)
+    for name, value in own.named_parameters():
+        factor = torch.tensor(sigmas).view(-1, *[1] * (value.dim() - 1)) if name.endswith("weight") else 1
+        embeds = name.startswith("input")
+        torch.testing.assert_close(value, unit.get_parameter(name) * (1 if embeds else factor), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -1,4 +1,4 @@
-"""Properties of all sequence models with dropout: observation changes nothing, a resumed run equals the whole run."""
+"""Properties of all models with dropout: observation changes nothing, a resumed run equals the whole run."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import pytest
 import torch
 from builders import METRICS, NEVER, finish, member, task, trained, training, weights
 
-from grokplane.models import LSTM, Transformer
+from grokplane.models import LSTM, MLP, Transformer
 from grokplane.train import LogOptions, Member, Stack, run
 
 ALWAYS = LogOptions(dense_steps=100, every=1)
 MODELS: dict[str, Any] = {
     "transformer": lambda p: Transformer(layers=2, heads=2, width=8, mlp_width=12, dropout=p),
     "lstm": lambda p: LSTM(layers=2, width=8, dropout=p),
+    "mlp": lambda p: MLP(hidden=[8, 8], embedding_dim=6, dropout=p),
+    "mlp, GELU": lambda p: MLP(hidden=[8], embedding_dim=6, dropout=p, activation="GELU"),
 }
 EVERY = pytest.mark.parametrize("name", MODELS)
 
@@ -50,6 +52,13 @@ def test_a_resumed_run_is_the_run_never_stopped(name: str) -> None:
     finish(second)
     for key, value in whole.parameters.items():
         assert torch.equal(second.parameters[key], value), key
+
+
+@EVERY
+def test_a_member_drops_the_same_in_a_stack_and_alone(name: str) -> None:
+    together = trained(*members(name))
+    for number, one in enumerate(members(name)):
+        torch.testing.assert_close(weights(together, number), weights(trained(one)), rtol=0, atol=1e-10)
 
 
 @EVERY

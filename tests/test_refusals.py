@@ -13,6 +13,28 @@ from grokplane.app import main
 from grokplane.options import ConfigError, shown
 from grokplane.record import FolderBusy, FolderTaken
 
+ANALYTIC = (
+    "data/split=random",
+    "model.embedding=onehot",
+    "model.activation=square",
+    "model.bias=false",
+    "model.hidden=[192]",
+    "model.init=analytic",
+)
+# For init=analytic: what does not fit it, and what the refusal says.
+NOT_ANALYTIC = [
+    (("model.activation=ReLU",), "needs model.activation=square, not ReLU"),
+    (("model.bias=[false,true]",), "needs model.bias=false"),
+    (("model.embedding=onehot_sum",), "needs model.embedding=onehot, not onehot_sum"),
+    (("model.hidden=[8,8]", "model.bias=false"), "needs one hidden layer such as model.hidden=[192], not 2"),
+    (("model.hidden=[]",), "needs one hidden layer such as model.hidden=[192], not 0"),
+    (("data.layout=equation",), "questions of two residues"),
+    (("data=sums",), "questions of two residues"),
+    (("data.p=54",), "needs an odd modulus, not 54"),
+    (("data.operation=mul",), "adds modulo 53, and this task answers 0,1 with 0; use data.operation=add"),
+    (("data.operation=sub",), "adds modulo 53, and this task answers 0,1 with 52"),
+    (("-m", "hydra/launcher=stacked", "data.operation=add,x2_plus_y"), "adds modulo 53"),
+]
 # The arguments, the beginning of the line, and words in it that say what is allowed.
 CASES = [
     (("+data.q=5",), "data.q=5: unknown key", "data.p"),
@@ -42,7 +64,7 @@ CASES = [
     (("-m", "data.p=7,abc"), "data.p=abc: ", "whole number"),
     (("-m", "seed=0,1", "train.steps=1", "hydra.sweep.subdir=same"), "hydra.sweep.subdir=same: ", "its own folder"),
     (("-m", "optimizer.lr=interval(0,1)"), "optimizer.lr=interval(0,1): ", "choice()"),
-    (("train.steps=0",), "train.steps=0: ", "at least 1"),
+    (("train.steps=-1",), "train.steps=-1: ", "at least 0"),
     (("train.resume=maybe",), "train.resume=maybe: ", "true or false"),
     (("train.threads=1000000",), "train.threads=1000000: ", "at most 1024"),
     (("train.dtype=float16",), "train.dtype=float16: ", "float32, float64"),
@@ -53,7 +75,22 @@ CASES = [
     (("experiment=peluche", "data.label_noise=0.0001"), "data.label_noise=0.0001: ", "842 training answers"),
     (("optimizer.betas=[0.9]",), "optimizer.betas=[0.9]: ", "list of 2"),
     (("model.hidden=[0]",), "model.hidden=[0]: ", "at least 1"),
-    (("model.embedding=none",), "model.embedding=none: ", "sum, concat or onehot"),
+    (("model.embedding=none",), "model.embedding=none: ", "sum, concat, onehot or onehot_sum"),
+    (("model.embedding=onehot_sum", "model.embedding_dim=8"), "model.embedding_dim=8: ", "leave it null"),
+    (("model.bias=[true]",), "model.bias=[true]: ", "a list of 3: one for each hidden layer and one for the read-out"),
+    (("model.bias=[true,1,true]",), "model.bias=[true,1,true]: ", "true, false or a list"),
+    (("model.bias=no bias",), "model.bias=no bias: ", "true, false or a list"),
+    (("model.bias=null",), "model.bias=null: ", "true, false or a list"),
+    (("model.dropout=1",), "model.dropout=1.0: ", "below 1"),
+    (("model.init_sigma=0.1",), "model.init_sigma=0.1: ", "needs model.init=gaussian, not torch"),
+    (("model.init=gaussian", "model.init_sigma=0"), "model.init_sigma=0.0: ", "above 0"),
+    (("model.init=gaussian", "model.hidden=[]"), "model.init_sigma=null: ", "must be a number"),
+    (("model=transformer", "model.init=gaussian"), "model.init=gaussian: ", "scaled_normal"),
+    (("model.output_scale=0",), "model.output_scale=0.0: ", "above 0"),
+    (("model.output_scale=1e-200", "model.scale_lr=true"), "model.output_scale=1e-200: ", "no finite square"),
+    (("model.centred=true", "model.dropout=0.1"), "model.dropout=0.1: ", "model.centred=false"),
+    (("model.centred=true", "model.noise_sigma=0.1"), "model.noise_sigma=0.1: ", "model.centred=false"),
+    *((("data=modular", *ANALYTIC, *typed), "model.init=analytic: ", allowed) for typed, allowed in NOT_ANALYTIC),
     (("data=3",), "data=3: ", "modular"),
     (("rules=[sam,sam]",), "rules=[sam,sam]: ", "each only once"),
     (("rules=[sma]",), "rules=sma: ", "did you mean sam"),

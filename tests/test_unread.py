@@ -24,6 +24,8 @@ CASES = [
     (("model.noise_sigma=0.1", "model.noise_flow=measured"), "only for mi=compressed", "model.noise_in=eval"),
     (("model=transformer", "model.layers=1", "model.causal=false"), "sees all others", "model.bias=false"),
     (("model.hidden=[]", "model.activation=Tanh"), "no hidden layer", "model.init=normal"),
+    (("model.hidden=[]", "model.dropout=0.1"), "no hidden layer", "model.init=normal"),
+    (("model.scale_lr=true",), "leaves the learning rate", "model.output_scale=2"),
     ((*CONV, "model.kernel=5"), "no convolution", "model.activation=Tanh"),
     ((*CONV, "model.hidden=[]", "model.activation=Tanh"), "no layer but the last", "model.init=normal"),
     (("optimizer=sgd", "optimizer.nesterov=false"), "no momentum", "optimizer.momentum=0.5"),

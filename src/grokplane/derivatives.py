@@ -33,12 +33,14 @@ def beyond_the_first(gradient: Tensor) -> bool:
     return torch.is_grad_enabled() or is_legacy_batchedtensor(gradient) or transformed()
 
 
-def of_twin(twin: Callable[..., Tensor], inputs: Sequence[Tensor], gradient: Tensor) -> tuple[Tensor | None, ...]:
+def of_twin(
+    twin: Callable[..., Tensor], inputs: Sequence[Tensor | None], gradient: Tensor
+) -> tuple[Tensor | None, ...]:
     """The derivatives of `twin(*inputs)` times `gradient`, as a backward pass returns them; differentiable if needed.
 
     Args:
         twin: a function made of plain operations.
-        inputs: its arguments, as saved.
+        inputs: its arguments, as saved; None for a bias that does not exist.
         gradient: the gradient of its result.
 
     Returns:
@@ -47,7 +49,7 @@ def of_twin(twin: Callable[..., Tensor], inputs: Sequence[Tensor], gradient: Ten
     create_graph = torch.is_grad_enabled()
     with torch.enable_grad():
         # Views, so that a tensor that occurs twice gets a derivative for each place.
-        own = [value.view_as(value) if value.requires_grad else value for value in inputs]
-        wanted = [value for value in own if value.requires_grad]
+        own = [value.view_as(value) if value is not None and value.requires_grad else value for value in inputs]
+        wanted = [value for value in own if value is not None and value.requires_grad]
         found = iter(torch.autograd.grad(twin(*own), wanted, gradient, create_graph=create_graph))
-    return tuple(next(found) if value.requires_grad else None for value in own)
+    return tuple(next(found) if value is not None and value.requires_grad else None for value in own)

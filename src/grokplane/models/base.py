@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -161,6 +161,20 @@ class StackedModel(nn.Module):
         """Names of the hidden matrices [E, out, in], without embeddings, a first layer on data, and the last layer."""
         return []
 
+    def set_options(self, choices: Sequence[Any]) -> None:
+        """Set the values of stackable keys of this network's own, one choice per member, before weights are drawn."""
+
+    def begin(self) -> None:
+        """Called once, after the initial weights of all members are drawn and scaled."""
+
+    def check(self, inputs: Tensor, targets: Tensor) -> None:
+        """Raise ConfigError for a task that the network cannot have, when a stack is built.
+
+        Args:
+            inputs: all questions of one member's table [N, ...].
+            targets: their answers [N, ...], without label noise.
+        """
+
     def layers(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
         """The parameters of each named layer by role ("weight", "bias"), in the order of the forward pass."""
         raise NotImplementedError(f"{type(self).__name__} names no layers")
@@ -208,7 +222,10 @@ class Noisy(nn.Module):
 
 
 class ModelChoice(Protocol):
-    """A choice of the config group `model`: the configuration of a member's network."""
+    """A choice of the config group `model`: the configuration of a member's network.
+
+    It may have an attribute `lr_factor`, a factor on the learning rates of the optimizer; without it the factor is 1.
+    """
 
     @property
     def init(self) -> str:
@@ -237,6 +254,7 @@ def build(
         dtype: dtype of the parameters, in which they are drawn.
     """
     network = choices[0].network(len(choices), signature).to(dtype)
+    network.set_options(choices)
     for name, module in network.named_modules():
         if isinstance(module, Noisy):
             module.attach(name, seeds, [getattr(choice, module.strength) for choice in choices])
@@ -245,4 +263,5 @@ def build(
             network.reset(member, choice.init, generator(seed, "weights"))
             for parameter in network.parameters():
                 parameter[member] *= choice.init_scale
+    network.begin()
     return network

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Generator, Tensor, nn
@@ -51,6 +52,11 @@ def _scaled_normal(table: Tensor, generator: Generator) -> None:
     nn.init.normal_(table, std=table.shape[1] ** -0.5, generator=generator)
 
 
+def _gaussian_linear(sigma: float, weight: Tensor, bias: Tensor, generator: Generator) -> None:
+    nn.init.normal_(weight, std=sigma, generator=generator)
+    nn.init.zeros_(bias)
+
+
 def _kaiming_embedding(table: Tensor, generator: Generator) -> None:
     nn.init.kaiming_normal_(table, nonlinearity="relu", generator=generator)
 
@@ -65,3 +71,18 @@ INITIALISATIONS = {
     # As each matrix of the Transformer of Nanda et al. 2023: N(0, 1/min(in, out)), embeddings N(0, 1/width).
     "scaled_normal": Initialisation(_narrow_normal_linear, _scaled_normal),
 }
+
+
+def initialisation(init: str | Initialisation) -> Initialisation:
+    """An initialisation by its name, or the given one."""
+    return INITIALISATIONS[init] if isinstance(init, str) else init
+
+
+def gaussian(sigma: float) -> Initialisation:
+    """Weights N(0, sigma^2) and zero biases; embeddings N(0, 1)."""
+    return Initialisation(partial(_gaussian_linear, sigma), _unit_normal)
+
+
+def gaussian_sigma(width: int) -> float:
+    """0.5 / (2 N)^(1/3) for N = `width` hidden units: Doshi et al. 2023, arXiv 2310.13061."""
+    return 0.5 / (2 * width) ** (1 / 3)

@@ -20,7 +20,9 @@ class Features(nn.Module):
         super().__init__()
         _refuse_width("none", width)
         if signature.given == "tokens":
-            raise ConfigError("model.embedding", "none", "this task's input is tokens; use sum, concat or onehot")
+            raise ConfigError(
+                "model.embedding", "none", "this task's input is tokens; use sum, concat, onehot or onehot_sum"
+            )
         self.width = signature.length
         self.embedding = None
 
@@ -79,7 +81,6 @@ class _Tokens(nn.Module):
 
     def first(self, encoded: Tensor, linear: Linear) -> Tensor:
         """The first layer's output for the embedded tokens [E, B, H]."""
-        assert linear.bias is not None
         return self.lookup.sum(encoded, self.table(linear.weight), linear.bias)
 
 
@@ -121,10 +122,10 @@ class ConcatenatedEmbedding(_Tokens):
     def first(self, encoded: Tensor, linear: Linear) -> Tensor:
         """Each position has its own slice of the weight; the slice of a fixed token gives a constant."""
         assert self.embedding is not None
-        assert linear.bias is not None
         tokens, slices, bias = self.embedding.weight, linear.weight.chunk(self.length, 2), linear.bias
         for position, token in self.fixed.items():
-            bias = bias + affine(tokens[:, token, None], slices[position])[:, 0]
+            constant = affine(tokens[:, token, None], slices[position])[:, 0]
+            bias = constant if bias is None else bias + constant
         table = torch.cat([affine(tokens, slices[position]) for position in self.varying], 1)
         return self.lookup.sum(encoded, table, bias)
 
@@ -135,12 +136,24 @@ class OneHot(_Tokens):
     name, embedded = "onehot", False
 
     def fan_in(self, width: int) -> int:  # noqa: ARG002 (there is no embedding whose width could matter)
-        """One input per token kind and position."""
+        """One input per column of the lookup: L * V, or V if positions share them."""
         return self.lookup.columns
 
     def table(self, weight: Tensor) -> Tensor:
-        """The weight itself, [E, L * V, H]."""
+        """The weight itself, [E, columns, H]."""
         return weight.mT
 
 
-INPUTS = {"none": Features, "sum": SummedEmbedding, "concat": ConcatenatedEmbedding, "onehot": OneHot}
+class SummedOneHot(OneHot):
+    """No embedding: the sum of the one-hot tokens, with one input per token kind."""
+
+    name, by_position = "onehot_sum", False
+
+
+INPUTS = {
+    "none": Features,
+    "sum": SummedEmbedding,
+    "concat": ConcatenatedEmbedding,
+    "onehot": OneHot,
+    "onehot_sum": SummedOneHot,
+}

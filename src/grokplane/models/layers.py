@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grokplane.derivatives import transformed
-from grokplane.models.init import INITIALISATIONS
+from grokplane.models.init import Initialisation, initialisation
 
 
 class _Affine(torch.autograd.Function):
@@ -20,7 +20,7 @@ class _Affine(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return _mapped(x, weight, bias)
+        return mapped(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
@@ -33,7 +33,8 @@ class _Affine(torch.autograd.Function):
         )
 
 
-def _mapped(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def mapped(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """E affine maps in plain operations; shapes as in `affine`."""
     return torch.bmm(x, weight.mT) if bias is None else torch.baddbmm(bias[:, None], x, weight.mT)
 
 
@@ -45,9 +46,9 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if len(x) == 1:
         return F.linear(x.squeeze(0), weight.squeeze(0), None if bias is None else bias.squeeze(0)).unsqueeze(0)
     if transformed():
-        return _mapped(x, weight, bias)
-    mapped: Any = _Affine.apply(x, weight, bias)
-    return mapped
+        return mapped(x, weight, bias)
+    outputs: Any = _Affine.apply(x, weight, bias)
+    return outputs
 
 
 class _Pick(torch.autograd.Function):
@@ -90,10 +91,10 @@ class Linear(nn.Module):
         """The affine map of each member applied to its own batch."""
         return affine(x.flatten(1, -2), self.weight, self.bias).unflatten(1, x.shape[1:-1])
 
-    def reset(self, member: int, init: str, generator: torch.Generator) -> None:
+    def reset(self, member: int, init: str | Initialisation, generator: torch.Generator) -> None:
         """Draw one member's weight and bias."""
         bias = self.weight.new_empty(self.weight.shape[1]) if self.bias is None else self.bias[member]
-        INITIALISATIONS[init].linear(self.weight[member], bias, generator)
+        initialisation(init).linear(self.weight[member], bias, generator)
 
 
 class Embedding(nn.Module):
@@ -107,9 +108,9 @@ class Embedding(nn.Module):
         """The vectors [E, ..., width] of tokens [E, ...]."""
         return pick(self.weight, tokens)
 
-    def reset(self, member: int, init: str, generator: torch.Generator) -> None:
+    def reset(self, member: int, init: str | Initialisation, generator: torch.Generator) -> None:
         """Draw one member's table."""
-        INITIALISATIONS[init].embedding(self.weight[member], generator)
+        initialisation(init).embedding(self.weight[member], generator)
 
 
 class LayerNorm(nn.Module):
@@ -156,11 +157,12 @@ _sigmoid: Any = torch.ops.aten.sigmoid_backward.grad_input
 _leaky: Any = torch.ops.aten.leaky_relu_backward.grad_input
 _LEAK = 0.01  # torch's default
 
-# Names as in torch.
+# Names as in torch, which has no `square`: x^2, whose derivative its result does not determine.
 ACTIVATIONS = {
     "ReLU": Activation(F.relu, torch.relu_, lambda g, y: _threshold(g, y, 0, grad_input=g), exact_zeros=True),
     "Tanh": Activation(torch.tanh, torch.tanh_, lambda g, y: _tanh(g, y, grad_input=g)),
     "Sigmoid": Activation(torch.sigmoid, torch.sigmoid_, lambda g, y: _sigmoid(g, y, grad_input=g)),
     "GELU": Activation(F.gelu),
     "LeakyReLU": Activation(F.leaky_relu, F.leaky_relu_, lambda g, y: _leaky(g, y, _LEAK, True, grad_input=g)),
+    "square": Activation(torch.square),
 }

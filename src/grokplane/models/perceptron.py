@@ -14,20 +14,20 @@ import torch
 from torch import Tensor
 
 from grokplane.derivatives import beyond_the_first, of_twin, transformed
-from grokplane.models.layers import Activation, Linear
+from grokplane.models.layers import Activation, Linear, mapped
 
 
 class _Perceptron(torch.autograd.Function):
     """Activations overwrite the values, and gradients of the values overwrite those of the activations."""
 
     @staticmethod
-    def forward(ctx: Any, activation: Activation, activated: bool, x: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, activation: Activation, activated: bool, x: Tensor, *parameters: Any) -> Tensor:
         weights, biases = parameters[::2], parameters[1::2]
         entering = [x if activated else activation.function(x)]
-        values = torch.baddbmm(biases[0][:, None], entering[0], weights[0].mT)
+        values = mapped(entering[0], weights[0], biases[0])
         for weight, bias in zip(weights[1:], biases[1:], strict=True):
             entering.append(activation.in_place(values))  # type: ignore[misc]
-            values = torch.baddbmm(bias[:, None], values, weight.mT)
+            values = mapped(values, weight, bias)
         ctx.activation, ctx.activated = activation, activated
         ctx.save_for_backward(*entering, *parameters, *([] if activated else [x]))
         return values
@@ -40,10 +40,10 @@ class _Perceptron(torch.autograd.Function):
         if beyond_the_first(gradient):
             twin = partial(_plain, ctx.activation, ctx.activated)
             return None, None, *of_twin(twin, [saved[0 if ctx.activated else -1], *parameters], gradient)
-        found: list[Tensor] = []
+        found: list[Tensor | None] = []
         for number in reversed(range(layers)):
-            entering, weight = saved[number], parameters[2 * number]
-            found += [gradient.sum(1), torch.bmm(gradient.mT, entering)]
+            entering, (weight, bias) = saved[number], parameters[2 * number : 2 * number + 2]
+            found += [None if bias is None else gradient.sum(1), torch.bmm(gradient.mT, entering)]
             if number == 0 and not ctx.needs_input_grad[2]:
                 return None, None, None, *reversed(found)
             gradient = torch.bmm(gradient, weight)
@@ -52,12 +52,12 @@ class _Perceptron(torch.autograd.Function):
         return None, None, gradient, *reversed(found)
 
 
-def _plain(activation: Activation, activated: bool, x: Tensor, *parameters: Tensor) -> Tensor:
+def _plain(activation: Activation, activated: bool, x: Tensor, *parameters: Any) -> Tensor:
     """The same layer by layer, in plain operations."""
     values = x
     for number, (weight, bias) in enumerate(zip(parameters[::2], parameters[1::2], strict=True)):
         entering = values if number == 0 and activated else activation.function(values)
-        values = torch.baddbmm(bias[:, None], entering, weight.mT)
+        values = mapped(entering, weight, bias)
     return values
 
 
@@ -66,7 +66,7 @@ def perceptron(x: Tensor, linears: Sequence[Linear], activation: Activation, act
 
     Args:
         x: input [E, B, in]: data, or the values of an earlier layer.
-        linears: the maps, each with a bias.
+        linears: the maps, with or without biases.
         activation: a function with a `slope`.
         activated: whether x is used directly; otherwise the activation function is applied to it first.
 

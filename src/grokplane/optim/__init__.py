@@ -2,7 +2,14 @@
 
 from grokplane.optim.adam import Adam
 from grokplane.optim.adamw import AdamW
-from grokplane.optim.base import Factor, MemberState, OptimizerChoice, StackedOptimizer, broadcast_members
+from grokplane.optim.base import (
+    Factor,
+    MemberState,
+    OptimizerChoice,
+    StackedOptimizer,
+    broadcast_members,
+    with_rates_times,
+)
 from grokplane.optim.constant_norm import ConstantNorm
 from grokplane.optim.directions import Directions
 from grokplane.optim.grokfast import GrokfastEMA, GrokfastMA
@@ -50,4 +57,5 @@ __all__ = [
     "WeightNoise",
     "broadcast_members",
     "check_together",
+    "with_rates_times",
 ]

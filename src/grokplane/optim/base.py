@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import fields, replace
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,18 @@ class OptimizerChoice(Protocol):
             ConfigError: this optimizer cannot train the network.
         """
         ...
+
+
+_Choice = TypeVar("_Choice")
+
+
+def with_rates_times(choice: _Choice, factor: float) -> _Choice:
+    """An optimizer choice with all its learning rates (`lr` and keys that end in `_lr`) multiplied by a factor."""
+    if factor == 1:
+        return choice
+    own: Any = choice
+    rates = [spec.name for spec in fields(own) if f"_{spec.name}".endswith("_lr")]
+    return replace(own, **{name: getattr(own, name) * factor for name in rates})
 
 
 class StackedOptimizer:

@@ -15,7 +15,7 @@ DTYPES = ("float32", "float64")
 class TrainOptions:
     """The config group `train`."""
 
-    steps: int = option(30_000, "number of updates", at_least=1, at_most=10**12)
+    steps: int = option(30_000, "number of updates", at_least=0, at_most=10**12)
     batch_size: int | str = option("full", "points in an update: a number, or full", at_least=1)
     sampling: str = option("shuffled", "batches: epochs shuffled, or drawn with replacement", choices=SAMPLERS)
     device: str = option("cpu", "cpu, cuda, cuda:1")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from grokplane import data, models
 from grokplane.metrics import Gauge
-from grokplane.optim import Context, Factor, Kept
+from grokplane.optim import Context, Factor, Kept, with_rates_times
 from grokplane.train import parts
 from grokplane.train.device import find_device
 from grokplane.train.grok import GrokMarks
@@ -64,7 +64,8 @@ class Stack:
         """Build everything that has the member axis, with initial weights."""
         members = self.present
         options = members[0].train
-        self.examples = data.stack([member.examples() for member in members], self.device, self.dtype)
+        examples = [member.examples() for member in members]
+        self.examples = data.stack(examples, self.device, self.dtype)
         parts.check_readable(members[0], self.examples.answers)
         self.loss = self.examples.answers.loss(members[0].loss)
         members[0].grok.check(self.examples.held_out)
@@ -72,6 +73,8 @@ class Stack:
         self.batch_buffer = parts.buffer(self.examples.train.values, len(members), options.batch_size)
         choices, seeds = [member.model for member in members], [member.seed for member in members]
         self.network = models.build(choices, parts.signature(self.examples), seeds, self.dtype).to(self.device)
+        for table in {id(one.table): one.table for one in examples}.values():
+            self.network.check(table.inputs, table.targets)
         self.point = parts.point_bytes(self.network, self.examples.train.inputs(slice(0, 1)))
         parts.check_outputs(members[0], self.point.shape, self.examples.answers)
         self.network.pad(self.examples.train.mask if self.batches is None else None, training=True)
@@ -79,7 +82,7 @@ class Stack:
             self.network.pad(subset.mask, training=False)
         self.network.pad(None, training=False)
         self.parameters = dict(self.network.named_parameters())
-        optimizers = [member.optimizer for member in members]
+        optimizers = [with_rates_times(one.optimizer, getattr(one.model, "lr_factor", 1.0)) for one in members]
         saved = self.network.state_dict()
         self.buffers = [saved[name] for name in saved if name not in self.parameters]
         self.optimizer = type(optimizers[0]).stacked(optimizers, self.parameters, self.network.hidden())

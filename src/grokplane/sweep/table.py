@@ -23,7 +23,7 @@ def table(cells: Sequence[Cell], root: Path) -> list[dict[str, Any]]:
     """A row for each cell.
 
     A row has the parameters by config key, then `status` (`grokplane.record.status`; `pending` for a cell without a
-    folder), `steps`, `grok.*`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, and `folder`
+    folder), `steps`, `grok.*`, `phase`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, and `folder`
     relative to the root. If a parameter has the name of one of these columns, that column is called `recorded.` and the
     name.
     """
@@ -69,6 +69,7 @@ def _outcome(cell: Cell, root: Path) -> dict[str, Any]:
         "status": "pending" if now == "empty" else now,
         "steps": summary.get("steps"),
         **{f"grok.{name}": grok.get(name) for name in MARKS},
+        "phase": summary.get("phase"),
         "diverged": summary.get("diverged"),
         **{f"last.{name}": last.get(name) for name in SHOWN},
         **{f"best.{name}": best.get(name, {}).get("value") for name in SHOWN},

@@ -88,7 +88,7 @@ def assert_slow_twin(together: Stack) -> int:
             right["train"].append(said == answer)
             if taught != answer:
                 right["train/corrupted"].append(said == answer)
-        assert TRUE <= names
+        assert names >= TRUE
         for name, flags in right.items():
             assert record[f"Acc_true/{name}"] == pytest.approx(sum(flags) / len(flags), rel=1e-12)
             between += 0 < sum(flags) < len(flags)
@@ -226,7 +226,7 @@ NOISY += ("model.embedding=concat", "model.hidden=[32]", "optimizer.lr=0.01", "o
 def test_a_noisy_run_records_its_phase_and_a_plain_one_none(tmp_path: Path, inside: Inside) -> None:
     done = ended_well(inside, *NOISY, *QUIET, "hydra.run.dir=noisy", cwd=tmp_path)
     found = summary(tmp_path / "noisy")
-    assert TRUE <= found["last"].keys()
+    assert found["last"].keys() >= TRUE
     assert found["last"]["Acc/train"] == 1.0  # every training point is learnt, wrong answers too
     assert found["phase"] == "memorisation"
     assert "phase        memorisation" in done.stdout

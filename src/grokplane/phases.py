@@ -14,9 +14,7 @@ MOST = 0.9
 PHASES = ("coexistence", "partial inversion", "full inversion", "memorisation", "forgetting", "confusion")
 
 
-def phase(
-    train: float, held_out: float, taught: float, right: float, *, fitted_before: bool, threshold: float
-) -> str:
+def phase(train: float, held_out: float, taught: float, right: float, *, fitted_before: bool, threshold: float) -> str:
     """The phase of a run, by its accuracies at the last log point.
 
     - `coexistence`: generalises and has memorised the corrupted points.

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from command import TINY, Inside
@@ -37,7 +38,7 @@ def cells(figure: Figure) -> dict[str, list[tuple[float, float]]]:
     figure.draw_without_rendering()
     found = {}
     for squares in figure.axes[0].collections:
-        corners = [path.vertices[:4] for path in squares.get_paths()]
+        corners = [np.asarray(path.vertices)[:4] for path in squares.get_paths()]
         found[str(squares.get_label())] = [tuple(round(float(one), 9) for one in four.mean(0)) for four in corners]
     return found
 

@@ -215,8 +215,10 @@ def _draw(rows: Sequence[dict[str, Any]], parameters: Sequence[str], cell: DictC
         from grokplane.plot.sweeps import phases_figure, sweep_figure
 
         frame = pandas.DataFrame(rows)
-        figures = {FIGURE: sweep_figure(frame, parameters, title=folder.name)}
-        figures[PHASES] = phases_figure(frame, parameters, title=folder.name)
+        figures = {
+            FIGURE: sweep_figure(frame, parameters, title=folder.name),
+            PHASES: phases_figure(frame, parameters, title=folder.name),
+        }
         drawn = [(name, figure) for name, figure in figures.items() if figure is not None]
         return [path for name, one in drawn for path in plot.save_all(one, folder, name, cell.record.figure_format)]
     except ValueError as error:

@@ -73,9 +73,9 @@ def finished(*arguments: str, cwd: Path, program: str = TRAIN.name, **environmen
     return done
 
 
-def ended_well(inside: Inside, *typed: str, cwd: Path) -> Call:
+def ended_well(inside: Inside, *typed: str, cwd: Path, program: str = TRAIN.name) -> Call:
     """Run a call in this process that must succeed."""
-    done = inside(*typed, cwd=cwd)
+    done = inside(*typed, cwd=cwd, program=program)
     assert done.returncode == 0, done.stderr
     return done
 

@@ -30,7 +30,7 @@ MORE = (
 )
 # Each is one multirun and its number of jobs.
 SWEEPS = [
-    (15, ("optimizer=glob(*)", "loss=glob(*)")),
+    (20, ("optimizer=glob(*)", "loss=glob(*)")),
     (8, ("rules=" + ",".join(f"[{name}]" for name in config.group_names("rules")),)),
     (
         6,

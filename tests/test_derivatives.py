@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from grokplane.answers import Labels
-from grokplane.losses import MSE, CrossEntropy, Loss, StableMax
+from grokplane.losses import MSE, CrossEntropy, Hinge, Loss, StableMax
 from grokplane.models import LSTM, MLP, Conv, ModelChoice, Signature, StackedModel, build
 from grokplane.models.layers import ACTIVATIONS
 
@@ -45,11 +45,12 @@ def alike(ours: Any, theirs: Any) -> None:
 
 # Losses
 
-LOSSES: list[Loss] = [CrossEntropy(), CrossEntropy(dtype="float64"), StableMax(), MSE()]
+LOSSES: list[Loss] = [CrossEntropy(), CrossEntropy(dtype="float64"), StableMax(), MSE(), Hinge()]
 PLAIN: dict[type, Callable[[Tensor, Tensor], Tensor]] = {
     CrossEntropy: lambda z, y: F.cross_entropy(z.mT, y, reduction="none"),
     StableMax: lambda z, y: -_stablemax(z).log().gather(-1, y[..., None]).squeeze(-1),
     MSE: lambda z, y: (z - F.one_hot(y, z.shape[-1])).square().mean(-1),
+    Hinge: lambda z, y: (z + 1 - F.one_hot(y, z.shape[-1])).amax(-1) - z.gather(-1, y[..., None]).squeeze(-1),
 }
 
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from grokplane.answers import Labels
-from grokplane.losses import MSE, CrossEntropy, StableMax
+from grokplane.answers import Labels, Signs
+from grokplane.losses import MSE, CrossEntropy, Hinge, StableMax
 
 LABELS = torch.tensor([[0, 3, 2, 4], [1, 1, 0, 2]])
 
@@ -159,3 +159,79 @@ def test_stablemax_in_float64_of_float32_outputs() -> None:
     losses = StableMax(dtype="float64")(logits, LABELS)
     assert losses.dtype == torch.float64
     torch.testing.assert_close(losses, plain_stablemax(logits), rtol=1e-12, atol=0)
+
+
+def plain_hinge(logits: Tensor) -> Tensor:
+    """Crammer and Singer's loss, entry by entry in Python."""
+    losses = torch.empty(2, 4, dtype=torch.float64)
+    for member in range(2):
+        for point in range(4):
+            label, values = int(LABELS[member, point]), logits[member, point].double().tolist()
+            wrong = [z for place, z in enumerate(values) if place != label]
+            losses[member, point] = max(0.0, 1 + max(wrong) - values[label])
+    return losses
+
+
+def with_margins(scale: float = 1) -> Tensor:
+    """Random logits; the label's output is raised by 0 to 7, so that some points have no hinge loss."""
+    raised = torch.arange(8.0, dtype=torch.float64).view(2, 4, 1)
+    return scale * (random_logits(torch.float64) + raised * F.one_hot(LABELS, 5))
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 30.0])
+def test_hinge_of_labels_is_its_definition(scale: float) -> None:
+    logits = with_margins(scale)
+    torch.testing.assert_close(Hinge()(logits, LABELS), plain_hinge(logits), rtol=1e-12, atol=1e-14)
+    assert scale == 0 or 2 <= int((plain_hinge(logits) == 0).sum()) <= 6
+
+
+def test_the_hinge_pulls_the_label_up_and_the_largest_other_output_down() -> None:
+    logits = with_margins().requires_grad_()
+    losses = Hinge()(logits, LABELS)
+    losses.sum().backward()
+    assert logits.grad is not None
+    for member in range(2):
+        for point in range(4):
+            label, values = int(LABELS[member, point]), logits[member, point].tolist()
+            other = max((place for place in range(5) if place != label), key=values.__getitem__)
+            pulled = dict.fromkeys(range(5), 0.0)
+            if losses[member, point] > 0:
+                pulled |= {label: -1.0, other: 1.0}
+            assert logits.grad[member, point].tolist() == list(pulled.values())
+
+
+HINGED = [(0.5, 1, 0.5, -1), (0.5, -1, 1.5, 1), (2.0, 1, 0, 0), (-3.0, 1, 4, -1), (-3.0, -1, 0, 0)]
+
+
+@pytest.mark.parametrize(("f", "y", "loss", "slope"), HINGED)
+def test_hinge_of_signs_is_its_definition(f: float, y: int, loss: float, slope: float) -> None:
+    outputs = torch.tensor([[[f]]], requires_grad=True)
+    found = Signs().loss(Hinge())(outputs, torch.tensor([[y]]))
+    assert found.tolist() == [[loss]]
+    found.sum().backward()
+    assert outputs.grad is not None
+    assert outputs.grad.tolist() == [[[slope]]]
+
+
+def test_the_two_hinges_agree_where_one_output_stands_for_a_pair() -> None:
+    """A sign's output f is the outputs (-f/2, f/2) of two classes."""
+    f = random_logits(torch.float64)[..., :1]
+    signs = torch.tensor([[1, -1, 1, 1], [-1, -1, 1, -1]])
+    ours = Signs().loss(Hinge())(f, signs)
+    torch.testing.assert_close(
+        ours, Hinge()(torch.cat([-f / 2, f / 2], -1), (signs > 0).long()), rtol=1e-12, atol=1e-14
+    )
+
+
+def test_a_hinge_is_not_finite_where_the_outputs_are_not() -> None:
+    logits = random_logits(torch.float32)
+    logits[0, 1, 2], logits[1, 0, 0] = torch.nan, torch.inf
+    assert Hinge()(logits, LABELS).isfinite().tolist() == [[True, False, True, True], [False, True, True, True]]
+
+
+def test_hinge_in_float64_of_float32_outputs() -> None:
+    logits = random_logits(torch.float32)
+    losses = Hinge(dtype="float64")(logits, LABELS)
+    assert losses.dtype == torch.float64
+    torch.testing.assert_close(losses, plain_hinge(logits), rtol=1e-12, atol=0)
+    assert Signs().loss(Hinge(dtype="float64"))(logits[..., :1], LABELS * 0 + 1).dtype == torch.float64

@@ -14,7 +14,7 @@ from torch.func import grad, jvp
 
 from grokplane import config
 from grokplane.data.teacher_student import TeacherStudent
-from grokplane.losses import MSE, CrossEntropy, StableMax
+from grokplane.losses import MSE, CrossEntropy, Hinge, StableMax
 from grokplane.metrics import Observation, Spectrum, Subset, collected, subset
 from grokplane.models.mlp import MLP
 from grokplane.models.transformer import Transformer
@@ -209,7 +209,7 @@ def test_values_over_the_table_lie_in_operand_order_and_what_was_not_asked_is_na
     assert torch.equal(neurons[0][seen.train.rows[0, 0]], seen.train.layers["layer 1"].activations[0, 0])
 
 
-@pytest.mark.parametrize("loss", [CrossEntropy(), MSE(), StableMax()], ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("loss", [CrossEntropy(), MSE(), StableMax(), Hinge()], ids=lambda loss: type(loss).__name__)
 @pytest.mark.parametrize("large", [False, True])
 def test_the_loss_as_a_function_is_the_loss_that_is_logged(
     loss: Any, large: bool, monkeypatch: pytest.MonkeyPatch

@@ -68,7 +68,11 @@ def refused(find: Any, *typed: str, **keys: Any) -> str:
             "it is a sweep of train.py, not of train_mnist.py: ",
         ),
         "command": ((), {"command": None}, "data.train_fraction=0.6 (there: 0.5), data.p=53 (there: 7), "),
-        "choice": (("model=transformer",), {"command": None}, "data.train_fraction=0.6 (there: 0.5), data.p=53 (there: 7), "),
+        "choice": (
+            ("model=transformer",),
+            {"command": None},
+            "data.train_fraction=0.6 (there: 0.5), data.p=53 (there: 7), ",
+        ),
     }.values(),
 )
 def test_another_sweep_is_refused_by_what_differs(

@@ -26,8 +26,8 @@ DESCRIPTION = """\
 What the network of a run answers to questions, by its last checkpoint or that of --step. If a question is in the run's
 own table, the right answer is told too, and whether the run was trained on the question or it was held out."""
 EPILOG = """\
-Probabilities are those of the run's own loss: softmax for cross_entropy, StableMax for stablemax. The mse loss has
-none: the outputs themselves are printed, as scores. Where the answers are numbers, all outputs are printed.
+Probabilities are those of the run's own loss: softmax for cross_entropy, StableMax for stablemax. mse and hinge
+have none: the outputs themselves are printed, as scores. Where the answers are numbers, all outputs are printed.
 
 example:
   python -m grokplane.predict outputs/default/2025-01-31_12-00-00-000000 "3,4" "50,50" --top 5

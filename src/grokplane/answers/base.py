@@ -17,8 +17,9 @@ from grokplane.derivatives import transformed
 
 # A target that takes part in no loss and no accuracy: a position after the end of a sequence.
 NOT_SCORED = -100
-# What a loss or a metric can declare in a class variable `reads`: targets that are class labels, or vectors of numbers.
-Reads = Literal["labels", "vectors"]
+# What a loss or a metric can declare in a class variable `reads`: targets that are class labels, vectors of numbers, or
+# either class labels or signs.
+Reads = Literal["labels", "vectors", "classes"]
 # A function of outputs [E, B, C] and targets [E, B, ...] with a value for each point [E, B].
 OfPoints = Callable[[Tensor, Tensor], Tensor]
 Probabilities = Callable[[Tensor], Tensor]
@@ -35,7 +36,7 @@ class Answers(ABC):
     """What all kinds of answers have in common.
 
     Attributes:
-        labelled: whether the answers are class labels, or sequences of class labels.
+        labelled: whether the answers are classes: class labels, sequences of class labels, or signs.
         unranked: why `predict` cannot list further answers by probability; "" if it can.
     """
 

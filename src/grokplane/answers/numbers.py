@@ -36,7 +36,7 @@ class Numbers(Answers):
 
     def lacks(self, choice: object) -> str:
         """Class labels, if the choice reads them."""
-        reads_labels = getattr(choice, "reads", None) == "labels"
+        reads_labels = getattr(choice, "reads", None) in ("labels", "classes")
         return "class labels, and this task's answers are numbers" if reads_labels else ""
 
     def loss(self, loss: OfPoints) -> OfPoints:

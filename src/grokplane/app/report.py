@@ -27,6 +27,8 @@ def report(folder: Path, summary: Mapping[str, Any]) -> str:
         ),
         ("last", _last(summary["last"])),
     ]
+    if summary.get("phase") is not None:
+        lines.append(("phase", summary["phase"]))
     if summary["diverged"] is not None:
         lines.append(("diverged", f"training loss not finite at step {summary['diverged']:,}"))
     figures = sorted(path.name for path in (folder / "figures").glob("*.*"))

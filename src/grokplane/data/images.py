@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -49,6 +49,13 @@ class ImageTask:
         0.0, "replaced training labels: a fraction if below 1, else a number", at_least=0, stackable=True
     )
     seed: int | None = own_seed()
+    mixing: float = option(
+        1.0,
+        "m in m x + (1 - m) t, the input for an image x; t: mean of all images of its label that may train",
+        at_least=0,
+        at_most=1,
+        stackable=True,
+    )
 
     largest: ClassVar[float]
     statistics: ClassVar[tuple[float, float]]
@@ -81,7 +88,7 @@ class ImageTask:
         row = int(text) if text.isascii() and text.isdigit() else len(pixels)
         if row >= len(pixels):
             raise questions.refused(operands, f"must be the number of an image, 0 to {len(pixels) - 1}")
-        return self._scaled(pixels[row : row + 1])[0]
+        return self._inputs((held_out or pool).take(np.array([row])))[0]
 
     def _split(self, seed: int) -> tuple[Images, Images]:
         pool, held_out = self._sets()
@@ -111,18 +118,62 @@ class ImageTask:
         return order[np.sort(np.concatenate(places))]
 
     def _table(self, train: Images, test: Images) -> Table:
-        pixels = self._scaled(np.concatenate([train.pixels, test.pixels]))
-        labels = torch.from_numpy(np.concatenate([train.labels, test.labels]).astype(np.int64))
-        return Table(pixels, labels, None, Labels(CLASSES), population=self._population)
+        both = Images(np.concatenate([train.pixels, test.pixels]), np.concatenate([train.labels, test.labels]))
+        labels = torch.from_numpy(both.labels.astype(np.int64))
+        return Table(self._inputs(both), labels, None, Labels(CLASSES), population=self._population)
 
     def _population(self) -> torch.Tensor:
         """All images to train on, in the data set's order: a code fitted to them does not depend on the seed."""
-        return self._scaled(self._sets()[0].pixels)
+        return self._inputs(self._sets()[0])
+
+    def _inputs(self, images: Images) -> torch.Tensor:
+        """Scaled pixels [N, height, width], mixed with the template of each image's right label.
+
+        Liu, Michaud and Tegmark 2023, "Omnigrok" (arXiv 2210.01117). The template of a label is the mean of the
+        images of `_sets` to train on, not only of those that are chosen, so that it does not depend on the seed; for
+        digits that is all images. The same template is used for held-out images.
+
+        Raises:
+            ConfigError: a label has no template.
+        """
+        pixels = self._scaled(images.pixels)
+        if self.mixing == 1:
+            return pixels
+        pool = self._sets()[0]
+        missing = np.setdiff1d(images.labels, pool.labels)
+        if len(missing):
+            raise ConfigError("data.mixing", self.mixing, f"must be 1: no image that can train has label {missing[0]}")
+        templates = self._scaled(_means(_Same(pool.pixels), _Same(pool.labels)))
+        parts = (templates * (1 - self.mixing))[torch.from_numpy(images.labels.astype(np.int64))]
+        # In two operations: a fused one could round an image that is asked alone otherwise than the table does.
+        return pixels.mul_(self.mixing).add_(parts)
 
     def _scaled(self, pixels: np.ndarray) -> torch.Tensor:
         scaled = torch.from_numpy(pixels.astype(np.float32)).div_(self.largest)
         mean, deviation = self.statistics
         return scaled.sub_(mean).div_(deviation) if self.normalize else scaled
+
+
+class _Same:
+    """An array as the key of a cache: equal to itself alone."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def __hash__(self) -> int:
+        return id(self.values)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.values is other.values
+
+
+@lru_cache(maxsize=4)
+def _means(pixels: _Same, labels: _Same) -> np.ndarray:
+    """The mean image of each label [CLASSES, height, width] float64; 0 for a label without images."""
+    means = np.zeros((CLASSES, *pixels.values.shape[1:]))
+    for label in np.unique(labels.values):
+        means[label] = pixels.values[labels.values == label].mean(0)
+    return means
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokplane.answers import Labels
+from grokplane.answers import Labels, Signs
 from grokplane.data import draws, questions
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
@@ -21,27 +21,36 @@ GROUP = "data"
 MAKING = 6  # peak memory of building the table, measured, in units of the table's size
 # Only this many leading bits of the points are made distinct, so that they form a number in int64.
 NUMBERED = 62
+OUTPUTS = ("classes", "sign")
 
 
 @dataclass(frozen=True)
 @checked
 class Parity(SplitTask):
-    """Random points of {-1, 1}^bits; class 1 if an odd number of the relevant bits is -1, else class 0."""
+    """Random points of {-1, 1}^bits; class 1 if an odd number of the relevant bits is -1, else class 0.
+
+    As a sign the answer is the product of the relevant bits: -1 for class 1, 1 for class 0.
+    """
 
     split: Any = option(help="which points train: data/split=random, balanced, label_holdout or ordered")
     bits: int = option(40, "number of bits of a point", at_least=1, at_most=10_000)
     relevant: int = option(3, "number of bits, drawn by the seed, that decide the answer", at_least=1)
     points: int = option(2_000, "number of points, training and held out together", at_least=2)
     train_fraction: float | None = option(0.5, "fraction of the points for training", above=0, below=1, stackable=True)
+    output: str = option(
+        "classes", "answers: two classes, or the sign of one output (loss=hinge or loss=mse)", choices=OUTPUTS
+    )
 
     def table(self, seed: int) -> Table:
-        """Distinct points in the order in which they are drawn; inputs [points, bits] float32, labels 0 and 1.
+        """Distinct points in the order in which they are drawn; inputs [points, bits] float32, labels 0 and 1 or signs.
 
         Raises:
             ConfigError: more relevant bits than bits, or more points than exist or fit in memory.
         """
         relevant, inputs = self.relevant_bits(seed), self._points(seed)
         labels = (inputs[:, relevant] < 0).sum(1) % 2
+        if self.output == "sign":
+            return Table(inputs, 1 - 2 * labels, vocabulary=None, answers=Signs())
         return Table(inputs, labels, vocabulary=None, answers=Labels(2))
 
     def relevant_bits(self, seed: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 
@@ -29,6 +29,7 @@ class StackedSubset:
         targets: answers [E, n, ...], padded alike; in training with label noise.
         count: number of points of each member [E] int64.
         rows: each point's row in its own member's table [E, n] int64, padded alike.
+        true_targets: answers without label noise [E, n, ...], padded alike; None where `targets` are these.
     """
 
     values: Tensor
@@ -37,6 +38,7 @@ class StackedSubset:
     targets: Tensor
     count: Tensor
     rows: Tensor
+    true_targets: Tensor | None = None
 
     @cached_property
     def mask(self) -> Tensor:
@@ -90,6 +92,7 @@ class StackedExamples:
         groups: the groups that any member has, by the name that metrics carry.
         questions: number of rows of the largest member's table.
         parts: see `Table`; of the first member's table.
+        noisy: whether each member has label noise.
     """
 
     train: StackedSubset
@@ -101,6 +104,7 @@ class StackedExamples:
     population: Callable[[], Tensor] | None
     groups: Mapping[str, StackedGroup]
     questions: int
+    noisy: Sequence[bool]
     parts: Sequence[str] = ()
     ood: StackedSubset | None = None
 
@@ -146,7 +150,11 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
     common = tables[0].to(device) if _equal(tables) else None
     answers = [_typed(one.train_targets, dtype) for one in examples]
     held_out = [_typed(one.table.targets[one.test], dtype) for one in examples]
+    right = [_typed(one.table.targets[one.train], dtype) for one in examples]
+    noisy = [not torch.equal(*both) for both in zip(answers, right, strict=True)]
     train = _subset(tables, common, [one.train for one in examples], answers, device)
+    if any(noisy):
+        train = replace(train, true_targets=_padded(right).to(device))
     test = _subset(tables, common, [one.test for one in examples], held_out, device)
     ood = None
     if examples[0].ood is not None:
@@ -167,6 +175,7 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
         questions=max(map(len, tables)),
         parts=table.parts,
         ood=ood,
+        noisy=noisy,
     )
 
 

@@ -10,9 +10,10 @@ from torch import Tensor
 class Loss(Protocol):
     """A choice of the config group `loss`.
 
-    A class variable `reads` says which targets the loss reads: "labels", or "vectors" (numbers, or the one-hot codes
-    of labels); without it the loss receives the targets of the task unchanged. A loss that interprets outputs as
-    probabilities has a method `probabilities(outputs)`: [..., C] -> [..., C] in float64.
+    A class variable `reads` says which targets the loss reads: "labels", "vectors" (numbers, or the one-hot codes of
+    labels), or "classes" (labels, or signs as vectors of one number); without it the loss receives the targets of the
+    task unchanged. A loss that interprets outputs as probabilities has a method `probabilities(outputs)`: [..., C] ->
+    [..., C] in float64.
     """
 
     def __call__(self, outputs: Tensor, targets: Tensor, /) -> Tensor:

@@ -1,4 +1,4 @@
-"""Squared error for numeric targets, or for the one-hot codes of labels."""
+"""Squared error for numeric targets and signs, or for the one-hot codes of labels."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +13,7 @@ from grokplane.options import checked, option
 @dataclass(frozen=True)
 @checked
 class MSE:
-    """Mean squared error of the outputs, for one-hot labels or, in regression, for the targets themselves."""
+    """Mean squared error of the outputs, for one-hot labels or, in regression and for signs, the targets themselves."""
 
     reads: ClassVar[Reads] = "vectors"
 

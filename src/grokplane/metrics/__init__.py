@@ -1,6 +1,6 @@
 """Metrics of a log point: one small dataclass per metric, selected by name in the config group `metrics`."""
 
-from grokplane.metrics.accuracy import Accuracy
+from grokplane.metrics.accuracy import Accuracy, of_truth
 from grokplane.metrics.activations import Activations
 from grokplane.metrics.collected import ARRAYS, Collected, collected
 from grokplane.metrics.compressed import Compressed
@@ -61,5 +61,6 @@ __all__ = [
     "collected",
     "joined",
     "masked_fraction",
+    "of_truth",
     "parts",
 ]

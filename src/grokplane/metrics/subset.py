@@ -65,6 +65,8 @@ class Subset:
         answers: kind of the targets; None: class labels, one per output.
         scores: values of the property `scores`, if they are known.
         source: inputs and network of the subset; None: only values, as in tests.
+        true_targets: answers without label noise [E, n, ...]; None if `targets` are these.
+        true_scores: values of the property `true_scores`, if they are known.
 
     Attributes:
         weights: weight of each point in a member's mean [E, n]: 1/count, or 0 for padding.
@@ -80,11 +82,14 @@ class Subset:
         answers: Answers | None = None,
         scores: Mapping[str, Tensor] | None = None,
         source: Source | None = None,
+        true_targets: Tensor | None = None,
+        true_scores: Mapping[str, Tensor] | None = None,
     ) -> None:
         self._outputs, self._layers, self._source = outputs, layers, source
         self.targets, self.losses, self.mask = targets, losses, mask
         self.answers = answers or Labels(self.outputs.shape[-1])
-        self._scores = scores
+        self.true_targets = true_targets
+        self._scores, self._true_scores = scores, true_scores
         real = mask.to(losses.dtype)
         self.weights = real / real.sum(1, keepdim=True)
 
@@ -106,6 +111,16 @@ class Subset:
         if self._scores is not None:
             return self._scores
         return joined([self.answers.scores(outputs, self.targets[:, part]) for part, outputs in self.parts()])
+
+    @cached_property
+    def true_scores(self) -> Mapping[str, Tensor]:
+        """The same as `scores` against the answers without label noise."""
+        right = self.true_targets
+        if right is None:
+            return self.scores
+        if self._true_scores is not None:
+            return self._true_scores
+        return joined([self.answers.scores(outputs, right[:, part]) for part, outputs in self.parts()])
 
     @property
     def correct(self) -> Tensor:
@@ -147,7 +162,7 @@ class Subset:
 
     def among(self, mask: Tensor) -> Subset:
         """The subset restricted to the points of a mask [E, n]."""
-        shared = self._layers, self.answers, self.scores, self._source
+        shared = self._layers, self.answers, self.scores, self._source, self.true_targets, self.true_scores
         return Subset(self._outputs, self.targets, self.losses, self.mask & mask, *shared)
 
     @property

@@ -13,7 +13,7 @@ from grokplane.plot.plane import information_plane, information_planes
 from grokplane.plot.prune import prune
 from grokplane.plot.save import save, save_all
 from grokplane.plot.settings import settings
-from grokplane.plot.sweeps import classify, landscape, phase, spread, sweep_figure
+from grokplane.plot.sweeps import classify, landscape, phase, phases_figure, spread, sweep_figure
 from grokplane.plot.titles import About, about
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "mean_and_band",
     "measured",
     "phase",
+    "phases_figure",
     "pictures",
     "plane_animation",
     "prune",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from grokplane.plot import style
 from grokplane.plot.cells import Cells, medians
 from grokplane.plot.headings import heading
 from grokplane.plot.legends import NARROW
-from grokplane.plot.regions import REGIONS, Outcome
+from grokplane.plot.regions import REGIONS, Outcome, Region
 from grokplane.plot.scales import Scale, scale
 from grokplane.plot.settings import check_one_setting
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 12.0, 5.6  # inches
 FULL = 0.5  # a grid with a smaller share of occupied cells is drawn as points
+ENTRY = 1.7  # width of an entry of the legend in inches
 POINT = 70  # area of a marker in square points
 
 
@@ -70,23 +71,24 @@ def plane(frame: pd.DataFrame, x: str, y: str) -> Plane:
     return Plane(scales[0], scales[1], (rows[0], rows[1]), full)
 
 
-def panels(over: Plane, title: str, width: float = WIDTH) -> tuple[Figure, Sequence[Axes]]:
-    """Make a figure with two panels that have the axes of the plane; in a narrow figure they are stacked vertically."""
+def panels(over: Plane, title: str, width: float = WIDTH, count: int = 2) -> tuple[Figure, Sequence[Axes]]:
+    """Make a figure with panels that have the axes of the plane; in a narrow figure they are stacked vertically."""
     from matplotlib.figure import Figure
 
     beside = width >= NARROW
-    high = HEIGHT if beside else 1.7 * width
+    high = HEIGHT if beside else 0.85 * count * width
     figure = Figure(figsize=(width, high), layout="constrained")
-    pair = figure.subplots(1, 2) if beside else figure.subplots(2, 1)
-    for axes in pair:
+    shape = (1, count) if beside else (count, 1)
+    drawn: Sequence[Axes] = figure.subplots(*shape, squeeze=False).ravel().tolist()
+    for axes in drawn:
         over.x.dress(axes, "x")
         over.y.dress(axes, "y")
         axes.tick_params(labelsize=style.FONT)
         axes.spines[["top", "right"]].set_visible(False)
-    if beside:
-        pair[1].set_ylabel("")
+    for axes in drawn[1:] if beside else ():
+        axes.set_ylabel("")
     heading(figure, title)
-    return figure, pair
+    return figure, drawn
 
 
 def paint(axes: Axes, over: Plane, cells: Cells, colors: tuple[Colormap, Normalize]) -> ScalarMappable:
@@ -101,18 +103,49 @@ def paint(axes: Axes, over: Plane, cells: Cells, colors: tuple[Colormap, Normali
     Returns:
         The mappable for a colour bar.
     """
-    draw = _squares if over.full else _points
-    for name, region in REGIONS.items():
-        there = cells.keys[cells.region == name]
-        if len(there):
-            draw(axes, over, there, label=name, facecolor=region.color, hatch=region.hatch, edgecolor=region.lines)
+    fill(axes, over, cells.keys, cells.region, REGIONS)
     known, (cmap, norm) = np.isfinite(cells.value), colors
-    mapped = draw(axes, over, cells.keys[known], label="values", edgecolor="white")
+    mapped = _draw(axes, over, cells.keys[known], label="values", edgecolor="white")
     mapped.set(cmap=cmap, norm=norm, array=cells.value[known])
+    return mapped
+
+
+def fill(axes: Axes, over: Plane, keys: np.ndarray, names: np.ndarray, looks: Mapping[str, Region]) -> None:
+    """Draw every cell whose name has a style.
+
+    Args:
+        axes: a panel of `panels`.
+        over: the plane.
+        keys: indices of the cells' values on x and y [cells, 2].
+        names: names of the cells [cells].
+        looks: styles by name.
+    """
+    for name, look in looks.items():
+        there = keys[names == name]
+        if len(there):
+            _draw(axes, over, there, label=name, facecolor=look.color, hatch=look.hatch, edgecolor=look.lines)
     if over.full:
         axes.set_xlim(*over.x.edges()[[0, -1]].tolist())
         axes.set_ylim(*over.y.edges()[[0, -1]].tolist())
-    return mapped
+
+
+def note_shares(axes: Axes, over: Plane, keys: np.ndarray, counts: Sequence[tuple[int, int]], what: str) -> str:
+    """Write k/n into every cell of which only k of n runs agree; return a note about the seeds, "" for one seed each.
+
+    Args:
+        axes: a panel of `panels`.
+        over: the plane.
+        keys: indices of the cells' values on x and y [cells, 2].
+        counts: k and n of each cell; a cell with k = n has no text.
+        what: what the k runs have done, for the note.
+    """
+    mixed = [(i, j, k, n) for (i, j), (k, n) in zip(keys.tolist(), counts, strict=True) if k < n]
+    for i, j, k, n in mixed:
+        _write(axes, float(over.x.places[i]), float(over.y.places[j]), f"{k}/{n}")
+    few, many = min(n for _, n in counts), max(n for _, n in counts)
+    if many == 1:
+        return ""
+    return f"{few if few == many else f'{few} to {many}'} runs a cell" + f"; k/n: only k of its n {what}" * bool(mixed)
 
 
 def bar(figure: Figure, mapped: ScalarMappable, axes: Axes) -> None:
@@ -132,26 +165,37 @@ def bar(figure: Figure, mapped: ScalarMappable, axes: Axes) -> None:
         drawn.ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def legend(figure: Figure, shown: Iterable[str], title: str) -> None:
-    """Draw a legend of the regions that occur, below the panels."""
+def legend(figure: Figure, shown: Iterable[str], title: str, looks: Mapping[str, Region] = REGIONS) -> None:
+    """Draw a legend of the regions, or other styles, that occur, below the panels."""
     from matplotlib.patches import Patch
 
-    names = [name for name in REGIONS if name in set(shown)]
+    names = [name for name in looks if name in set(shown)]
     if not names and not title:
         return
-    looks = {name: REGIONS[name] for name in names}
     figure.legend(
         handles=[
             Patch(facecolor=look.color, hatch=look.hatch, edgecolor=look.lines, linewidth=0.6, label=name)
-            for name, look in looks.items()
+            for name, look in ((name, looks[name]) for name in names)
         ],
         loc="outside lower center",
-        ncols=max(1, len(names) if figure.get_figwidth() >= NARROW else 2),
+        ncols=max(1, min(len(names), int(figure.get_figwidth() / ENTRY)) if figure.get_figwidth() >= NARROW else 2),
         frameon=False,
         fontsize=style.FONT,
         title=title,
         title_fontsize=style.FONT,
     )
+
+
+def _draw(axes: Axes, over: Plane, keys: np.ndarray, **look: Any) -> Collection:
+    return (_squares if over.full else _points)(axes, over, keys, **look)
+
+
+def _write(axes: Axes, x: float, y: float, words: str) -> None:
+    """Write small text in the centre of a cell, readable on dark and light colours."""
+    from matplotlib.patheffects import withStroke
+
+    drawn = axes.text(x, y, words, ha="center", va="center", fontsize=style.FONT - 2)
+    drawn.set_path_effects([withStroke(linewidth=2, foreground="white")])
 
 
 def _squares(axes: Axes, over: Plane, keys: np.ndarray, **look: Any) -> Collection:

@@ -71,19 +71,6 @@ def share_colors(name: str) -> tuple[Colormap, Normalize]:
 
 def _counts(axes: Axes, over: heatmap.Plane, steps: Cells) -> str:
     """Write the number of generalised seeds into cells whose seeds disagree; return a note about seeds."""
-    mixed = (steps.reached > 0) & (steps.reached < steps.runs)
-    for (i, j), reached, runs in zip(steps.keys[mixed], steps.reached[mixed], steps.runs[mixed], strict=True):
-        _write(axes, float(over.x.places[i]), float(over.y.places[j]), f"{reached}/{runs}")
-    few, many = steps.runs.min(), steps.runs.max()
-    if many == 1:
-        return ""
-    seeds = f"{few}" if few == many else f"{few} to {many}"
-    return f"median of {seeds} runs a cell" + "; k/n: only k of its n generalised" * bool(mixed.any())
-
-
-def _write(axes: Axes, x: float, y: float, words: str) -> None:
-    """Write small text in the centre of a cell, readable on dark and light colours."""
-    from matplotlib.patheffects import withStroke
-
-    drawn = axes.text(x, y, words, ha="center", va="center", fontsize=style.FONT - 2)
-    drawn.set_path_effects([withStroke(linewidth=2, foreground="white")])
+    pairs = zip(steps.reached.tolist(), steps.runs.tolist(), strict=True)
+    note = heatmap.note_shares(axes, over, steps.keys, [(k or n, n) for k, n in pairs], "generalised")
+    return f"median of {note}" if note else ""

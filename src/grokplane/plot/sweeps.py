@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from grokplane.plot.landscape import landscape
 from grokplane.plot.phase import phase
+from grokplane.plot.phase_map import WIDTH, has_phases, phase_map
 from grokplane.plot.regions import COLUMNS, THRESHOLD, classify
 from grokplane.plot.scales import text
 from grokplane.plot.spread import spread
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-__all__ = ["classify", "landscape", "phase", "spread", "sweep_figure"]
+__all__ = ["classify", "landscape", "phase", "phases_figure", "spread", "sweep_figure"]
 
 SEED, HELD_NORM = "seed", "rules.constant_norm.alpha"
 TRAIN_SIZES = ("data.train_points", "data.train_fraction")
@@ -49,7 +50,7 @@ def sweep_figure(
     absent = [name for name in (*parameters, *COLUMNS) if name not in frame]
     if absent or not len(frame):
         raise ValueError(f"no figure of this sweep: {'no column ' + ', '.join(absent) if absent else 'no cells'}")
-    varied = [key for key in parameters if key != SEED and len({text(value) for value in frame[key]}) > 1]
+    varied = _varied(frame, parameters)
     wide = {} if width is None else {"width": width}
     if len(varied) == 1:
         return spread(frame, varied[0], threshold=threshold, title=title, **wide)
@@ -62,3 +63,28 @@ def sweep_figure(
         varied.remove(HELD_NORM)
         return landscape(frame, HELD_NORM, varied[0], title=title, **wide)
     return phase(frame, varied[0], varied[1], threshold=threshold, title=title, **wide)
+
+
+def phases_figure(
+    frame: pd.DataFrame, parameters: Sequence[str], *, title: str = "", width: float = WIDTH
+) -> Figure | None:
+    """Draw the phases of runs with label noise (`phase_map`), with the first parameter on the horizontal axis.
+
+    Args:
+        frame: as for `sweep_figure`, with the column `phase`.
+        parameters: swept keys.
+        title: title above the panel.
+        width: width of the figure in inches.
+
+    Returns:
+        None if no run has a phase, or if not just two parameters vary besides the seed.
+    """
+    varied = _varied(frame, parameters)
+    if len(varied) != 2 or not has_phases(frame):
+        return None
+    return phase_map(frame, varied[0], varied[1], title=title, width=width)
+
+
+def _varied(frame: pd.DataFrame, parameters: Sequence[str]) -> list[str]:
+    """The parameters, besides the seed, with several values."""
+    return [key for key in parameters if key != SEED and len({text(value) for value in frame[key]}) > 1]

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from grokplane.files import sync_folder
+from grokplane.phases import phase_of
 from grokplane.record.arrays import ARRAYS, ArrayWriter, rewind_arrays
 from grokplane.record.checkpoints import Checkpoints
 from grokplane.record.code import code
@@ -152,6 +153,8 @@ class Recorder:
         self._step = self._step if step is None else step
         self._summary |= {"grok": dict(grok) if grok is not None else self._summary["grok"], "diverged": diverged}
         self._summary |= {} if error is None else {"error": error}
+        if status == "finished":
+            self._summary["phase"] = phase_of(self._figures.last, self._summary["grok"])
         with ExitStack() as exits:  # releases files and lock even after an error
             exits.callback(self._let_go)
             exits.callback(self._rows.close)
@@ -218,6 +221,7 @@ class Recorder:
         self._summary: dict[str, Any] = {
             "wandb_id": earlier.get("wandb_id") or new_run_id(),
             "grok": None,
+            "phase": None,
             "diverged": None,
         }
 

@@ -21,7 +21,7 @@ from grokplane.strict_json import to_json
 SUMMARY = "summary.json"
 STATUSES = ("running", "finished", "diverged", "interrupted", "failed")
 # Entries of a summary that are kept if the disk has no room for all.
-_LEAST = ("status", "error", "steps", "diverged", "grok", "wandb_id")
+_LEAST = ("status", "error", "steps", "diverged", "grok", "phase", "wandb_id")
 _PACKAGES = ("torch", "numpy", "hydra-core", "omegaconf", "wandb", "grokplane")
 
 
@@ -93,7 +93,7 @@ def _checked(summary: Any) -> dict[str, Any]:
     """A summary whose entries have the right types; ValueError otherwise, as the file may come from other people."""
     if not isinstance(summary, dict):
         raise ValueError("it is not an object")
-    kinds = {"status": str, "steps": int, "diverged": int, "wall_seconds": int | float, "wandb_id": str}
+    kinds = {"status": str, "phase": str, "steps": int, "diverged": int, "wall_seconds": int | float, "wandb_id": str}
     for name, kind in kinds.items():
         value = summary.get(name)
         if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):

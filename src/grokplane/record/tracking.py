@@ -97,11 +97,11 @@ class Tracker:
         """Write the run's outcome into W&B's summary, wait for the upload up to the time limit, and close the W&B run.
 
         Args:
-            summary: `status`, `grok` and `diverged` as in `summary.json`.
+            summary: `status`, `grok`, `phase` and `diverged` as in `summary.json`.
         """
         status = summary.get("status", "failed")
         facts = {f"grok/{name}": value for name, value in (summary.get("grok") or {}).items()}
-        facts |= {"status": status, "diverged": summary.get("diverged")}
+        facts |= {"status": status} | {name: summary.get(name) for name in ("phase", "diverged")}
         with self._guarded():
             if self._run is not None:
                 self._run.summary.update({key: value for key, value in strict(facts).items() if value is not None})

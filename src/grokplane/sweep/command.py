@@ -47,7 +47,7 @@ from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 log = logging.getLogger(__name__)
 
-FIGURE = "sweep"
+FIGURE, PHASES = "sweep", "phases"
 OVER = ("finished", "diverged", "failed")
 
 
@@ -197,7 +197,7 @@ def _note_lost(folder: Path, error: str) -> None:
 
 
 def _draw(rows: Sequence[dict[str, Any]], parameters: Sequence[str], cell: DictConfig, folder: Path) -> list[Path]:
-    """Draw the figure that fits the grid's shape. An error in drawing does not fail the sweep.
+    """Draw the figures that fit the grid's shape. An error in drawing does not fail the sweep.
 
     Args:
         rows: the rows of the table.
@@ -206,16 +206,21 @@ def _draw(rows: Sequence[dict[str, Any]], parameters: Sequence[str], cell: DictC
         folder: the sweep's folder.
 
     Returns:
-        Paths of the figure's files.
+        Paths of the figures' files.
     """
     import pandas
 
     try:
         from grokplane import plot
-        from grokplane.plot.sweeps import sweep_figure
+        from grokplane.plot.sweeps import phases_figure, sweep_figure
 
-        figure = sweep_figure(pandas.DataFrame(rows), parameters, title=folder.name)
-        return plot.save_all(figure, folder, FIGURE, cell.record.figure_format)
+        frame = pandas.DataFrame(rows)
+        figures = {
+            FIGURE: sweep_figure(frame, parameters, title=folder.name),
+            PHASES: phases_figure(frame, parameters, title=folder.name),
+        }
+        drawn = [(name, figure) for name, figure in figures.items() if figure is not None]
+        return [path for name, one in drawn for path in plot.save_all(one, folder, name, cell.record.figure_format)]
     except ValueError as error:
         say(f"figure  none: {error}")
     except Exception:

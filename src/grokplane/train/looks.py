@@ -51,7 +51,8 @@ class Looks:
             outputs = self._outputs(subset, slice(None), _tap(layers))
             losses = self._stack.loss(outputs, subset.targets)
         known = losses.detach(), subset.mask, layers, self._stack.examples.answers, None, self._source(subset)
-        return Subset(outputs.detach(), subset.targets, *known), losses if graph else None
+        seen = Subset(outputs.detach(), subset.targets, *known, true_targets=subset.true_targets)
+        return seen, losses if graph else None
 
     def _source(self, subset: StackedSubset) -> Source:
         """The subset's questions, and further forward passes."""
@@ -105,14 +106,17 @@ class Looks:
 
     def _in_parts(self, subset: StackedSubset) -> Subset:
         """Losses and correct answers, without outputs and layers."""
-        answers, losses, scores = self._stack.examples.answers, [], []
+        answers, losses, scores, true_scores = self._stack.examples.answers, [], [], []
+        right = subset.true_targets
         for part in self._parts(subset):
             outputs, targets = self._made(subset, part), subset.targets[:, part]
             losses.append(self._stack.loss(outputs, targets))
             scores.append(answers.scores(outputs, targets))
+            true_scores += [] if right is None else [answers.scores(outputs, right[:, part])]
         look = Look(partial(self._made, subset), partial(self._layers, subset))
         kept = torch.cat(losses, 1), subset.mask, {}, answers, joined(scores), self._source(subset)
-        return Subset(look, subset.targets, *kept)
+        of_truth = None if right is None else joined(true_scores)
+        return Subset(look, subset.targets, *kept, true_targets=right, true_scores=of_truth)
 
     @torch.no_grad()
     def _made(self, subset: StackedSubset, part: slice) -> Tensor:

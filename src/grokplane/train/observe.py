@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grokplane.metrics import ARRAYS, Metric, Observation, collected
+from grokplane.metrics import ARRAYS, Metric, Observation, collected, of_truth
 from grokplane.train.looks import Looks
 from grokplane.train.stack import Stack
 
@@ -80,6 +80,8 @@ def _numpy(values: Tensor) -> np.ndarray:
 
 
 def _own(stack: Stack, number: int, names: Iterable[str], row: Sequence[float]) -> Record:
-    """One member's values by name, as in a solo run: without the groups of other members."""
-    missing = {name for name, group in stack.examples.groups.items() if not group.members[number]}
-    return {name: value for name, value in zip(names, row, strict=True) if name.partition("/")[2] not in missing}
+    """One member's values by name, as in a solo run: without the groups and the true answers of other members."""
+    examples = stack.examples
+    missing = {name for name, group in examples.groups.items() if not group.members[number]}
+    own = {name: value for name, value in zip(names, row, strict=True) if name.partition("/")[2] not in missing}
+    return own if examples.noisy[number] else {name: value for name, value in own.items() if not of_truth(name)}

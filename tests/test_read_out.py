@@ -9,7 +9,6 @@ import pytest
 import torch
 from builders import assert_same_stacks, finish, trained, training, weights
 from spelling import KINDS, LENGTH, MODELS, READ, Spelled, speller, spellers
-from torch import Tensor
 
 from grokplane.answers import NOT_SCORED
 from grokplane.models import LSTM, MLP, Signature, Transformer

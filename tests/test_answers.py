@@ -171,7 +171,7 @@ def test_predict_answers_with_sequences() -> None:
 
 
 def test_a_model_that_does_not_read_out_every_position_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^model=mlp: gives outputs \[4\] for each point, .* need \[2, 4\]$"):
+    with pytest.raises(ConfigError, match=r"^model=mlp: gives outputs \[4\] for each point, .* need \[2, 4\]; use"):
         Stack([member(data=DigitSums())])
     alone = speller(model=Module({"_target_": "test_adapter.Net"}))
     with pytest.raises(ConfigError, match=r"must turn a batch \[3, 2\] into a tensor \[3, 2, 4\], and gives \[3, 4\]$"):

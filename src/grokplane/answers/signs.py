@@ -31,7 +31,7 @@ class Signs(Answers):
     def lacks(self, choice: object) -> str:
         """Class labels, if the choice reads only them."""
         reads_labels = getattr(choice, "reads", None) == "labels"
-        return "class labels, and this task's answers are signs" if reads_labels else ""
+        return "class labels, and this task's answers are signs" if reads_labels else super().lacks(choice)
 
     def loss(self, loss: OfPoints) -> OfPoints:
         """The loss of the output and the target as vectors."""

@@ -171,7 +171,7 @@ def test_predict_answers_with_sequences() -> None:
 
 
 def test_a_model_that_does_not_read_out_every_position_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^model=mlp: gives outputs \[4\] for each point, .* need \[2, 4\]$"):
+    with pytest.raises(ConfigError, match=r"^model=mlp: gives outputs \[4\] for each point, .* need \[2, 4\]; use"):
         Stack([member(data=DigitSums())])
     alone = speller(model=Module({"_target_": "test_adapter.Net"}))
     with pytest.raises(ConfigError, match=r"must turn a batch \[3, 2\] into a tensor \[3, 2, 4\], and gives \[3, 4\]$"):
@@ -188,7 +188,8 @@ def test_targets_of_another_kind_are_refused() -> None:
     for targets in (examples.table.targets[:, 0], examples.table.targets.double(), examples.table.targets + 9, nothing):
         table = replace(examples.table, targets=targets)
         with pytest.raises(
-            ConfigError, match=r"^data=targets .*: must be answers of the kind LabelSequence\(classes=4, length=2, fed_back=False\)$"
+            ConfigError,
+            match=r"^data=targets .*: must be answers of the kind LabelSequence\(classes=4, length=2, fed_back=False\)$",
         ):
             stack([replace(examples, table=table)], "cpu", torch.float32)
     with pytest.raises(ConfigError, match=r"^data/split=label_holdout: needs answers that are single labels"):

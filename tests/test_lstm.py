@@ -35,10 +35,10 @@ columns = pytest.mark.parametrize("columns", [0, 10**9], ids=["gather", "product
 class Twin(nn.Module):
     """The same network from torch.nn, for one member."""
 
-    def __init__(self, vocabulary: int, outputs: int, choice: LSTM) -> None:
+    def __init__(self, vocabulary: int, outputs: int, choice: LSTM, read: int | None = None) -> None:
         super().__init__()
         fan_in = choice.embedding_dim or choice.width
-        self.vocabulary, self.embedding = vocabulary, None
+        self.vocabulary, self.embedding, self.read = vocabulary, None, read
         if choice.input == "embedding":
             self.embedding = nn.Embedding(vocabulary, fan_in)
         else:
@@ -48,19 +48,22 @@ class Twin(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         one_hot = F.one_hot(tokens, self.vocabulary).to(self.read_out.weight.dtype)
-        return self.read_out(self.lstm(one_hot if self.embedding is None else self.embedding(tokens))[0][:, -1])
+        states = self.lstm(one_hot if self.embedding is None else self.embedding(tokens))[0]
+        return self.read_out(states[:, -1] if self.read is None else states[:, -self.read :])
 
 
-def stacked(dtype: torch.dtype = torch.float64, **keys: Any) -> tuple[StackedModel, LSTM]:
+def stacked(
+    dtype: torch.dtype = torch.float64, signature: Signature = SIGNATURE, **keys: Any
+) -> tuple[StackedModel, LSTM]:
     sized: dict[str, Any] = {"width": WIDTH} | keys
     choice = LSTM(**sized)
-    return build([choice] * MEMBERS, SIGNATURE, range(MEMBERS), dtype), choice
+    return build([choice] * MEMBERS, signature, range(MEMBERS), dtype), choice
 
 
 def twin_of(network: StackedModel, number: int, choice: LSTM, signature: Signature = SIGNATURE) -> Twin:
     """An ordinary network with one member's weights."""
     assert signature.vocabulary is not None
-    ordinary = Twin(signature.vocabulary, signature.outputs, choice).double()
+    ordinary = Twin(signature.vocabulary, signature.outputs, choice, signature.positions).double()
     with torch.no_grad():
         for ours, theirs in zip(network.parameters(), ordinary.parameters(), strict=True):
             theirs.copy_(ours[number])
@@ -74,10 +77,14 @@ def tokens() -> Tensor:
 @chunks
 @columns
 @form
-def test_outputs_and_gradients_are_torchs(form: str, columns: int, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("read", [None, 1, 3, LENGTH])
+def test_outputs_and_gradients_are_torchs(
+    read: int | None, form: str, columns: int, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lookup, "PRODUCT_COLUMNS_PER_TOKEN", columns)
     monkeypatch.setattr(recurrence, "CHUNK_ENTRIES", chunk)
-    network, choice = stacked(**FORMS[form])
+    signature = replace(SIGNATURE, positions=read)
+    network, choice = stacked(signature=signature, **FORMS[form])
     encoded = network.encode(tokens())
     assert encoded.is_floating_point() == (columns > 0)
     network(encoded).square().sum().backward()
@@ -86,7 +93,7 @@ def test_outputs_and_gradients_are_torchs(form: str, columns: int, chunk: int, m
     factor = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     (outputs * factor).sum().backward()
     for number in range(MEMBERS):
-        ordinary = twin_of(network, number, choice)
+        ordinary = twin_of(network, number, choice, signature)
         expected = ordinary(tokens()[number])
         torch.testing.assert_close(outputs[number], expected, rtol=0, atol=1e-12)
         (expected * factor[number]).sum().backward()

@@ -29,6 +29,9 @@ SETTINGS: list[dict[str, Any]] = [
     {"norm": "none", "reads": "mean"},
 ]
 EVERY = pytest.mark.parametrize("keys", SETTINGS, ids=str)
+# Of answers that are sequences, the last tokens are read: one, some, all of them.
+SEQUENCES = [(keys, read) for keys in SETTINGS if "reads" not in keys for read in (1, 3, LENGTH)]
+READ: list[tuple[dict[str, Any], int | None]] = [*((keys, None) for keys in SETTINGS), *SEQUENCES]
 
 
 def choice(**keys: Any) -> Transformer:
@@ -38,9 +41,9 @@ def choice(**keys: Any) -> Transformer:
 class Twin(nn.Module):
     """A Transformer as one would write it with torch.nn: every block computes every token."""
 
-    def __init__(self, config: Transformer, length: int = LENGTH) -> None:
+    def __init__(self, config: Transformer, length: int = LENGTH, read: int | None = None) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.read = config, read
         self.embedding = nn.Embedding(VOCABULARY, WIDTH)
         self.positions = nn.Embedding(length, WIDTH)
         self.blocks = nn.ModuleList(TwinBlock(config) for _ in range(config.layers))
@@ -56,6 +59,8 @@ class Twin(nn.Module):
         for block in self.blocks:
             x = block(x)
         x = self.norm(x)
+        if self.read is not None:
+            return self.unembedding(x)[:, -self.read :]
         return self.unembedding(x[:, -1] if self.config.reads == "last" else x.mean(1))
 
 
@@ -108,12 +113,13 @@ def as_twin(values: Mapping[str, Tensor], config: Transformer, number: int) -> d
     return found
 
 
-def stacked(config: Transformer) -> StackedModel:
-    return build([config] * MEMBERS, Signature(LENGTH, VOCABULARY, VOCABULARY), range(MEMBERS), torch.float64)
+def stacked(config: Transformer, read: int | None = None) -> StackedModel:
+    signature = Signature(LENGTH, VOCABULARY, VOCABULARY, positions=read)
+    return build([config] * MEMBERS, signature, range(MEMBERS), torch.float64)
 
 
-def twin_of(network: StackedModel, config: Transformer, number: int) -> Twin:
-    twin = Twin(config).double()
+def twin_of(network: StackedModel, config: Transformer, number: int, read: int | None = None) -> Twin:
+    twin = Twin(config, read=read).double()
     twin.load_state_dict(as_twin(dict(network.named_parameters()), config, number), strict=False)
     return twin
 
@@ -124,21 +130,21 @@ def questions(count: int) -> Tensor:
 
 @pytest.mark.parametrize("count", [5, 30], ids=["tokens", "table"])
 @pytest.mark.parametrize("short", [0, 8], ids=["fused", "elementwise"])
-@EVERY
+@pytest.mark.parametrize(("keys", "read"), READ, ids=str)
 def test_outputs_and_gradients_are_those_of_torch_nn(
-    keys: dict[str, Any], short: int, count: int, monkeypatch: pytest.MonkeyPatch
+    keys: dict[str, Any], read: int | None, short: int, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With fewer questions than token kinds the first block computes the tokens, else a table of them."""
     monkeypatch.setattr(attention, "SHORT", short)
     config = choice(**keys)
-    network, tokens = stacked(config), questions(count)
+    network, tokens = stacked(config, read), questions(count)
     outputs = network(network.encode(tokens))
     factor = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     (outputs * factor).sum().backward()
     slopes = {name: value.grad for name, value in network.named_parameters() if value.grad is not None}
     assert slopes.keys() == dict(network.named_parameters()).keys()
     for number in range(MEMBERS):
-        twin = twin_of(network, config, number)
+        twin = twin_of(network, config, number, read)
         expected = twin(tokens[number])
         torch.testing.assert_close(outputs[number], expected, rtol=1e-10, atol=1e-12)
         (expected * factor[number]).sum().backward()

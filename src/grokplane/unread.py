@@ -14,6 +14,7 @@ class Surroundings:
     Attributes:
         features: length of the inputs if they are vectors; None for images and tokens.
         numbers: whether the answers are numbers.
+        sequences: whether the answers are sequences, each token of which is read from a position of its own.
         own_noise: whether layers have noise of the model's own at log points.
         noise_looked_at: whether a metric or an estimator uses layers with that noise.
         on_cpu: whether the run is trained on a CPU.
@@ -21,6 +22,7 @@ class Surroundings:
 
     features: int | None
     numbers: bool
+    sequences: bool
     own_noise: bool
     noise_looked_at: bool
     on_cpu: bool

@@ -32,36 +32,36 @@ class Attention(nn.Module):
             self.add_module(name, Linear(members, width, width, bias=bias))
 
     def forward(
-        self, x: Tensor, rows: Tensor | None, last_only: bool, keep: Callable[[Tensor], None] | None = None
+        self, x: Tensor, rows: Tensor | None, last: int | None, keep: Callable[[Tensor], None] | None = None
     ) -> Tensor:
-        """Outputs of all tokens [E, B, T, D], or of the last token only [E, B, 1, D].
+        """Outputs of all tokens [E, B, T, D], or of the last Q tokens only [E, B, Q, D].
 
         Args:
             x: the tokens [E, B, T, D]; with `rows`, a table [E, R, D] of all distinct tokens.
             rows: index of each token in the table [E, B, T].
-            last_only: whether only the last token attends.
+            last: number Q of the last tokens that attend; None: all tokens.
             keep: receives the attention pattern, see `pattern`.
         """
         query, key, value = (
-            self._projected(name, x, rows, last).unflatten(-1, (self.heads, -1))
-            for name, last in (("query", last_only), ("key", False), ("value", False))
+            self._projected(name, x, rows, here).unflatten(-1, (self.heads, -1))
+            for name, here in (("query", last), ("key", None), ("value", None))
         )
         attend = _short if key.shape[2] <= SHORT else _long
-        causal = self.causal and not last_only  # the last token sees all other tokens in any case
+        causal = self.causal and last != 1  # the last token sees all other tokens in any case
         if keep is not None:
             keep(pattern(query, key, causal))
         return self.get_submodule("attention")(attend(query, key, value, causal).flatten(-2))
 
-    def _projected(self, name: str, x: Tensor, rows: Tensor | None, last_only: bool) -> Tensor:
+    def _projected(self, name: str, x: Tensor, rows: Tensor | None, last: int | None) -> Tensor:
         project = self.get_submodule(name)
-        return project(tokens(x, None, last_only)) if rows is None else tokens(project(x), rows, last_only)
+        return project(tokens(x, None, last)) if rows is None else tokens(project(x), rows, last)
 
 
-def tokens(x: Tensor, rows: Tensor | None, last_only: bool) -> Tensor:
-    """Each token's vector [E, B, T, D], or the last token's [E, B, 1, D], from the inputs of `Attention`."""
+def tokens(x: Tensor, rows: Tensor | None, last: int | None) -> Tensor:
+    """Each token's vector [E, B, T, D], or those of the last Q tokens [E, B, Q, D], from the inputs of `Attention`."""
     if rows is None:
-        return x[:, :, -1:] if last_only else x
-    return pick(x, rows[:, :, -1:] if last_only else rows)
+        return x if last is None else x[:, :, -last:]
+    return pick(x, rows if last is None else rows[:, :, -last:])
 
 
 def pattern(query: Tensor, key: Tensor, causal: bool) -> Tensor:
@@ -76,8 +76,7 @@ def _short(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
     """Queries [E, B, Q, H, d], keys and values [E, B, T, H, d] -> [E, B, Q, H, d]."""
     scores = (query[:, :, :, None] * key[:, :, None]).sum(-1) / math.sqrt(query.shape[-1])
     if causal:
-        later = torch.ones(scores.shape[2:4], dtype=torch.bool, device=scores.device).triu(1)
-        scores = scores.masked_fill(later[:, :, None], -torch.inf)
+        scores = scores.masked_fill(_later(*scores.shape[2:4], scores.device)[:, :, None], -torch.inf)
     return (scores.softmax(3)[..., None] * value[:, :, None]).sum(3)
 
 
@@ -89,8 +88,21 @@ def _long(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
     elif torch.is_grad_enabled() and q.device.type == "cpu":
         attended = _Fused.apply(causal, q, k, v)
     else:
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        attended = _fused(causal, q, k, v)
     return attended.transpose(1, 2).unflatten(0, query.shape[:2])
+
+
+def _fused(causal: bool, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """torch's attention; its `is_causal` takes the queries for the first tokens, and here they are the last ones."""
+    queries, keys = query.shape[-2], key.shape[-2]
+    if not causal or queries == keys:
+        return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    return F.scaled_dot_product_attention(query, key, value, ~_later(queries, keys, query.device))
+
+
+def _later(queries: int, keys: int, device: torch.device) -> Tensor:
+    """Which tokens come after each query [Q, T], bool; the queries are the last Q tokens."""
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).triu(1 + keys - queries)
 
 
 class _Fused(torch.autograd.Function):
@@ -103,7 +115,7 @@ class _Fused(torch.autograd.Function):
     def forward(ctx: Any, causal: bool, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         q, k, v = (part.detach().requires_grad_() for part in (query, key, value))
         with torch.enable_grad():
-            attended = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+            attended = _fused(causal, q, k, v)
         ctx.save_for_backward(query, key, value)
         ctx.kept, ctx.causal = (attended, (q, k, v)), causal
         return attended.detach()
@@ -126,6 +138,5 @@ def _scores(query: Tensor, key: Tensor, causal: bool) -> Tensor:
     """[..., Q, d] and [..., T, d] -> [..., Q, T]; -inf where a token comes after the query's."""
     scores = query @ key.mT / math.sqrt(query.shape[-1])
     if causal:
-        later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
-        scores = scores.masked_fill(later, -torch.inf)
+        scores = scores.masked_fill(_later(*scores.shape[-2:], scores.device), -torch.inf)
     return scores

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from grokplane.options import ConfigError
 from grokplane.random import Counters, generator
 
 
@@ -89,6 +90,14 @@ class Signature:
     def output_shape(self) -> tuple[int, ...]:
         """Shape of the outputs of one point: (C,) or (T, C)."""
         return (self.outputs,) if self.positions is None else (self.positions, self.outputs)
+
+    def check_read_out(self, model: str) -> None:
+        """Raise ConfigError for a sequence of more answers than tokens, each of which is read at a token of its own."""
+        if self.positions is not None and self.positions > self.length:
+            allowed = (
+                f"reads one answer at each token, and this task has {self.positions} answers for {self.length} tokens"
+            )
+            raise ConfigError("model", model, allowed)
 
 
 class StackedModel(nn.Module):

@@ -19,7 +19,10 @@ from grokplane.options import ConfigError, checked, option
 @dataclass(frozen=True)
 @checked
 class LSTM:
-    """LSTM layers over the tokens of a question, and a linear read-out of the last hidden state."""
+    """LSTM layers over the tokens of a question, and a linear read-out of the last hidden state.
+
+    For answers that are sequences of T tokens the last T hidden states are read.
+    """
 
     layers: int = option(1, "number of LSTM layers", at_least=1, at_most=1_000)
     width: int = option(128, "width of the hidden states", at_least=1)
@@ -33,14 +36,16 @@ class LSTM:
         """Build the stack; its parameters are not drawn yet.
 
         Raises:
-            ConfigError: a task whose input is not tokens, or a width for an embedding that does not exist.
+            ConfigError: a task whose input is not tokens or has fewer tokens than answers, or a width for an embedding
+                that does not exist.
         """
         if signature.vocabulary is None:
             raise ConfigError("model", "lstm", "reads tokens, and this task's input is features")
         if self.input == "onehot" and self.embedding_dim is not None:
             allowed = "model.input=onehot embeds nothing; leave it null"
             raise ConfigError("model.embedding_dim", self.embedding_dim, allowed)
-        return StackedLSTM(members, signature.vocabulary, signature.outputs, self)
+        signature.check_read_out("lstm")
+        return StackedLSTM(members, signature, self)
 
 
 class LSTMLayer(nn.Module):
@@ -57,18 +62,18 @@ class LSTMLayer(nn.Module):
         self.bias_hh = nn.Parameter(torch.empty(members, 4 * width))
         self._workspace = Workspace()
 
-    def forward(self, x: Tensor, last_only: bool, embedding: Tensor | None = None) -> Tensor:
-        """Hidden states [E, L, B, H], or only that of the last step [E, 1, B, H].
+    def forward(self, x: Tensor, last: int | None, embedding: Tensor | None = None) -> Tensor:
+        """Hidden states of all steps [E, L, B, H], or of the last ones [E, last, B, H].
 
         Args:
             x: inputs [E, L, B, in]; with an embedding, one-hot tokens [E, L, B, V] or tokens [E, L, B] int64.
-            last_only: whether to return only the last step.
+            last: number of the last steps to return; None: all steps.
             embedding: table of the tokens' vectors [E, V, in]; None if x is the inputs themselves.
         """
         matrix = self.weight_ih.mT if embedding is None else affine(embedding, self.weight_ih)
         # A log point may need no backward pass, and its batch has another size.
         workspace = self._workspace if self.training and torch.is_grad_enabled() else None
-        return recurrence(x, matrix, self.bias_ih + self.bias_hh, self.weight_hh, last_only, workspace)
+        return recurrence(x, matrix, self.bias_ih + self.bias_hh, self.weight_hh, last, workspace)
 
     def reset(self, member: int, init: str, generator: torch.Generator) -> None:
         """Draw one member's parameters; "torch" is U(-1/sqrt(H), 1/sqrt(H)), as in torch.nn.LSTM."""
@@ -87,15 +92,17 @@ class StackedLSTM(StackedModel):
 
     capturable = True
 
-    def __init__(self, members: int, vocabulary: int, outputs: int, config: LSTM) -> None:
+    def __init__(self, members: int, signature: Signature, config: LSTM) -> None:
         super().__init__()
+        vocabulary, self.answers = signature.vocabulary, signature.positions
+        assert vocabulary is not None
         embedded = config.input == "embedding"
         width = (config.embedding_dim or config.width) if embedded else vocabulary
         fans = [width, *[config.width] * (config.layers - 1)]
         self.embedding = Embedding(members, vocabulary, width) if embedded else None
         self.recurrent = nn.ModuleList(LSTMLayer(members, fan_in, config.width) for fan_in in fans)
         self.dropouts = nn.ModuleList(Dropout() for _ in fans)
-        self.read_out = Linear(members, config.width, outputs)
+        self.read_out = Linear(members, config.width, signature.outputs)
         self._lookup = Lookup(vocabulary, 1, by_position=False)
 
     def encode(self, inputs: Tensor) -> Tensor:
@@ -105,19 +112,27 @@ class StackedLSTM(StackedModel):
         return encoded.unflatten(1, tokens.shape[1:]) if encoded.is_floating_point() else tokens.contiguous()
 
     def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
-        """Outputs [E, B, C]; a tap receives each layer's hidden state after the last token."""
-        last = len(self.recurrent)
+        """Outputs [E, B, C]; a tap receives each layer's hidden state after the last token.
+
+        For answers that are sequences, outputs [E, B, T, C] and hidden states [E, B, T, H] after each of the last T tokens.
+        """
+        last, read = len(self.recurrent), self.answers or 1
         table = None if self.embedding is None else self.embedding.weight
-        hidden = self.recurrent[0](encoded, last == 1, table)
+        hidden = self.recurrent[0](encoded, read if last == 1 else None, table)
         for number, layer in enumerate(self.recurrent[1:], start=2):
-            _show(tap, number - 1, hidden[:, -1])
+            _show(tap, number - 1, self._read(hidden))
             # Points come first, because a point's dropout mask must not depend on the number of other points.
             inputs = self.dropouts[number - 2](hidden.transpose(1, 2)).transpose(1, 2)
-            hidden = layer(inputs, number == last)
-        _show(tap, last, hidden[:, -1])
-        outputs = self.read_out(self.dropouts[-1](hidden[:, -1]))
+            hidden = layer(inputs, read if number == last else None)
+        states = self._read(hidden)
+        _show(tap, last, states)
+        outputs = self.read_out(self.dropouts[-1](states))
         _show(tap, last + 1, outputs)
         return outputs
+
+    def _read(self, hidden: Tensor) -> Tensor:
+        """Of hidden states [E, K, B, H] the last [E, B, H], or for a sequence of answers the last T [E, B, T, H]."""
+        return hidden[:, -1] if self.answers is None else hidden[:, -self.answers :].transpose(1, 2)
 
     def hidden(self) -> list[str]:
         """The recurrent weights, and the input weights of every layer that reads an embedding or another layer."""

@@ -45,9 +45,9 @@ class Workspace:
 
 
 def recurrence(
-    x: Tensor, matrix: Tensor, bias: Tensor, weight: Tensor, last_only: bool, workspace: Workspace | None = None
+    x: Tensor, matrix: Tensor, bias: Tensor, weight: Tensor, last: int | None, workspace: Workspace | None = None
 ) -> Tensor:
-    """Hidden states [E, K, B, H] of one layer, from zero hidden and cell states; K = L, or 1 with `last_only`.
+    """Hidden states [E, K, B, H] of one layer, from zero hidden and cell states: those of the last K steps.
 
     Gates in torch.nn.LSTM's order: i, f, g, o = sigmoid, sigmoid, tanh, sigmoid of x matrix + bias + h weight^T;
     c <- f c + i g; h <- o tanh(c).
@@ -57,10 +57,10 @@ def recurrence(
         matrix: [E, in, 4H], applied to the inputs.
         bias: [E, 4H].
         weight: [E, 4H, H], applied to the hidden state of the previous step.
-        last_only: return only the hidden state of the last step.
+        last: number K of the last steps; None: all steps.
         workspace: source of memory, which the backward pass returns; None: new memory.
     """
-    kept = 1 if last_only else x.shape[1]
+    kept = x.shape[1] if last is None else last
     if transformed():
         return _plain(kept, x, matrix, bias, weight)
     hidden: Any = _Recurrence.apply(x.contiguous(), matrix.contiguous(), bias, weight, kept, workspace)

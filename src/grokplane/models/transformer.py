@@ -35,7 +35,9 @@ class Transformer:
     norm: str = option("pre", "layer norm: before each branch, after it, or none", choices=NORMS)
     positions: str = option("learned", "position encoding that is added to the embeddings", choices=POSITIONS)
     causal: bool = option(True, "tokens do not see later tokens; has no effect if only the last one is computed")
-    reads: str = option("last", "input of the read-out: the last token, or the mean", choices=READS)
+    reads: str = option(
+        "last", "input of the read-out: the last token (each token of an answer), or the mean", choices=READS
+    )
     bias: bool = option(True, "biases of attention and read-out (the MLP always has its own)")
     dropout: float = option(
         0.0, "dropout of embeddings, attention's and MLP's outputs, in training", at_least=0, below=1, stackable=True
@@ -47,20 +49,34 @@ class Transformer:
         if self.width % self.heads:
             raise ConfigError("model.heads", self.heads, f"must divide model.width, which is {self.width}")
 
-    def unread(self, around: Surroundings) -> dict[str, str]:  # noqa: ARG002 (its own keys decide)
+    def unread(self, around: Surroundings) -> dict[str, str]:
         """See `grokplane.unread`."""
-        one = self.layers == 1 and self.reads == "last"
+        one = self.layers == 1 and self.reads == "last" and not around.sequences
         return {"causal": "only the last token is computed, and it sees all others"} if one else {}
 
     def network(self, members: int, signature: Signature) -> StackedTransformer:
         """Build the stack; its parameters are not drawn yet.
 
         Raises:
-            ConfigError: a task whose input is not tokens.
+            ConfigError: a task whose input is not tokens; for answers that are sequences, see `_check_positions`.
         """
         if signature.vocabulary is None:
             raise ConfigError("model", "transformer", "this task's input is not tokens; use mlp with embedding=none")
+        self._check_positions(signature)
         return StackedTransformer(members, signature, self)
+
+    def _check_positions(self, signature: Signature) -> None:
+        """Refuse the mean of all tokens, tokens that see the answer, and more answers than tokens."""
+        positions = signature.positions
+        if positions is None:
+            return
+        if self.reads == "mean":
+            allowed = f"this task's answers are sequences, read from each of the last {positions} tokens; use last"
+            raise ConfigError("model.reads", self.reads, allowed)
+        if signature.causal and not self.causal:
+            allowed = "must be true: the inputs contain the answer, which earlier tokens may not see (teacher forcing)"
+            raise ConfigError("model.causal", self.causal, allowed)
+        signature.check_read_out("transformer")
 
 
 class StackedTransformer(StackedModel):
@@ -71,6 +87,7 @@ class StackedTransformer(StackedModel):
 
     Weights also belong to "embedding", "positions", "norm", "layer k query", "layer k key", "layer k value",
     "layer k norm 1" and "layer k norm 2". If only the last token is read, the last block computes only that token.
+    For answers that are sequences of T tokens the last T tokens are read and measured.
     """
 
     capturable = True
@@ -82,19 +99,21 @@ class StackedTransformer(StackedModel):
         self.embedding = Embedding(members, signature.vocabulary, width)
         self.positions: nn.Module = POSITIONS[config.positions](members, signature.length, width)
         self.dropout = Dropout()
-        self.blocks = nn.ModuleList(_Block(members, config) for _ in range(config.layers))
+        self.blocks = nn.ModuleList(_Block(members, config, signature.positions) for _ in range(config.layers))
         self.norm = LayerNorm(members, width) if config.norm == "pre" else None
         self.unembedding = Linear(members, width, signature.outputs, bias=config.bias)
-        self.last = config.reads == "last"
+        self.answers = signature.positions
+        self.last = (self.answers or 1) if config.reads == "last" else None
 
     def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
-        """Outputs [E, B, C] of tokens [E, B, T]."""
+        """Outputs [E, B, C] of tokens [E, B, L]; of the last T tokens [E, B, T, C] if answers are sequences."""
         x, rows = self._embedded(encoded)
         for number, block in enumerate(self.blocks, start=1):
-            last_only = self.last and number == len(self.blocks)
-            x, rows = block(x, rows, last_only, f"layer {number}", tap), None
+            last = self.last if number == len(self.blocks) else None
+            x, rows = block(x, rows, last, f"layer {number}", tap), None
         x = x if self.norm is None else self.norm(x)
-        logits = self.unembedding(x.mean(2))  # x has one token if only the last one is read
+        # x has one token if only the last one is read.
+        logits = self.unembedding(x.mean(2) if self.answers is None else x)
         if tap is not None:
             tap(f"layer {len(self.blocks) + 1}", logits, logits, False)
         return logits
@@ -135,11 +154,11 @@ class StackedTransformer(StackedModel):
 
 
 class _Block(nn.Module):
-    """Attention and MLP, each added to the residual stream."""
+    """Attention and MLP, each added to the residual stream; a tap is shown the last tokens, or all with `shown=None`."""
 
-    def __init__(self, members: int, config: Transformer) -> None:
+    def __init__(self, members: int, config: Transformer, shown: int | None) -> None:
         super().__init__()
-        width = config.width
+        width, self.shown = config.width, shown
         self.norm = config.norm
         norms = config.norm != "none"
         self.norm_1 = LayerNorm(members, width) if norms else None
@@ -151,20 +170,22 @@ class _Block(nn.Module):
         self.activation, self.exact_zeros = activation.function, activation.exact_zeros
         self.dropout_1, self.dropout_2 = Dropout(), Dropout()
 
-    def forward(self, x: Tensor, rows: Tensor | None, last_only: bool, name: str, tap: Tap | None) -> Tensor:
-        """Residual stream [E, B, T, D], or [E, B, 1, D] for the last token only; x and rows as in `Attention`."""
+    def forward(self, x: Tensor, rows: Tensor | None, last: int | None, name: str, tap: Tap | None) -> Tensor:
+        """Residual stream [E, B, T, D], or of the last tokens [E, B, last, D]; x and rows as in `Attention`."""
         keep = partial(tap.found.__setitem__, f"{name} attention pattern") if isinstance(tap, InnerTap) else None
-        attended = self.attention(self._before(self.norm_1, x), rows, last_only, keep)
+        attended = self.attention(self._before(self.norm_1, x), rows, last, keep)
         if tap is not None:
-            tap(f"{name} attention", attended, attended, False)
-        x = tokens(x, rows, last_only)
+            seen = tokens(attended, None, self.shown)
+            tap(f"{name} attention", seen, seen, False)
+        x = tokens(x, rows, last)
         x = self._after(self.norm_1, x + self.dropout_1(attended))
         preactivations = self.mlp(self._before(self.norm_2, x))
         neurons = self.activation(preactivations)
         x = self._after(self.norm_2, x + self.dropout_2(self.out(neurons)))
         if tap is not None:
-            tap(f"{name} mlp", preactivations, neurons, self.exact_zeros)
-            tap(name, x, x, False)
+            before, after, seen = (tokens(values, None, self.shown) for values in (preactivations, neurons, x))
+            tap(f"{name} mlp", before, after, self.exact_zeros)
+            tap(name, seen, seen, False)
         return x
 
     def _before(self, norm: nn.Module | None, x: Tensor) -> Tensor:

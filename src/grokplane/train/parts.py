@@ -33,6 +33,7 @@ def check_outputs(member: Member, shape: tuple[int, ...], answers: Answers) -> N
     """Raise ConfigError for a model whose outputs for one point have another shape than the answers of the task."""
     if shape != answers.shape:
         why = f"gives outputs {list(shape)} for each point, and the answers of this task need {list(answers.shape)}"
+        why += "" if answers.positions is None else "; use transformer, lstm, or a module of your own"
         raise ConfigError("model", name_of(member.model), why)
 
 

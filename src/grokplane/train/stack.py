@@ -132,6 +132,7 @@ class Stack:
         around = Surroundings(
             features=examples.shape.numel() if vectors else None,
             numbers=not examples.answers.labelled,
+            sequences=examples.answers.positions is not None,
             own_noise=all(getattr(member.model, "noise_measured", False) for member in self.members),
             noise_looked_at=self.gauge is not None and not self.gauge.noiseless,
             on_cpu=self.device.type == "cpu",

@@ -128,7 +128,12 @@ def test_answers_that_end_early_or_not_at_all_are_judged_by_their_tokens() -> No
 # The command line
 
 MODELS = {
-    "module": ("model=module", "+model.module._target_=causal_nets.Mixer"),
+    "module": ("model=module", "+model.module._target_=causal_nets.Mixer", "optimizer.lr=0.01"),
+    "transformer": (
+        *("model=transformer", "model.layers=1", "model.heads=2", "model.width=16", "model.mlp_width=32"),
+        "optimizer.lr=0.003",
+    ),
+    "lstm": ("model=lstm", "model.width=16", "model.layers=1", "optimizer.lr=0.01"),
 }
 TASKS = {
     "fixed": ("data=sequence", "data.base=4", "data.digits=1", "data.ood_digits=2", "data.ood_questions=20"),
@@ -138,7 +143,7 @@ TASKS = {
     "reverse": ("data=reverse", "data.length=3", "data.values=3"),
     "copy": ("data=copy", "data.length=3", "data.values=3"),
 }
-LEARNT = (*PRECISE, "train.steps=300", "optimizer.lr=0.02", "optimizer.weight_decay=0", "data.train_fraction=0.5")
+LEARNT = (*PRECISE, "train.steps=500", "optimizer.weight_decay=0", "data.train_fraction=0.5")
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -213,7 +218,8 @@ def test_information_obeys_its_laws(
     task: str, model: str, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = (*QUIET, "train.threads=1", "train.steps=40", "log.dense_steps=1", "log.every=20", "mi.workers=0")
-    ended_well(inside, *few, *TASKS[task], *MODELS[model], "hydra.run.dir=run", cwd=tmp_path)
+    more = "data.values=4" if task == "sort" else "data.base=7"  # a standard error from eight points is a rough one
+    ended_well(inside, *few, *TASKS[task], more, *MODELS[model], "hydra.run.dir=run", cwd=tmp_path)
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     checked, broken = importlib.import_module("laws").broken(load(tmp_path / "run"))
     assert broken == []
@@ -238,8 +244,10 @@ def test_bad_input_is_refused_in_one_line(typed: list[str], line: str, tmp_path:
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("model", ["mlp", "conv"])
-def test_a_model_without_a_read_out_of_every_position_is_refused(model: str, tmp_path: Path, inside: Inside) -> None:
-    done = inside(*QUIET, "data=sequence", f"model={model}", "hydra.run.dir=run", cwd=tmp_path)
-    assert refusal(done).startswith(f"model={model}: ")
+@pytest.mark.parametrize("model", ["mlp", "transformer model.causal=false"])
+def test_a_model_that_reads_out_one_position_or_looks_ahead_is_refused(
+    model: str, tmp_path: Path, inside: Inside
+) -> None:
+    done = inside(*QUIET, "data=sequence", *f"model={model}".split(), "hydra.run.dir=run", cwd=tmp_path)
+    assert refusal(done).startswith("model.causal=false: " if "causal" in model else f"model={model}: ")
     assert not (tmp_path / "run").exists()

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 from builders import assert_same_stacks, finish, trained, training, weights
-from spelling import KINDS, LENGTH, MODELS, READ, Spelled, speller, spellers
+from spelling import KINDS, LENGTH, MODELS, READ, Causal, Spelled, speller, spellers
+from torch import Tensor, nn
 
 from grokplane.answers import NOT_SCORED
-from grokplane.models import LSTM, MLP, Signature, Transformer
+from grokplane.models import LSTM, MLP, Module, Signature, Transformer
 from grokplane.options import ConfigError
 from grokplane.train import Stack, run
 from grokplane.train.observe import observe
@@ -104,3 +105,62 @@ def test_causal_is_read_where_answers_are_sequences() -> None:
     assert "causal" in Transformer(layers=1).unread(around)
     assert "causal" not in Transformer(layers=1).unread(replace(around, sequences=True))
     assert "causal" not in Transformer(layers=2).unread(around)
+
+
+class Ahead(Causal):
+    """Sees the next input where it is read, as an off-by-one slice would."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(torch.cat([tokens[:, 1:], tokens[:, -1:]], 1))
+
+
+class Hidden(Causal):
+    """Its outputs start without a dependence on the mean of all tokens, which training brings in."""
+
+    def __init__(self, vocabulary: int, length: int, outputs: int, positions: int) -> None:
+        super().__init__(vocabulary, length, outputs, positions)
+        self.gain = nn.Parameter(torch.zeros(()))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens) + self.gain * self.embedding(tokens).mean((1, 2))[:, None, None]
+
+
+class Normed(Causal):
+    """Batch norm mixes the statistics of all tokens into each of them, in training alone."""
+
+    def __init__(self, vocabulary: int, length: int, outputs: int, positions: int) -> None:
+        super().__init__(vocabulary, length, outputs, positions)
+        self.norm = nn.BatchNorm1d(outputs)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.norm(super().forward(tokens).mT).mT
+
+
+class Dropped(Causal):
+    """Random, but causal."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return nn.functional.dropout(super().forward(tokens), 0.5, self.training)
+
+
+def module(kind: type[nn.Module]) -> Module:
+    return Module({"_target_": f"{__name__}.{kind.__name__}"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "where"),
+    [
+        (Ahead, "output 1 of 4 changes with the later input 3 of 5"),
+        (Hidden, "output 1 of 4 changes with the later input 3 of 5"),
+        (Normed, "output 1 of 4 changes with the later input 3 of 5 in training"),
+    ],
+)
+def test_a_module_that_sees_the_answer_is_refused(kind: type[nn.Module], where: str) -> None:
+    line = rf"^model.module._target_=.*{kind.__name__}: {where}, and the inputs contain the answer \(teacher forcing\)$"
+    with pytest.raises(ConfigError, match=line):
+        module(kind).network(2, SEQUENCE)
+    module(kind).network(1, replace(SEQUENCE, causal=False))
+
+
+def test_a_random_module_that_is_causal_is_trained_alone() -> None:
+    module(Dropped).network(1, SEQUENCE)

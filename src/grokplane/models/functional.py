@@ -12,7 +12,8 @@ from torch.func import functional_call, vmap
 
 from grokplane.derivatives import transformed
 from grokplane.models.base import StackedModel, Tap
-from grokplane.models.mixing import Make, mixes
+from grokplane.models.mixing import mixes
+from grokplane.models.trials import Make
 from grokplane.models.watch import Layers, Watch
 from grokplane.options import ConfigError
 from grokplane.random import generator

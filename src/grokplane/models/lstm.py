@@ -114,7 +114,7 @@ class StackedLSTM(StackedModel):
     def forward(self, encoded: Tensor, tap: Tap | None = None) -> Tensor:
         """Outputs [E, B, C]; a tap receives each layer's hidden state after the last token.
 
-        For answers that are sequences, outputs [E, B, T, C] and hidden states [E, B, T, H] after each of the last T tokens.
+        For answers that are sequences, outputs [E, B, T, C] and hidden states [E, B, T, H] of the last T tokens.
         """
         last, read = len(self.recurrent), self.answers or 1
         table = None if self.embedding is None else self.embedding.weight

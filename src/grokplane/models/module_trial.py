@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode, resolve_name
 
 from grokplane.models.base import Signature
 from grokplane.models.functional import StackedModule, seeded
+from grokplane.models.looking_ahead import looks_ahead
 from grokplane.models.module_factory import Factory
 from grokplane.random import generator
 
@@ -45,6 +46,19 @@ def check_alone(factory: Factory, inputs: Tensor, outputs: tuple[int, ...]) -> N
         raise factory.refusal("has no parameter to train")
     _check_used(factory, parameters, _outputs(factory, module, inputs, outputs))
     _outputs(factory, module.eval(), inputs, outputs)
+
+
+def check_causal(factory: Factory, inputs: Tensor, positions: int) -> None:
+    """Refuse a module with an output that depends on a later input, for inputs that contain the answer.
+
+    Raises:
+        ConfigError: see above.
+    """
+    found = looks_ahead(factory, inputs, positions)
+    if found is not None:
+        where = f"the later input {found.place + 1} of {inputs.shape[1]}{' in training' if found.training else ''}"
+        why = f"changes with {where}, and the inputs contain the answer (teacher forcing)"
+        raise factory.refusal(f"output {found.output + 1} of {positions} {why}")
 
 
 def _outputs(factory: Factory, module: nn.Module, inputs: Tensor, outputs: tuple[int, ...]) -> Tensor:

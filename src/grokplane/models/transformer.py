@@ -154,7 +154,7 @@ class StackedTransformer(StackedModel):
 
 
 class _Block(nn.Module):
-    """Attention and MLP, each added to the residual stream; a tap is shown the last tokens, or all with `shown=None`."""
+    """Attention and MLP, each added to the residual stream; a tap is shown the `shown` last tokens, or all."""
 
     def __init__(self, members: int, config: Transformer, shown: int | None) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -146,8 +147,10 @@ TASKS = {
 LEARNT = (*PRECISE, "train.steps=500", "optimizer.weight_decay=0", "data.train_fraction=0.5")
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [*((task, "module") for task in TASKS), *itertools.product(["fixed", "variable", "sort"], ["transformer", "lstm"])],
+)
 def test_every_task_is_learnt_by_heart_and_asked(
     task: str, model: str, tmp_path: Path, inside: Inside, capsys: pytest.CaptureFixture[str]
 ) -> None:

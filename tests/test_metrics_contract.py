@@ -15,6 +15,7 @@ import yaml
 from torch import Tensor
 
 from grokplane import config, metrics
+from grokplane.answers import Labels, LabelSequence
 from grokplane.metrics import Array, Inputs, LayerOutput, Observation, Parameters, Source, Subset
 from grokplane.options import check_options
 
@@ -24,37 +25,46 @@ CLASSES: dict[str, Any] = {name: choice for group, name, choice in config.choice
 MEMBERS = 3
 
 
-def subset(start: int, n: int, device: str) -> Subset:
+def subset(start: int, n: int, device: str, positions: int | None) -> Subset:
     """Points whose rows in the table are those from `start` on, and a network that multiplies its outputs."""
-    values = torch.randn(MEMBERS, n, 4, generator=torch.Generator().manual_seed(n)).to(device)
+    answers = Labels(4) if positions is None else LabelSequence(4, positions, fed_back=True)
+    values = torch.randn(MEMBERS, n, *answers.shape, generator=torch.Generator().manual_seed(n)).to(device)
     layers = {
         "layer 1": LayerOutput(values, values.relu(), True),
         "layer 2": LayerOutput(values.unsqueeze(2), values.unsqueeze(2), False),
     }
-    labels = torch.zeros(MEMBERS, n, dtype=torch.long, device=device)
+    labels = torch.zeros(MEMBERS, n, *answers.shape[:-1], dtype=torch.long, device=device)
 
     def run(part: slice, parameters: Parameters, inputs: Tensor | None = None, inner: Any = None) -> Tensor:  # noqa: ARG001 (the signature of a pass)
-        return values[:, part] * parameters.get("scale", torch.ones(MEMBERS, device=device))[:, None, None]
+        scale = parameters.get("scale", torch.ones(MEMBERS, device=device))
+        return values[:, part] * scale.view(-1, *[1] * (values.dim() - 1))
 
     rows = torch.arange(start, start + n, device=device).expand(MEMBERS, -1)
     tokens = torch.stack([rows // 4, rows % 4], 2)
     source = Source(lambda part: tokens[:, part], rows, run, lambda outputs, _: outputs[..., 0], lambda: [slice(0, n)])
-    return Subset(values, labels, values[..., 0], labels == 0, layers, source=source)
+    losses = values[..., 0] if positions is None else values[..., 0, 0]
+    return Subset(values, labels, losses, losses == losses, layers, answers, source=source)
 
 
-def observation(device: str) -> Observation:
+def observation(device: str, positions: int | None = None) -> Observation:
     shapes = {"layer 1": {"weight": (MEMBERS, 4, 5), "bias": (MEMBERS, 5)}, "layer 2": {"weight": (MEMBERS, 2)}}
     parameters: Mapping[str, Mapping[str, Tensor]] = {
         layer: {role: torch.ones(shape, device=device) for role, shape in roles.items()}
         for layer, roles in shapes.items()
     }
     rate = torch.ones(MEMBERS, device=device)
-    train, held_out = subset(0, 6, device), subset(6, 10, device)
+    train, held_out = subset(0, 6, device, positions), subset(6, 10, device, positions)
     every = {"scale": torch.ones(MEMBERS, device=device)}
     train_points, points = (torch.arange(n, device=device).expand(MEMBERS, -1) % 2 == 0 for n in (6, 10))
     groups = {"unseen": ("test", points)}
     groups |= {"train/clean": ("train", train_points), "train/corrupted": ("train", ~train_points)}
     return Observation(1, train, held_out, rate, parameters, every, lambda: parameters, 0.5, groups, questions=16)
+
+
+def seen_by(metric: Any, device: str) -> Observation:
+    """An observation that the metric can read."""
+    sequences = getattr(metric, "reads", None) in ("sequences", "fed_back")
+    return observation(device, positions=2 if sequences else None)
 
 
 def information(seen: Observation) -> dict[str, float]:
@@ -83,15 +93,16 @@ def documented() -> set[str]:
 
 def test_the_docs_name_exactly_what_the_metrics_emit() -> None:
     seen = observation("cpu")
-    emitted = {key for metric in CLASSES.values() for key in metric()(seen)} | set(information(seen))
-    plain = {re.sub(r"@[\d.]+", "@<r>", key) for key in emitted}
+    of_metrics = {key for metric in CLASSES.values() for key in metric()(seen_by(metric, "cpu"))}
+    plain = {re.sub(r"@[\d.]+", "@<r>", key) for key in of_metrics | set(information(seen))}
+    plain = {re.sub(r"position_\d", "position_<k>", key) for key in plain}
     assert {re.sub(r"layer \d", "<layer>", key) for key in plain} == documented()
 
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_one_floating_or_counting_value_a_member_and_never_a_sync_with_the_host(name: str) -> None:
     """On the meta device there are no numbers: whatever asks for one (`.item()`, `if tensor`) raises."""
-    values = CLASSES[name]()(observation("meta"))
+    values = CLASSES[name]()(seen_by(CLASSES[name], "meta"))
     assert values
     arrays = {key: value.values for key, value in values.items() if isinstance(value, Array)}
     assert all(value.shape == (MEMBERS,) for key, value in values.items() if key not in arrays)

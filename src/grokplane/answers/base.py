@@ -17,8 +17,9 @@ from grokplane.derivatives import transformed
 
 # A target that takes part in no loss and no accuracy: a position after the end of a sequence.
 NOT_SCORED = -100
-# What a loss or a metric can declare in a class variable `reads`: targets that are class labels, or vectors of numbers.
-Reads = Literal["labels", "vectors"]
+# What a loss or a metric can declare in a class variable `reads`: targets that are class labels, or vectors of numbers;
+# or sequences of labels, or sequences that are fed back (`LabelSequence`).
+Reads = Literal["labels", "vectors", "sequences", "fed_back"]
 # A function of outputs [E, B, C] and targets [E, B, ...] with a value for each point [E, B].
 OfPoints = Callable[[Tensor, Tensor], Tensor]
 Probabilities = Callable[[Tensor], Tensor]
@@ -61,9 +62,11 @@ class Answers(ABC):
     def fit(self, targets: Tensor) -> bool:
         """Whether targets [N, ...] are answers of this kind."""
 
-    def lacks(self, choice: object) -> str:  # noqa: ARG002 (labels can be read in both ways)
+    def lacks(self, choice: object) -> str:
         """What a loss or a metric reads and these answers are not; "" where it can read them."""
-        return ""
+        if getattr(choice, "reads", None) not in ("sequences", "fed_back"):
+            return ""  # labels can be read as vectors too
+        return "sequences of labels, and this task has a single answer for each point"
 
     def of_points(self, function: OfPoints) -> OfPoints:
         """A function of output vectors and labels, applied to whole points: outputs [E, B, ...] -> [E, B].
@@ -89,6 +92,13 @@ class Answers(ABC):
     def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Accuracy of each point by metric name: flags or shares [E, B]; `Acc` is `correct`."""
         return {"Acc": self.correct(outputs, targets)}
+
+    def first_read(self, targets: Tensor) -> Tensor | None:  # noqa: ARG002 (most inputs do not contain the answer)
+        """The output [E, B] from which the first token of each point's answer is read, if later inputs contain it.
+
+        Where layers are compared with the question, they are looked at there. None: no input contains the answer.
+        """
+        return None
 
     @abstractmethod
     def as_classes(self, targets: Tensor) -> Classes | None:

@@ -37,7 +37,7 @@ class Numbers(Answers):
     def lacks(self, choice: object) -> str:
         """Class labels, if the choice reads them."""
         reads_labels = getattr(choice, "reads", None) == "labels"
-        return "class labels, and this task's answers are numbers" if reads_labels else ""
+        return "class labels, and this task's answers are numbers" if reads_labels else super().lacks(choice)
 
     def loss(self, loss: OfPoints) -> OfPoints:
         """The loss itself."""

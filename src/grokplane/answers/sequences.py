@@ -49,17 +49,32 @@ class LabelSequence(Answers):
         shaped = targets.shape[1:] == (self.length,) and bool(scored.any(-1).all())
         return shaped and are_labels(targets[scored], self.classes)
 
+    def lacks(self, choice: object) -> str:
+        """Answers that are fed back, if the choice reads them and these are not."""
+        if self.fed_back or getattr(choice, "reads", None) != "fed_back":
+            return ""
+        return "answers that are fed back (teacher forcing), and this task's inputs do not contain them"
+
     def of_points(self, function: OfPoints) -> OfPoints:
         """The mean over each point's scored tokens."""
         return partial(_mean_of_tokens, function)
 
     def correct(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """See `Answers`."""
-        return (right(outputs, targets) | (targets == NOT_SCORED)).all(-1)
+        return self.scores(outputs, targets)["Acc"]
 
     def scores(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """`Acc` of whole sequences, and `Acc_token`: the share of a point's scored tokens that are correct."""
-        return super().scores(outputs, targets) | {"Acc_token": _mean_of_tokens(right, outputs, targets)}
+        return self.shares(right(outputs, targets), targets)
+
+    def shares(self, flags: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        """The same from flags [E, B, T] of the tokens that are right; flags where nothing is scored do not count."""
+        scored = targets != NOT_SCORED
+        return {"Acc": (flags | ~scored).all(-1), "Acc_token": (flags & scored).sum(-1).double() / scored.sum(-1)}
+
+    def first_read(self, targets: Tensor) -> Tensor | None:
+        """See `Answers`."""
+        return (targets != NOT_SCORED).int().argmax(-1) if self.fed_back else None
 
     def as_classes(self, targets: Tensor) -> Classes:
         """Each distinct sequence is a class."""

@@ -2,9 +2,11 @@
 
 from grokplane.metrics.accuracy import Accuracy
 from grokplane.metrics.activations import Activations
+from grokplane.metrics.autoregressive import Autoregressive
 from grokplane.metrics.collected import ARRAYS, Collected, collected
 from grokplane.metrics.compressed import Compressed
 from grokplane.metrics.dead_neurons import DeadNeurons
+from grokplane.metrics.digit_accuracy import DigitAccuracy
 from grokplane.metrics.gauge import Gauge, Inputs
 from grokplane.metrics.gradients import Gradients
 from grokplane.metrics.information import Information, InformationChoice, Off
@@ -30,9 +32,11 @@ __all__ = [
     "Accuracy",
     "Activations",
     "Array",
+    "Autoregressive",
     "Collected",
     "Compressed",
     "DeadNeurons",
+    "DigitAccuracy",
     "Gauge",
     "Gradients",
     "Information",

@@ -29,10 +29,12 @@ class Collected(NamedTuple):
     Attributes:
         numbers: numbers [E] by name.
         arrays: arrays [E, ...] by metric and name.
+        optional: names of numbers that a member does not have where they are NaN.
     """
 
     numbers: dict[str, Tensor]
     arrays: dict[str, dict[str, Tensor]]
+    optional: set[str]
 
 
 def collected(metrics: Mapping[str, Metric], seen: Observation) -> Collected:
@@ -47,7 +49,7 @@ def collected(metrics: Mapping[str, Metric], seen: Observation) -> Collected:
             name of another metric.
     """
     owners: dict[str, str] = {}
-    found = Collected({}, {})
+    found = Collected({}, {}, set())
     always: list[tuple[str, Metric]] = [("accuracy", Accuracy()), ("loss", Loss())]
     for name, metric in always + _others(metrics):
         for key, value in _asked(name, metric, seen).items():
@@ -62,6 +64,8 @@ def collected(metrics: Mapping[str, Metric], seen: Observation) -> Collected:
             else:
                 _check(name, metric, key, value, seen.learning_rate)
                 found.numbers[key] = value
+                if getattr(metric, "absent_if_nan", False):
+                    found.optional.add(key)
     return found
 
 

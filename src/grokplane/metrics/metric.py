@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -31,8 +32,11 @@ class Metric:
 
     A metric declares its requirements as class variables. `reads = "labels"`: answers are class labels.
     `needs_gradients = True`: gradients, which are cheaper if declared. `needs_layers = True`: all layers of both
-    subsets, so that a task whose layers do not fit into memory is refused.
+    subsets, so that a task whose layers do not fit into memory is refused. `absent_if_nan = True`: a value that is NaN
+    is left out of the member's record.
     """
+
+    absent_if_nan: ClassVar[bool] = False
 
     _: KW_ONLY
     every: int = option(1, "logged at one log point in so many, and at the first and the last", at_least=1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -62,9 +63,9 @@ def measure(stack: Stack, seen: Observation, metrics: Mapping[str, Metric] | Non
         metrics: by name; None: those of the stack's members, whatever their `every`.
     """
     with torch.no_grad():
-        numbers, arrays = collected(stack.shared.metrics if metrics is None else metrics, seen)
+        numbers, arrays, optional = collected(stack.shared.metrics if metrics is None else metrics, seen)
     rows = torch.stack([value.to(torch.float64) for value in numbers.values()], 1).tolist()
-    records = [{"step": seen.step} | _own(stack, number, numbers, row) for number, row in enumerate(rows)]
+    records = [{"step": seen.step} | _own(stack, number, numbers, row, optional) for number, row in enumerate(rows)]
     if arrays:
         there = {metric: {name: _numpy(one) for name, one in named.items()} for metric, named in arrays.items()}
         for number, record in enumerate(records):
@@ -79,7 +80,8 @@ def _numpy(values: Tensor) -> np.ndarray:
     return values.resolve_conj().resolve_neg().cpu().numpy()
 
 
-def _own(stack: Stack, number: int, names: Iterable[str], row: Sequence[float]) -> Record:
-    """One member's values by name, as in a solo run: without the groups of other members."""
+def _own(stack: Stack, number: int, names: Iterable[str], row: Sequence[float], optional: Collection[str]) -> Record:
+    """One member's values by name, as in a solo run: without the groups of other members, and without optional NaN."""
     missing = {name for name, group in stack.examples.groups.items() if not group.members[number]}
-    return {name: value for name, value in zip(names, row, strict=True) if name.partition("/")[2] not in missing}
+    own = {name: value for name, value in zip(names, row, strict=True) if name.partition("/")[2] not in missing}
+    return {name: value for name, value in own.items() if not (name in optional and math.isnan(value))}

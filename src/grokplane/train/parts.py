@@ -22,11 +22,12 @@ def check_readable(member: Member, answers: Answers) -> None:
     why = answers.lacks(member.loss)
     if why:
         raise ConfigError("loss", name_of(member.loss), f"needs {why}; use loss=mse")
-    refused = [name for name, metric in member.metrics.items() if answers.lacks(metric)]
+    lacking = {name: answers.lacks(metric) for name, metric in member.metrics.items()}
+    refused = {why: [name for name, lacks in lacking.items() if lacks == why] for why in lacking.values() if why}
     if refused:
-        why = answers.lacks(member.metrics[refused[0]])
-        named, rest = (",".join(names) for names in (member.metrics, [n for n in member.metrics if n not in refused]))
-        raise ConfigError("metrics", f"[{named}]", f"{' and '.join(refused)} need {why}; write metrics=[{rest}]")
+        why = "; ".join(f"{' and '.join(names)} need {what}" for what, names in refused.items())
+        named, rest = (",".join(names) for names in (lacking, [name for name, lacks in lacking.items() if not lacks]))
+        raise ConfigError("metrics", f"[{named}]", f"{why}; write metrics=[{rest}]")
 
 
 def check_outputs(member: Member, shape: tuple[int, ...], answers: Answers) -> None:

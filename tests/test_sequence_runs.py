@@ -19,6 +19,7 @@ from torch import Tensor
 from grokplane import config
 from grokplane.answers import NOT_SCORED, LabelSequence
 from grokplane.app.decoding import decode
+from grokplane.app.runs import load_trained
 from grokplane.data import DigitSequence, RandomSplit
 from grokplane.models import Module
 from grokplane.predict import main, predict
@@ -168,6 +169,21 @@ def test_every_task_is_learnt_by_heart_and_asked(
         assert said["text"]["taught"] == said["text"]["answer"] == right[task]
     assert said["text"]["right_answer"] in (None, right[task])
     assert said["correct"] == (None if said["right_answer"] is None else said["text"]["answer"] == right[task])
+
+
+@pytest.mark.parametrize("task", ["fixed", "variable", "sort"])
+def test_predict_is_right_as_often_as_the_metrics_say(task: str, tmp_path: Path, inside: Inside) -> None:
+    """Three computations of one number: teacher-forced, decoded by the metric, decoded by `predict`."""
+    typed = (*PRECISE, "train.steps=60", "metrics=[loss,accuracy,autoregressive]", *TASKS[task], *MODELS["transformer"])
+    ended_well(inside, *typed, "data.train_fraction=0.7", "hydra.run.dir=run", cwd=tmp_path)
+    last, run = rows(tmp_path / "run")[-1], load_trained(tmp_path / "run")
+    assert run.table.operands is not None
+    shares = []
+    for split, subset in (("train", run.train), ("test", run.test)):
+        found = predict(run, [",".join(map(str, row)) for row in run.table.operands[subset].tolist()])
+        shares.append(sum(one["correct"] for one in found) / len(found))
+        assert last[f"Acc/{split}"] == last[f"Acc_autoregressive/{split}"] == pytest.approx(shares[-1])
+    assert 0 < shares[0] < 1
 
 
 @pytest.mark.parametrize("model", MODELS)

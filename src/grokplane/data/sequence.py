@@ -20,7 +20,7 @@ from grokplane.options import ConfigError, checked, option
 from grokplane.unread import Surroundings
 
 GROUP = "data"
-MAKING = 6  # peak memory of building the table, measured, in units of the table's size
+MAKING = 5  # peak memory of building the table, measured, in units of the table's size
 FORMATS = ("fixed", "variable")
 LARGEST_OPERAND = 10**9  # below it, every product is exact in int64, and questions can be numbered
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from grokplane import resources
 from grokplane.answers import NOT_SCORED
-from grokplane.data import DigitSequence, LabelHoldout, OrderedSplit, RandomSplit, UnorderedSplit
+from grokplane.data import DigitSequence, LabelHoldout, OrderedSplit, RandomSplit, Table, UnorderedSplit
 from grokplane.data.arithmetic import Pairs, square_root
 from grokplane.data.numerals import Numerals
+from grokplane.data.split_task import SplitTask
 from grokplane.losses import MSE, CrossEntropy
 from grokplane.options import ConfigError
 from grokplane.unread import Surroundings, unread
@@ -336,6 +337,16 @@ def test_a_table_that_does_not_fit_in_memory_is_refused(monkeypatch: pytest.Monk
 
 
 def test_the_number_of_questions_out_of_the_domain_is_not_read_where_there_are_none() -> None:
-    around = Surroundings(None, False, False, False, True)
+    around = cast("Surroundings", None)  # the task's own keys decide
     assert list(unread(task(), around)) == ["ood_questions"]
     assert unread(task(ood_digits=3), around) == {}
+
+
+def test_label_noise_is_refused_where_it_would_be_in_the_targets_alone() -> None:
+    class Plain(SplitTask):
+        def table(self, seed: int) -> Table:
+            return task(digits=1).table(seed)
+
+    assert len(Plain(SPLIT).examples(0).train) == 50
+    with pytest.raises(ConfigError, match=r"^data.label_noise=3: must be 0: the inputs contain the right answers$"):
+        Plain(SPLIT, label_noise=3).examples(0)

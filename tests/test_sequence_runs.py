@@ -70,6 +70,18 @@ def test_an_adder_is_right_by_greedy_decoding() -> None:
     assert (found[7]["right_answer"], found[7]["correct"], found[7]["subset"]) == (None, None, None)  # of two lengths
 
 
+def test_wrong_answers_of_label_noise_are_told_as_taught() -> None:
+    noisy = adder(replace(ADDITION, label_noise=3, train_fraction=0.01))
+    examples = noisy.examples()
+    assert examples.table.operands is not None
+    pairs = [(a, b) for a, b in examples.table.operands[examples.train].tolist()]
+    found = asked(noisy, pairs)
+    assert [one["text"]["right_answer"] for one in found] == [str(a + b) for a, b in pairs]
+    assert [one["taught"] for one in found] == examples.train_targets.tolist()
+    assert {one["subset"] for one in found} == {"train"}
+    assert sum(one["taught"] != one["right_answer"] for one in found) == 3
+
+
 def test_the_wrong_first_digit_is_fed_back() -> None:
     """Under teacher forcing the other digits are right. Decoded greedily, they depend on the wrong digit."""
     wrong = adder(wrong=1)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from grokplane.answers import LabelSequence
 from grokplane.app.commands import Parser, at_least, format_table, run_command
+from grokplane.app.decoding import decode
 from grokplane.app.errors import Refused
 from grokplane.app.runs import load_trained
 from grokplane.app.trained import Trained
@@ -18,6 +21,7 @@ from grokplane.data import Examples
 from grokplane.options import name_of
 from grokplane.say import note, say
 from grokplane.strict_json import to_json
+from grokplane.train import Stack
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
 TOP = 3
@@ -65,9 +69,10 @@ def predict(run: Trained, questions: Sequence[str], top: int | None = None) -> l
 
     Class labels: `answer` and its `probability` (or `score`, where the loss defines no probabilities), `next`, a list
     of the same for the answers that follow, and for a training question `taught`, its answer with label noise.
-    Sequences of labels: the same with lists as answers and an empty `next`. Regression: `outputs` and the
-    `squared_error`, the mean over them. All: `right_answer`, `correct`, `subset` ("train", "held-out" or "out of
-    domain"), all None for a question that is not in the run's table.
+    Sequences of labels: the same with lists as answers and an empty `next`; an answer that is fed back is decoded token
+    by token, and `text` has it, the right one and the taught one as text if the task can write them. Regression:
+    `outputs` and the `squared_error`, the mean over them. All: `right_answer`, `correct`, `subset` ("train", "held-out"
+    or "out of domain"), all None for a question that is not in the run's table.
 
     Args:
         run: the run at a step.
@@ -79,28 +84,50 @@ def predict(run: Trained, questions: Sequence[str], top: int | None = None) -> l
         Refused: a `top` for a run whose answers have no order.
     """
     member = run.member
-    inputs = torch.stack([member.data.ask(question.split(",")) for question in questions])
+    asked = [member.data.ask(question.split(",")) for question in questions]
     examples, stack = run.examples, run.stack()
     answers = examples.table.answers
     if answers.unranked and top is not None:
         raise Refused(f"--top={top}: this run's answers are {answers.unranked}; leave it out")
-    asked = inputs.to(stack.device, stack.dtype if inputs.is_floating_point() else torch.int64)
+    say_of = partial(
+        answers.said, probabilities=getattr(member.loss, "probabilities", None), top=TOP if top is None else top
+    )
     with torch.no_grad():
-        outputs = stack.network(stack.network.encode(asked[None]))[0].cpu().double()
-    said = answers.said(outputs, getattr(member.loss, "probabilities", None), TOP if top is None else top)
-    return [
+        if isinstance(answers, LabelSequence) and answers.fed_back:
+            decoded = decode(partial(_outputs, stack), asked, answers, examples.table.inputs.shape[1])
+            said = [one for outputs in decoded for one in say_of(outputs[None])]
+        else:
+            said = say_of(_outputs(stack, torch.stack(asked)))
+    found = [
         {"question": question} | one | _truth(one, examples, row)
-        for question, one, row in zip(questions, said, inputs, strict=True)
+        for question, one, row in zip(questions, said, asked, strict=True)
     ]
+    spell = getattr(member.data, "spell", None)
+    return found if spell is None else [one | {"text": _spelled(one, spell)} for one in found]
+
+
+def _outputs(stack: Stack, inputs: Tensor) -> Tensor:
+    """Outputs [Q, ...] of inputs [Q, ...] in float64."""
+    given = inputs.to(stack.device, stack.dtype if inputs.is_floating_point() else torch.int64)
+    return stack.network(stack.network.encode(given[None]))[0].cpu().double()
+
+
+def _spelled(one: Mapping[str, Any], spell: Callable[[Sequence[int]], str]) -> dict[str, str | None]:
+    """The answers of a question as the task writes them."""
+    answers = {name: one[name] for name in ("answer", "right_answer", "taught")}
+    return {name: None if tokens is None else spell(tokens) for name, tokens in answers.items()}
 
 
 def _truth(said: dict[str, Any], examples: Examples, question: Tensor) -> dict[str, Any]:
-    """What the run's own table says of a question [L] and its answer."""
+    """What the run's own table says of a question [L], or [K] without its answer."""
     table, subset, right, taught = examples.table, None, None, None
-    rows = (table.inputs == question).flatten(1).all(1).nonzero().flatten().tolist()
+    same = table.inputs[:, : len(question)] == question  # where inputs contain the answer, the question comes first
+    rows = same.flatten(1).all(1).nonzero().flatten().tolist()
     if rows:
-        right, place = table.targets[rows[0]], (examples.train == rows[0]).nonzero().flatten()
-        subset = next((SUBSETS[name] for name, own in examples.subsets.items() if bool((own == rows[0]).any())), None)
+        used = torch.cat(list(examples.subsets.values()))
+        row = next((row for row in rows if bool((used == row).any())), rows[0])
+        right, place = table.targets[row], (examples.train == row).nonzero().flatten()
+        subset = next((SUBSETS[name] for name, own in examples.subsets.items() if bool((own == row).any())), None)
         taught = examples.train_targets[place[0]] if len(place) else None
     found = table.answers.judged(said, right, taught)
     return {"right_answer": found["right_answer"], "correct": found["correct"], "subset": subset} | found
@@ -123,6 +150,7 @@ def _table(found: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _label_row(one: Mapping[str, Any]) -> list[str]:
+    one = {**one, **one.get("text", {})}
     subset = _or_dash(one["subset"], "not in the table")
     if one["taught"] not in (None, one["right_answer"]):
         subset += f", taught {one['taught']}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
@@ -25,6 +25,7 @@ class LabelSequence(Answers):
         length: number of positions T.
         fed_back: whether the inputs contain the answer (teacher forcing): the input after the one from which a scored
             token is read is that token. Output t of T is read at input L - T + t of L.
+        end: the token with which an answer ends; None: it ends with its last scored position.
     """
 
     unranked: ClassVar[str] = "sequences, of which the most probable token of each position is listed"
@@ -32,6 +33,7 @@ class LabelSequence(Answers):
     classes: int
     length: int
     fed_back: bool = False
+    end: int | None = field(default=None, kw_only=True, repr=False)
 
     @property
     def width(self) -> int:
@@ -94,10 +96,22 @@ class LabelSequence(Answers):
         pairs = zip(best.tolist(), numbers.tolist(), strict=True)
         return [{"answer": answer, name: number, "next": []} for answer, number in pairs]
 
+    def answered(self, outputs: Tensor) -> Tensor:
+        """The outputs [n, C] of an answer's tokens, of outputs [T, C] from its first token on: up to its end."""
+        ends = (outputs.max(-1).indices == self.end).nonzero().flatten() if self.end is not None else ()
+        return outputs[: int(ends[0]) + 1] if len(ends) else outputs
+
     def judged(self, said: dict[str, Any], right: Tensor | None, taught: Tensor | None) -> dict[str, Any]:
-        """See `Answers`; positions that are not scored are None, and any token is correct there."""
+        """See `Answers`; positions that are not scored are None, and any token is correct there.
+
+        Answers that are fed back begin at their first scored token, and have no positions that are not scored.
+        """
+        if self.fed_back:
+            right, taught = (None if one is None else one[one != NOT_SCORED] for one in (right, taught))
         found = super().judged(said, right, taught)
-        if right is not None:
+        if right is not None and self.fed_back:
+            found["correct"] = said["answer"][: len(right)] == found["right_answer"]
+        elif right is not None:
             pairs = zip(said["answer"], found["right_answer"], strict=True)
             found["correct"] = all(wanted in (None, token) for token, wanted in pairs)
         return found

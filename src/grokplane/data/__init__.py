@@ -5,11 +5,13 @@ from grokplane.data.batches import SAMPLERS, Batches, Shuffled, WithReplacement
 from grokplane.data.curriculum import CurriculumSplit
 from grokplane.data.images import Digits
 from grokplane.data.layouts import LAYOUTS, Layout
+from grokplane.data.lists import Copy, Reverse, Sort
 from grokplane.data.mnist import MNIST, FashionMNIST
 from grokplane.data.modular import Modular
 from grokplane.data.operations import OPERATIONS, Operation
 from grokplane.data.parity import Parity
 from grokplane.data.permutations import Permutations
+from grokplane.data.sequence import DigitSequence
 from grokplane.data.splits import LabelHoldout, OrderedSplit, RandomSplit, UnorderedSplit
 from grokplane.data.stacked import StackedExamples, StackedSubset, stack
 from grokplane.data.sums import Sums
@@ -23,7 +25,9 @@ __all__ = [
     "SAMPLERS",
     "BalancedSplit",
     "Batches",
+    "Copy",
     "CurriculumSplit",
+    "DigitSequence",
     "Digits",
     "Examples",
     "FashionMNIST",
@@ -35,7 +39,9 @@ __all__ = [
     "Parity",
     "Permutations",
     "RandomSplit",
+    "Reverse",
     "Shuffled",
+    "Sort",
     "StackedExamples",
     "StackedSubset",
     "Sums",

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar
 
+from grokplane.answers import LabelSequence
 from grokplane.data.noise import with_label_noise
 from grokplane.data.table import Examples, Table, own_seed
-from grokplane.options import option
+from grokplane.options import ConfigError, option
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class SplitTask:
             ConfigError: keys that do not fit together.
         """
         table = self.table(seed)
+        if self.label_noise and isinstance(table.answers, LabelSequence) and table.answers.fed_back:
+            raise ConfigError("data.label_noise", self.label_noise, "must be 0: the inputs contain the right answers")
         train, test = self.split(table, self.train_fraction, seed)
         noisy = with_label_noise(table.targets[train], self.label_noise, seed)
         return Examples(table, train, test, noisy)

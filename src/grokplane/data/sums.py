@@ -15,7 +15,6 @@ from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
 from grokplane.options import ConfigError, checked, option
 from grokplane.random import numpy_generator
-from grokplane.resources import check_fits
 
 GROUP = "data"
 MAKING = 4  # peak memory of building the table, measured, in units of the table's size
@@ -81,16 +80,9 @@ class Sums(SplitTask):
 
     def _numbers(self, seed: int, base: int) -> Tensor:
         """The equations as numbers [N] int64, ascending: digit k in that base is the index of operand k."""
-        total = base**self.operands
-        count = total if self.equations is None else self.equations
-        if count > total:
-            raise ConfigError("data.equations", self.equations, f"must be at most {total}, the number of equations")
         tokens = LAYOUTS[self.layout].length(self.operands)
-        check_fits("data.equations", self.equations, count, MAKING * (tokens + 1) * torch.int64.itemsize)
-        if self.equations is None:
-            return torch.arange(total)
-        chosen = draws.distinct(total, count, numpy_generator(seed, "equations"))
-        return torch.from_numpy(chosen).sort().values
+        row_bytes = MAKING * (tokens + 1) * torch.int64.itemsize
+        return draws.rows_of("data.equations", self.equations, base**self.operands, row_bytes, seed, "equations")
 
     def ask(self, operands: Sequence[str]) -> Tensor:
         """The question of this many residues, drawn or not, tokens [L] int64; ConfigError for other operands."""

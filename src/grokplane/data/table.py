@@ -94,6 +94,8 @@ class Task(Protocol):
     def ask(self, operands: Sequence[str]) -> Tensor:
         """One question [L] as the table writes it, from what a user types ("3,4" split at the comma).
 
+        If the inputs contain the answer, the question [K] without it.
+
         Raises:
             ConfigError: operands that are too many or too few, out of range or no numbers.
         """

@@ -65,7 +65,9 @@ def groups(examples: Examples) -> dict[str, Group]:
         if not re.fullmatch(r"[\w.+-]+", name) or key in found:
             raise ConfigError("data", key, "a group of points needs a name of its own: letters, digits and . + - _")
         if subset not in rows or flags.dtype != torch.bool or flags.shape != rows[subset].shape:
-            raise ConfigError("data", key, "a group must be of train, test or ood, with one bool for each of the points")
+            raise ConfigError(
+                "data", key, "a group must be of train, test or ood, with one bool for each of the points"
+            )
         found[key] = Group(subset, flags)
     return found
 

@@ -23,8 +23,8 @@ def table(cells: Sequence[Cell], root: Path) -> list[dict[str, Any]]:
     """A row for each cell.
 
     A row has the parameters by config key, then `status` (`grokplane.record.status`; `pending` for a cell without a
-    folder), `steps`, `grok.*`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, and `folder`
-    relative to the root. If a parameter has the name of one of these columns, that column is called `recorded.` and the
+    folder), `steps`, `grok.*`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, `folder`
+    relative to the root, and `grok.parts.*` of the tasks of a mixture, if a cell has any. If a parameter has the name of one of these columns, that column is called `recorded.` and the
     name.
     """
     return [_row(cell, root) for cell in cells]
@@ -39,7 +39,8 @@ def counted(rows: Sequence[Mapping[str, Any]]) -> str:
 def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write `sweep.csv` atomically; missing values are empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    columns = dict.fromkeys(name for row in rows for name in row)  # rows of mixtures have more of them
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(path, text.getvalue())
@@ -74,6 +75,11 @@ def _outcome(cell: Cell, root: Path) -> dict[str, Any]:
         **{f"best.{name}": best.get(name, {}).get("value") for name in SHOWN},
         "error": summary.get("error"),
         "folder": os.path.relpath(cell.folder, root),
+        **{
+            f"grok.parts.{part}.{name}": marks.get(name)
+            for part, marks in (grok.get("parts") or {}).items()
+            for name in MARKS[:3]
+        },
     }
 
 

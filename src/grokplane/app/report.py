@@ -8,7 +8,7 @@ from typing import Any
 
 
 def report(folder: Path, summary: Mapping[str, Any]) -> str:
-    """Return the folder, the steps at which the run (and each task of a mixture) fitted and generalised, last values."""
+    """Return the folder, the steps at which the run and each task of it fitted and generalised, and the last values."""
     folder = shortened(folder)
     held_out = {"test": "held-out set", "unseen": "held-out questions without a mirror in training"}
     questions = summary["grok"]["questions"]

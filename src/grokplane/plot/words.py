@@ -51,7 +51,9 @@ _KEYS = {
     "rules.constant_norm.alpha": "norm of the weights / initial norm",
     "train.batch_size": "batch size",
 }
-_NAME = re.compile(r"(?P<stem>.+?)(?P<at>@[^_/]+)?(?:_(?P<subset>train|eval|ood)(?:\.(?P<part>[\w-]+))?)?(?:/(?P<place>.+))?")
+_NAME = re.compile(
+    r"(?P<stem>.+?)(?P<at>@[^_/]+)?(?:_(?P<subset>train|eval|ood)(?:\.(?P<part>[\w-]+))?)?(?:/(?P<place>.+))?"
+)
 
 
 def metric_words(name: str) -> tuple[str, str]:

@@ -23,9 +23,9 @@ def table(cells: Sequence[Cell], root: Path) -> list[dict[str, Any]]:
     """A row for each cell.
 
     A row has the parameters by config key, then `status` (`grokplane.record.status`; `pending` for a cell without a
-    folder), `steps`, `grok.*`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, `folder`
-    relative to the root, and `grok.parts.*` of the tasks of a mixture, if a cell has any. If a parameter has the name of one of these columns, that column is called `recorded.` and the
-    name.
+    folder), `steps`, `grok.*`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, `folder` relative
+    to the root, and `grok.parts.*` for the tasks of a mixture. If a parameter has the name of one of these columns,
+    that column is called `recorded.` and the name.
     """
     return [_row(cell, root) for cell in cells]
 

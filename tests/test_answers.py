@@ -188,7 +188,8 @@ def test_targets_of_another_kind_are_refused() -> None:
     for targets in (examples.table.targets[:, 0], examples.table.targets.double(), examples.table.targets + 9, nothing):
         table = replace(examples.table, targets=targets)
         with pytest.raises(
-            ConfigError, match=r"^data=targets .*: must be answers of the kind LabelSequence\(classes=4, length=2, fed_back=False\)$"
+            ConfigError,
+            match=r"^data=targets .*: must be answers of the kind LabelSequence\(classes=4, length=2, fed_back=False\)$",
         ):
             stack([replace(examples, table=table)], "cpu", torch.float32)
     with pytest.raises(ConfigError, match=r"^data/split=label_holdout: needs answers that are single labels"):

@@ -161,7 +161,10 @@ def test_a_trial_of_metrics_takes_groups() -> None:
         ({"test": {"a/b": ALL}}, "data=test/a/b: a group of points needs a name of its own"),
         ({"test": {"even": ALL}}, "data=test/even: a group of points needs a name of its own"),
         ({"test": {"odd": ALL[1:]}}, "data=test/odd: a group must be of train, test or ood, with one bool for each"),
-        ({"test": {"odd": ALL.float()}}, "data=test/odd: a group must be of train, test or ood, with one bool for each"),
+        (
+            {"test": {"odd": ALL.float()}},
+            "data=test/odd: a group must be of train, test or ood, with one bool for each",
+        ),
         ({"eval": {"odd": ALL}}, "data=eval/odd: a group must be of train, test or ood"),
     ],
 )

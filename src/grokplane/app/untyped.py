@@ -66,12 +66,12 @@ def text_keys() -> frozenset[str]:
 
 
 def known_keys(config_name: str, overrides: Sequence[str] = ()) -> list[str]:
-    """Every key of the config that a call has by its overrides of config groups.
+    """Every key of the config that a call without overrides has, and of the choices that its overrides name.
 
-    If that config is refused, those of a call without overrides; an empty list if that one is refused too.
+    A config that is refused has none.
     """
     groups = tuple(line for line in overrides if group_names(line.lstrip("+").partition("=")[0].partition("@")[0]))
-    return _keys_of(config_name, groups) or _keys_of(config_name, ())
+    return list(dict.fromkeys([*_keys_of(config_name, ()), *_keys_of(config_name, groups)]))
 
 
 @cache

@@ -17,6 +17,8 @@ from omegaconf import OmegaConf
 
 from grokplane import config
 from grokplane.answers import NOT_SCORED, Labels, LabelSequence
+from grokplane.app.composing import Composer
+from grokplane.app.session import plain
 from grokplane.app.stored import composed, is_state
 from grokplane.data import Modular, Multitask, OrderedSplit, Parity, RandomSplit, Sums, Table, UnorderedSplit
 from grokplane.data.joined import joined_table, joint
@@ -26,7 +28,8 @@ from grokplane.models.mlp import MLP
 from grokplane.models.transformer import Transformer
 from grokplane.optim import AdamW
 from grokplane.options import ConfigError
-from grokplane.train import GrokMarks, GrokOptions, LogOptions, Stack, run
+from grokplane.sweep.groups import signature
+from grokplane.train import GrokMarks, GrokOptions, LogOptions, Stack, check_stackable, run
 
 SPLIT = RandomSplit()
 
@@ -485,3 +488,34 @@ def test_a_run_reports_the_marks_of_its_tasks(inside: Inside, tmp_path: Path) ->
     again = inside(*where, "train.resume=true", "train.steps=120", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert json.loads((tmp_path / "one/summary.json").read_text())["grok"]["parts"]["add"]["train_step"] == fitted
+
+
+# Stacks of configs
+
+CONFIGS = [
+    [],
+    ["seed=3", "data.tasks.add.train_fraction=0.4", "data.tasks.mul.label_noise=2", "data.tasks.add.operation=mul"],
+    ["data.shares={add:1,mul:2}", "data.held_out_operands=0.2", "data.seed=4"],
+    ["data.shares={mul:2,add:1}"],
+    ["data.tasks.add.p=11"],
+    ["+data@data.tasks.more=modular", "data.tasks.more.layout=equals"],
+    ["data@data.tasks.mul=modular", "data/split@data.tasks.mul.split=random"],
+]
+
+
+def test_configs_are_of_one_stack_where_their_members_are() -> None:
+    composer = Composer("train")
+    made = [composer.compose(["data=multitask", *one]) for one in CONFIGS]
+    assert [OmegaConf.to_yaml(one) for one in made] == [
+        OmegaConf.to_yaml(config.compose(["data=multitask", *one])) for one in CONFIGS
+    ]
+    members, signatures = [config.member(one) for one in made], [signature(plain(one)) for one in made]
+    together = []
+    for one, other in itertools.combinations(range(len(CONFIGS)), 2):
+        try:
+            check_stackable([members[one], members[other]])
+            together.append((one, other))
+        except ConfigError:
+            pass
+        assert (signatures[one] == signatures[other]) == ((one, other) in together), (CONFIGS[one], CONFIGS[other])
+    assert together == list(itertools.combinations(range(4), 2))

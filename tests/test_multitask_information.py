@@ -18,6 +18,7 @@ from grokplane.data import Examples, Modular, Multitask, RandomSplit
 from grokplane.metrics import Information
 from grokplane.mi import label_entropy, mixture
 from grokplane.models.mlp import MLP
+from grokplane.options import option
 from grokplane.plot import curves
 from grokplane.plot.words import metric_words
 from grokplane.train import LogOptions, Stack
@@ -150,11 +151,13 @@ def test_the_whole_has_the_mean_of_its_parts_and_at_most_their_entropy_more() ->
 
 @dataclass(frozen=True)
 class Far(Modular):
-    """The task with its last held-out question as an out-of-domain subset."""
+    """The task with its last held-out question as an out-of-domain subset, if it is told to have one."""
+
+    far: bool = option(True, stackable=True)
 
     def examples(self, seed: int) -> Examples:
         found = super().examples(seed)
-        return replace(found, test=found.test[:-1], ood=found.test[-1:])
+        return replace(found, test=found.test[:-1], ood=found.test[-1:]) if self.far else found
 
 
 def test_a_subset_without_questions_of_a_part_has_no_values_of_it() -> None:
@@ -165,6 +168,15 @@ def test_a_subset_without_questions_of_a_part_has_no_values_of_it() -> None:
     assert not [name for name in found if "ood.mul" in name]
     own = Far(**keys).examples(0)
     assert task.examples(0).subsets["ood"].tolist() == own.subsets["ood"].tolist()
+
+
+def test_a_member_without_questions_of_a_part_has_no_values_of_it_beside_one_that_has() -> None:
+    keys: dict[str, Any] = {"split": RandomSplit(), "p": 5, "layout": "equals"}
+    tasks = [Multitask({"add": Far(**keys), "mul": Far(**keys, operation="mul", far=far)}) for far in (True, False)]
+    with_it, without = looked_at(Stack([mixed(data=task) for task in tasks]))
+    assert {"MI(X;L)_ood.mul/layer 1", "ln n_ood.mul"} <= with_it.keys()
+    assert not [name for name in without if "ood.mul" in name]
+    assert "MI(X;L)_ood.add/layer 1" in without
 
 
 def test_estimates_beside_training_are_the_same() -> None:

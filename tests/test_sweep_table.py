@@ -64,3 +64,15 @@ def test_the_figure_is_given_the_threshold_of_each_cell(
     assert config is not None
     command._draw(table(cells, tmp_path), ["grok.threshold"], config, tmp_path)
     assert seen[0]["grok.threshold"].tolist() == [0.5, 0.75, 1.0]
+
+
+def test_the_marks_of_the_tasks_of_a_mixture_are_columns_of_all_cells(cells: list[Cell], tmp_path: Path) -> None:
+    parts = {"add": {"train_step": 3, "test_step": 8, "delay": 5}}
+    grok = {"train_step": 5, "test_step": None, "delay": None, "threshold": 0.75, "parts": parts}
+    write_summary(cells[1].folder, {"status": "finished", "steps": 9, "grok": grok, "last": {}, "best": {}})
+    write_table(table(cells, tmp_path), tmp_path / "sweep.csv")
+    with open(tmp_path / "sweep.csv", newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [row["grok.parts.add.test_step"] for row in read] == ["", "8", ""]
+    assert [row["grok.parts.add.delay"] for row in read] == ["", "5", ""]
+    assert [row["status"] for row in read] == ["finished", "finished", "pending"]

@@ -91,7 +91,7 @@ def test_help_with_a_broken_file_of_defaults_is_refused_in_a_line(
     (copied / "local" / "default.yaml").write_text(f"# @package _global_\n{content}\n")
     for module in ("config", "config_files", "app.untyped", "app.usage"):
         monkeypatch.setattr(f"grokplane.{module}.CONFIGS", copied)
-    for cached in (untyped.known_keys, untyped._schemas_in_files):
+    for cached in (untyped._keys_of, untyped._schemas_in_files):
         monkeypatch.setattr(untyped, cached.__name__, cached.__wrapped__)
     done = inside("--help", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

@@ -16,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import plugins
+from grokplane.making import group_of
 from grokplane.options import DIGITS, LISTS, ConfigError, one_of
 from grokplane.shipped import CONFIGS as CONFIGS
 from grokplane.shipped import shipped_choices, shipped_names
@@ -66,14 +67,16 @@ def check_groups(overrides: Sequence[str]) -> None:
         ConfigError: names the group, the value and the allowed names.
     """
     for override in parse(overrides):
-        group, value = override.key_or_group.replace(".", "/"), override.value()
+        place, value = override.key_or_group.replace(".", "/"), override.value()
+        group = group_of(place)
         names = group_names(group)
         if group == "":
             raise ConfigError("", value, "a key must stand before the equals sign")
         if not names or override.is_delete() or override.is_sweep_override():
             continue
         if "." in override.key_or_group:
-            raise ConfigError(override.key_or_group, value, f"written {group}=NAME; {one_of(str(value), names)}")
+            written = group if group == place else f"{group}@{override.key_or_group}"
+            raise ConfigError(override.key_or_group, value, f"written {written}=NAME; {one_of(str(value), names)}")
         if not isinstance(value, str | list):
             raise ConfigError(group, value, one_of(str(value), names))
         if isinstance(value, list) and not all(isinstance(one, str) for one in value):

@@ -5,6 +5,7 @@ A config may come from other people, in a checkpoint or a file. This module is b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -16,10 +17,19 @@ MISSING = "???"  # OmegaConf's mark of a missing value
 # Keys that Hydra reads, and keys that the choice itself determines.
 SETTLED = (TARGET, "_recursive_")
 Targets = Mapping[tuple[str, str], type]
+# Keys that hold choices of another config group by name: a choice at `data/tasks/NAME` is one of `data`.
+_HOLDS = re.compile(r"(data)/tasks/[^/]+")
+
+
+def group_of(place: str) -> str:
+    """The config group of a choice at a place of a config: `data/tasks/add/split` holds a choice of `data/split`."""
+    return _HOLDS.sub(r"\1", place)
 
 
 def make(group: str, node: Any, targets: Targets, at: str) -> Any:
     """Build the choice that a config node describes, inner choices first. A node without `_target_` is a plain value.
+
+    A mapping without `_target_` keeps its keys, and its choices are built.
 
     Args:
         group: the config group of the node.
@@ -30,8 +40,10 @@ def make(group: str, node: Any, targets: Targets, at: str) -> Any:
     Raises:
         ConfigError: a `_target_` that is not in the group, or values that the choice does not accept.
     """
-    if not isinstance(node, Mapping) or TARGET not in node:
+    if not isinstance(node, Mapping):
         return node
+    if TARGET not in node:
+        return {key: make(group_of(f"{group}/{key}"), part, targets, f"{at}.{key}") for key, part in node.items()}
     choice = named(group, node[TARGET], targets, at)
     values = {key: value for key, value in node.items() if key not in SETTLED}
     check_keys(values, choice, at)

@@ -34,7 +34,7 @@ def main(config_name: str) -> None:
         from grokplane.app.untyped import known_keys
 
         overrides = [argument for argument in arguments if not argument.startswith("-")]
-        note(one_line(error, overrides, known_keys(config_name)))
+        note(one_line(error, overrides, known_keys(config_name, overrides)))
         code = REFUSED
     except Failed as error:
         note(error)

@@ -25,6 +25,7 @@ class Failed(Exception):  # noqa: N818 (reads as what happened)
 REFUSALS = (Refused, ConfigError, HydraException, OmegaConfBaseException, YAMLError)
 
 _UNKNOWN = re.compile(r"Could not override '(?P<key>[^']+)'|Key '(?P<short>[^']+)' is not in struct")
+_PLACES = re.compile(r"Did you mean to override (?:one of )?(?P<places>[^?]*@[^?]*)\?")
 _CHOICE = re.compile(r"Could not (?:find|load) '(?P<group>.+)/(?P<name>[^/']+)'")
 _LISTED = re.compile(r"expected one of \[(?P<names>[^]]+)\]")
 _TYPES = (
@@ -68,6 +69,8 @@ def one_line(error: Exception, overrides: Sequence[str], keys: Iterable[str]) ->
     if choice := _CHOICE.search(text):
         return _no_choice(choice["group"], choice["name"], text)
     typed = _blamed(text, overrides)
+    if places := _PLACES.search(text):  # a group of several choices, such as the split of each task
+        return f"{typed or _full_key(text)}: did you mean {places['places'].replace(', ', ' or ')}?"
     if unknown := _UNKNOWN.search(text):
         key = unknown["key"] or unknown["short"]
         return _no_key(typed or key, key, keys)

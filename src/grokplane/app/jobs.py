@@ -115,7 +115,7 @@ class refused_for:  # noqa: N801 (used like contextlib's)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, REFUSALS):
-            raise Refused(one_line(error, self._overrides, known_keys(self._config_name))) from error
+            raise Refused(one_line(error, self._overrides, known_keys(self._config_name, self._overrides))) from error
 
 
 def _named(overrides: Sequence[str]) -> bool:

@@ -24,9 +24,7 @@ def grok_summary(stack: Stack, number: int, marks: GrokMarks | None = None) -> d
     """One member's marks, by default its present ones, and what they were made by, as summary.json holds them."""
     marks = marks or stack.marks[number]
     return {
-        "train_step": marks.train_step,
-        "test_step": marks.test_step,
-        "delay": marks.delay,
+        **marks.summary(),
         "threshold": stack.members[number].grok.threshold,
         "questions": stack.members[number].grok.questions,
     }
@@ -56,7 +54,7 @@ class MemberWriter:
         if point.checkpoint or point.interrupted or finished:
             state = point.state(self._number)
             step = _steps(state) if finished else state["step"]
-            grok = grok_summary(self._stack, self._number, GrokMarks(**state["grok"]))
+            grok = grok_summary(self._stack, self._number, GrokMarks.of(state))
             state = {**state, "step": step, "config": self._config}
             self._recorder.checkpoint(step, state, regular=not finished, grok=grok)
         if finished:

@@ -15,7 +15,7 @@ _LAST = [f"{metric}/{subset}" for metric in ("Acc", "Loss") for subset in ("trai
 
 
 def report(folder: Path, summary: Mapping[str, Any]) -> str:
-    """Return the folder, the step at which the run fitted, the step at which it generalised, and the last values."""
+    """Return the folder, the steps at which the run and each task of it fitted and generalised, and the last values."""
     folder = shortened(folder)
     questions = summary["grok"]["questions"]
     lines = [
@@ -25,6 +25,7 @@ def report(folder: Path, summary: Mapping[str, Any]) -> str:
             "generalised",
             _mark(summary["grok"], "test", _QUESTIONS.get(questions, f"group {questions}")) + _delay(summary["grok"]),
         ),
+        *(("task", _part(name, marks)) for name, marks in summary["grok"].get("parts", {}).items()),
         ("last", _last(summary["last"])),
     ]
     if summary.get("phase") is not None:
@@ -48,6 +49,15 @@ def _mark(grok: Mapping[str, Any], split: str, what: str) -> str:
     if step is None:
         return f"never: accuracy on the {what} stayed below {threshold:g}"
     return f"step {step:,}: accuracy on the {what} reached {threshold:g}"
+
+
+def _part(name: str, marks: Mapping[str, Any]) -> str:
+    """The marks of one task of a mixture."""
+    fitted, generalised = (
+        f"{what} at step {marks[key]:,}" if marks[key] is not None else f"never {what}"
+        for what, key in (("fitted", "train_step"), ("generalised", "test_step"))
+    )
+    return f"{name}: {fitted}, {generalised}{_delay(marks)}"
 
 
 def _delay(grok: Mapping[str, Any]) -> str:

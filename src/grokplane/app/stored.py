@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from grokplane import config
-from grokplane.making import SETTLED, TARGET, check_keys, makes_its_parts, named
+from grokplane.making import SETTLED, TARGET, check_keys, group_of, makes_its_parts, named
 from grokplane.models.module_factory import TARGET as MODULE
 from grokplane.options import ConfigError
 from grokplane.plugins import check_named
@@ -84,8 +84,10 @@ def _group(key: str, value: Any) -> Any:
 
 def _typed(group: str, node: Any, at: str) -> Any:
     """A node as its choice's schema has it, and the nodes within; what has no `_target_` is a value."""
-    if not isinstance(node, Mapping) or TARGET not in node:
+    if not isinstance(node, Mapping):
         return node
+    if TARGET not in node:
+        return {key: _typed(group_of(f"{group}/{key}"), part, f"{at}.{key}") for key, part in node.items()}
     choice = named(group, node[TARGET], config.targets(), at)
     values = {key: value for key, value in node.items() if key not in SETTLED}
     check_keys(values, choice, at)
@@ -127,7 +129,10 @@ def is_state(state: object, step: int) -> bool:
         return False
     if not isinstance(state, dict) or any(type(state.get(name)) is not kind for name, kind in kinds.items()):
         return False
-    marks = [state["grok"].get(name) for name in ("train_step", "test_step")]
+    parts = state.get("parts", {})
+    if not isinstance(parts, dict) or not all(isinstance(one, dict) for one in parts.values()):
+        return False
+    marks = [one.get(name) for one in (state["grok"], *parts.values()) for name in ("train_step", "test_step")]
     return state["step"] == step >= 0 and all(mark is None or type(mark) is int for mark in marks)
 
 

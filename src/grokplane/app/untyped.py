@@ -19,7 +19,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import plugins
 from grokplane.app.errors import REFUSALS
-from grokplane.config_files import CONFIGS, HYDRA_FOLDERS, check_groups, register_plugins, register_task
+from grokplane.config_files import (
+    CONFIGS,
+    HYDRA_FOLDERS,
+    check_groups,
+    group_names,
+    register_plugins,
+    register_task,
+)
 from grokplane.hydra_node import composed, without_hydra
 from grokplane.options import LISTS
 from grokplane.schemas import FOLDER, TEXT, default_of, described, has_default
@@ -58,11 +65,19 @@ def text_keys() -> frozenset[str]:
     return frozenset([*HYDRA_FOLDERS, *found])
 
 
+def known_keys(config_name: str, overrides: Sequence[str] = ()) -> list[str]:
+    """Every key of the config that a call without overrides has, and of the choices that its overrides name.
+
+    A config that is refused has none.
+    """
+    groups = tuple(line for line in overrides if group_names(line.lstrip("+").partition("=")[0].partition("@")[0]))
+    return list(dict.fromkeys([*_keys_of(config_name, ()), *_keys_of(config_name, groups)]))
+
+
 @cache
-def known_keys(config_name: str) -> list[str]:
-    """Every key of the config that a call without overrides has; an empty list if that config is refused."""
+def _keys_of(config_name: str, groups: Sequence[str]) -> list[str]:
     try:
-        made = compose_untyped([], config_name)
+        made = compose_untyped(groups, config_name)
     except REFUSALS:  # a configs/local/default.yaml may be the reason
         return []
     plain: Any = OmegaConf.to_container(without_hydra(made), resolve=False)

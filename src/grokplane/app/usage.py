@@ -13,6 +13,7 @@ from grokplane import plugins
 from grokplane.app.untyped import TARGET, compose_untyped, helps
 from grokplane.config_files import ACROSS, CONFIGS, group_names
 from grokplane.hydra_node import hydra_is, nodes
+from grokplane.making import group_of
 from grokplane.options import LISTS, shown
 
 _COLUMN, _WIDTH = 44, 120
@@ -43,10 +44,11 @@ def usage(program: str, overrides: Sequence[str], config_name: str) -> str:
 
 
 def _group(group: str, node: DictConfig, chosen: Mapping[str, Any]) -> list[str]:
-    schema = group if group.startswith((*LISTS, "grokplane")) or not group else f"{group}/{node.get(TARGET)}"
-    texts = helps().get(schema.replace(".", "/"), {})
+    place = group.replace(".", "/")
+    schema = place if place.startswith((*LISTS, "grokplane")) or not place else f"{group_of(place)}/{node.get(TARGET)}"
+    texts = helps().get(schema, {})
     keys = [key for key in texts if key in node and not isinstance(node[key], DictConfig)]
-    title = [group, *_choices(group.replace(".", "/"), node, chosen)] if group else []
+    title = [group, *_choices(place, node, chosen)] if group else []
     prefix = f"{group}." if group else ""
     rows = [row(f"{prefix}{key}={_value(node[key])}", texts[key]) for key in keys]
     return [*title, *rows, ""] if rows or len(title) > 1 else []
@@ -58,14 +60,18 @@ def _value(value: object) -> str:
 
 def _choices(group: str, node: DictConfig, chosen: Mapping[str, Any]) -> list[str]:
     """The choice of a config group that is in force, what it is, and the others."""
+    place, group = group, group_of(group)
     names = group_names(group)
     if names in ([], ["default"]):
         return []
+    if place != group:
+        group = f"{group}@{place.replace('/', '.')}"
     if group in LISTS:
         taken, others = ", ".join(map(str, node)) or "none", ", ".join(name for name in names if name not in node)
         return [row(f"{group}=[NAME,...]", f"chosen: {taken}; others: {others}.")]
     others = ", ".join(name for name in names if name != chosen[group])
-    return [row(f"{group}={chosen[group]}", f"{_description(group, chosen[group])} Others: {others}.".strip())]
+    about = _description(group.partition("@")[0], chosen[group])
+    return [row(f"{group}={chosen[group]}", f"{about} Others: {others}.".strip())]
 
 
 def _description(group: str, name: str) -> str:

@@ -8,6 +8,7 @@ from grokplane.data.layouts import LAYOUTS, Layout
 from grokplane.data.lists import Copy, Reverse, Sort
 from grokplane.data.mnist import MNIST, FashionMNIST
 from grokplane.data.modular import Modular
+from grokplane.data.multitask import Multitask
 from grokplane.data.operations import OPERATIONS, Operation
 from grokplane.data.parity import Parity
 from grokplane.data.permutations import Permutations
@@ -34,6 +35,7 @@ __all__ = [
     "LabelHoldout",
     "Layout",
     "Modular",
+    "Multitask",
     "Operation",
     "OrderedSplit",
     "Parity",

@@ -138,7 +138,14 @@ class _Compressing:
         labels = asked.labels
         return known if labels is None else known | {"H(Y)": lambda: float(label_entropy(labels).value)}
 
-    def sample(self, output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int]) -> Sample:
+    def sample(
+        self,
+        output: LayerOutput,
+        member: int,
+        real: Tensor,
+        stream: tuple[int, str, int],
+        within: Tensor,  # noqa: ARG002 (the noise is that of the points themselves)
+    ) -> Sample:
         return sample(output, member, real, stream)
 
     @property

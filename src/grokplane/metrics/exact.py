@@ -45,11 +45,16 @@ class Questions:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Noiseless rows [n, d] of a layer, with seed and stream of the draws, which are the same at every step."""
+    """Noiseless rows [n, d] of a layer, with seed and stream of the draws, which are the same at every step.
+
+    Attributes:
+        power: mean squared distance from the mean that resolutions refer to; None: that of the rows themselves.
+    """
 
     values: Tensor
     seed: int
     stream: str
+    power: float | None = None
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,14 @@ class Exact:
         known = {"ln n": lambda: math.log(len(asked.inputs)), "H(X)": lambda: _entropy(same(self.seen(asked.inputs)))}
         return known | {f"H({name})": partial(_entropy, one) for name, one in _labels(asked).items()}
 
-    def sample(self, output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int]) -> Rows:
-        """See `Way`."""
+    def sample(
+        self, output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int], within: Tensor
+    ) -> Rows:
+        """See `Way`; a part of a subset has the noise of the whole subset."""
         seed, name, _ = stream
-        return Rows(output.activations[member][real].flatten(1), seed, f"mi/{name}")
+        rows = output.activations[member]
+        power = None if within is real else _power(rows[within].flatten(1))
+        return Rows(rows[real].flatten(1), seed, f"mi/{name}", power)
 
     @property
     def measure(self) -> Callable[[Rows, Questions], tuple[Values, list[str]]]:
@@ -97,11 +106,18 @@ def exact_information(of: Rows, questions: Questions) -> tuple[Values, list[str]
     Raises:
         ValueError: if values overflow.
     """
-    if not bool(torch.isfinite(of.values).all()):
+    if not bool(torch.isfinite(of.values).all()) or not math.isfinite(of.power or 0):
         return _named(questions, None), []
     levels = questions.levels
     settings = {"ladder": levels.ladder, "draws": levels.draws, "seed": of.seed, "stream": of.stream}
-    return _named(questions, mixture(of.values, questions.labels, **settings)), []
+    # Where the whole subset has one value, so has the part, and there is no information at any noise.
+    power = of.power or None
+    return _named(questions, mixture(of.values, questions.labels, **settings, power=power)), []
+
+
+def _power(rows: Tensor) -> float:
+    """Mean squared distance of rows [n, d] from their mean."""
+    return float(rows.double().var(0, correction=0).sum())
 
 
 def _entropy(labels: Tensor) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +44,7 @@ class Inputs:
             called for continuous inputs only. Members with the same function share a code.
         seeds: one seed per member.
         log_points: approximate number of log points.
+        parts: names of groups that are tasks of their own, which are measured too; see `grokplane.data.Table`.
     """
 
     subsets: Mapping[str, Callable[[], Tensor]]
@@ -53,6 +54,7 @@ class Inputs:
     populations: Sequence[Callable[[], Tensor]]
     seeds: Sequence[int]
     log_points: int
+    parts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,14 +106,17 @@ class Way(Protocol):
         """Functions that compute the constant values of a subset, by name."""
         ...
 
-    def sample(self, output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int]) -> Any:
+    def sample(
+        self, output: LayerOutput, member: int, real: Tensor, stream: tuple[int, str, int], within: Tensor
+    ) -> Any:
         """Copy one member's part of a layer, without padding.
 
         Args:
             output: the layer.
             member: index of the member.
-            real: mask of the points that are not padding.
+            real: mask of the points that are measured.
             stream: (seed, name of subset and layer, step) of the random stream.
+            within: mask of the points whose spread sets the noise; `real` itself for a whole subset.
         """
         ...
 
@@ -192,24 +197,35 @@ class Gauge:
             self._tell(not_known(error))
 
     def estimate(self, seen: Observation, members: Sequence[int]) -> Pending:
-        """Start to measure these members, on all layers and subsets."""
+        """Start to measure these members, on all layers, on all subsets and their parts."""
         device = seen.learning_rate.device
         given = seen.noiseless() if self._way.noiseless else {name: one.layers for name, one in seen.subsets.items()}
         subsets = {name: _kept(layers, seen.subsets[name], self._way.noiseless) for name, layers in given.items()}
         outputs = [output for layers in subsets.values() for output in layers.values()]
         if self._pool is None and device.type == "cpu" and self._way.workers > 0:
-            self._start(len(outputs) * len(members) * self._inputs.log_points)
+            self._start(len(outputs) * len(members) * self._inputs.log_points * (1 + len(self._inputs.parts)))
         jobs: list[Job] = []
         for member, (name, layers) in product(members, subsets.items()):
-            subset, real = self._subset(name, member, seen), seen.subsets[name].mask[member]
-            jobs.append(known(member, subset.scalars))
-            for layer, output in layers.items():
-                task = partial(self._layer, subset, real, f"{name}/{layer}", output, member, seen.step)
-                if self._pool is None:
-                    jobs.append(known(member, task()))
-                else:
-                    jobs.append(Job(member, task, self._pool.submit(task, patient=True)))
+            within = seen.subsets[name].mask[member]
+            for place, real in self._places(name, member, within, seen):
+                subset = self._subset(place, member, real, seen)
+                jobs.append(known(member, subset.scalars))
+                for layer, output in layers.items():
+                    task = partial(self._layer, subset, (real, within), f"{place}/{layer}", output, member, seen.step)
+                    if self._pool is None:
+                        jobs.append(known(member, task()))
+                    else:
+                        jobs.append(Job(member, task, self._pool.submit(task, patient=True)))
         return Pending(jobs, len(self._inputs.seeds), sum(map(_size, outputs)))
+
+    def _places(self, name: str, member: int, within: Tensor, seen: Observation) -> Iterator[tuple[str, Tensor]]:
+        """A member's subset and those of its parts that have points, by name: the points [n] to measure, bool."""
+        yield name, within
+        split = {"eval": "test"}.get(name, name)
+        for part in self._inputs.parts:
+            group = seen.groups.get(f"{split}/{part}")
+            if group is not None and bool(group[1][member].any()):
+                yield f"{name}.{part}", group[1][member] & within
 
     def _start(self, calls: int) -> None:
         workers = self._way.workers
@@ -217,13 +233,20 @@ class Gauge:
         self._processes = Processes(workers, partial(set_up_process, torch.get_num_threads()), calls)
 
     def _layer(
-        self, of: _Subset, real: Tensor, layer: str, output: LayerOutput, member: int, step: int, patient: bool = False
+        self,
+        of: _Subset,
+        points: tuple[Tensor, Tensor],
+        layer: str,
+        output: LayerOutput,
+        member: int,
+        step: int,
+        patient: bool = False,
     ) -> Values:
         stream = self._inputs.seeds[member], layer, step
         if of.questions is None:
             return {f"{name}_{layer}": value for name, value in self._way.unknown(None).items()}
         try:
-            found, warnings = self._measured(of, real, output, member, stream, patient)
+            found, warnings = self._measured(of, points, output, member, stream, patient)
         except ClosedError:
             raise
         except Exception as error:  # any error, including out of memory: a run does not end for a missing value
@@ -241,26 +264,40 @@ class Gauge:
         log.warning("%s", warning)
 
     def _measured(
-        self, of: _Subset, real: Tensor, output: LayerOutput, member: int, stream: tuple[int, str, int], patient: bool
+        self,
+        of: _Subset,
+        points: tuple[Tensor, Tensor],
+        output: LayerOutput,
+        member: int,
+        stream: tuple[int, str, int],
+        patient: bool,
     ) -> tuple[Values, list[str]]:
-        sample = self._way.sample(output, member, real, stream)
+        real, within = points
+        sample = self._way.sample(output, member, real, stream, within)
         if self._processes is None:
             return self._way.measure(sample, of.questions)
         return self._processes.call(self._way.measure, sample, of.questions, patient=patient)
 
-    def _subset(self, name: str, member: int, seen: Observation) -> _Subset:
-        """The questions and constant values of a member's subset; computed once."""
-        key = name, member
+    def _subset(self, place: str, member: int, real: Tensor, seen: Observation) -> _Subset:
+        """The questions and constant values of a member's subset, or of a part of it; computed once.
+
+        Args:
+            place: name of the subset, or of the subset and the part: `eval.add`.
+            member: index of the member.
+            real: mask of the points.
+            seen: the log point.
+        """
+        key = place, member
         if key not in self._asked:
+            name = place.partition(".")[0]
             subset = seen.subsets[name]
-            real = subset.mask[member]
             x = self._inputs.subsets[name]()[member][real]
             operands = {operand: x[:, place] for operand, place in zip("ab", self._inputs.operands, strict=False)}
             targets = subset.targets[member][real]
             classes = subset.answers.as_classes(targets)
             asked = Asked(member, x, targets, classes and classes.labels, operands)
             found = {quantity: self._tried(give, math.nan) for quantity, give in self._way.scalars(asked).items()}
-            scalars = {f"{quantity}_{name}": value for quantity, value in found.items()}
+            scalars = {f"{quantity}_{place}": value for quantity, value in found.items()}
             questions = self._tried(partial(self._way.questions, asked), None) if self._prepared else None
             self._asked[key] = _Subset(questions, scalars)
         return self._asked[key]

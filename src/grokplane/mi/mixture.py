@@ -68,6 +68,7 @@ def mixture(
     draws: int = 200,
     seed: int = 0,
     stream: str = "mixture",
+    power: float | None = None,
 ) -> MixtureInformation:
     """Mutual information of a layer with its inputs and with labels of the inputs, at every resolution of a ladder.
 
@@ -83,19 +84,21 @@ def mixture(
         draws: number of sampled rows, even and at least 4; each is used with its noise and with the noise negated.
         seed, stream: these determine the sampled rows and the noise, together with n, d, `draws` and the first
             labelling.
+        power: the mean squared distance of rows from their mean that resolutions refer to; None: that of the centres.
+            With the power of a larger set, a part of it is measured at the noise of the whole.
 
     Raises:
-        ValueError: if the ladder or the number of draws is out of bounds, a labelling does not have one label per row,
-            or rows are not finite.
+        ValueError: if the ladder, the number of draws or the power is out of bounds, a labelling does not have one
+            label per row, or rows are not finite.
     """
     centres = as_tensor(centres, "centres")
     rows = samples(centres, "centres", least=1) if centres.dtype != torch.float32 else _checked(centres)
     named = {name: _labels(name, values, len(rows)) for name, values in (labellings or {}).items()}
-    _check(ladder, draws)
+    _check(ladder, draws, power)
     known = {name: _KNOWN.recall(labels, "classes", lambda y=labels: _grouped(y)) for name, labels in named.items()}
     of_rows = drawn(len(rows), rows.shape[1], next(iter(named.values()), None), draws, generator(seed, stream))
     theirs = of_rows.rows.to(rows.device), of_rows.noise.to(rows.device)
-    sums = log_sums(rows, *theirs, [groups for groups, _ in known.values()], ladder)
+    sums = log_sums(rows, *theirs, [groups for groups, _ in known.values()], ladder, power)
     if sums is None:  # all rows are equal: the information is 0
         nothing = Estimate(*rows.new_zeros(2, len(ladder), dtype=torch.float64))
         return MixtureInformation(nothing, dict.fromkeys(named, nothing), dict.fromkeys(named, nothing))
@@ -117,11 +120,13 @@ def _labels(name: str, values: Array, count: int) -> Tensor:
     return checked
 
 
-def _check(ladder: Sequence[float], draws: int) -> None:
+def _check(ladder: Sequence[float], draws: int, power: float | None) -> None:
     if not ladder or not all(math.isfinite(level) and level >= LEAST for level in ladder):
         raise ValueError(f"ladder={list(ladder)}: must be resolutions of at least {LEAST:g}")
     if draws < 4 or draws % 2:
         raise ValueError(f"draws={draws}: must be even and at least 4")
+    if power is not None and not 0 < power < math.inf:
+        raise ValueError(f"power={power}: must be finite and above 0")
 
 
 def drawn(count: int, width: int, by: Tensor | None, draws: int, numbers: torch.Generator) -> Draws:

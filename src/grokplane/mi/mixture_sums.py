@@ -30,10 +30,12 @@ class Products(NamedTuple):
     Attributes:
         pairs: |f_k - f_j|^2 and z_k . (f_k - f_j) [2, D, n] float32, in the same units as `power`.
         power: mean of |f_j - mean f|^2; 0 if all rows are equal.
+        unit: factor from the units of the rows to those of the numbers.
     """
 
     pairs: Tensor
     power: float
+    unit: float
 
 
 class Classes(NamedTuple):
@@ -63,7 +65,12 @@ class LogSums(NamedTuple):
 
 
 def log_sums(
-    x: Tensor, rows: Tensor, noise: Tensor, labellings: Sequence[Classes], ladder: Sequence[float]
+    x: Tensor,
+    rows: Tensor,
+    noise: Tensor,
+    labellings: Sequence[Classes],
+    ladder: Sequence[float],
+    power: float | None = None,
 ) -> LogSums | None:
     """Compute `LogSums`; return None if all rows are equal.
 
@@ -76,6 +83,7 @@ def log_sums(
         noise: noise of the sampled rows [D, d] float64.
         labellings: labellings of the rows.
         ladder: resolutions.
+        power: mean squared distance that resolutions refer to, in the units of x; None: that of the rows.
     """
     together = max(1, PAIRS[x.device.type] // len(x))
     parts: list[list[Tensor]] = []
@@ -83,7 +91,7 @@ def log_sums(
         of = products(x, some, theirs)
         if of.power == 0:
             return None
-        weights = _weights(ladder, of)
+        weights = _weights(ladder, of, of.power if power is None else power * of.unit**2)
         parts.append([_log_sum(of.pairs, weights)])
         for columns, real, number in labellings:
             own = number[some]
@@ -116,7 +124,7 @@ def products(x: Tensor, rows: Tensor, noise: Tensor) -> Products:
         pairs[:, :, start : start + len(tile)] = (left @ right.T).view(2, len(rows), len(tile))
         power, start = power + float(lengths.sum()), start + len(tile)
     pairs.scatter_(2, rows[:, None].expand(2, -1, 1), 0.0)
-    return Products(pairs, power / len(x))
+    return Products(pairs, power / len(x), unit)
 
 
 def _unit(own: Tensor) -> float:
@@ -125,9 +133,9 @@ def _unit(own: Tensor) -> float:
     return float((own / largest).square().sum(1).mean()) ** -0.5 / largest if largest > 0 else 1.0
 
 
-def _weights(ladder: Sequence[float], of: Products) -> Tensor:
+def _weights(ladder: Sequence[float], of: Products, power: float) -> Tensor:
     """Factors of a pair's two numbers in an exponent [2 levels, 2]: first for the noise, then for the negated noise."""
-    noise = torch.tensor(ladder, dtype=torch.float64, device=of.pairs.device) * of.power**0.5
+    noise = torch.tensor(ladder, dtype=torch.float64, device=of.pairs.device) * power**0.5
     square, slope = -0.5 / noise.square(), 1 / noise
     return torch.stack([torch.cat([square, square]), torch.cat([slope, -slope])], 1).float()
 

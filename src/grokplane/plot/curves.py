@@ -33,6 +33,10 @@ SUMS = {
 }
 
 
+GROUP, TRAINED = "Acc/test/", "Acc/train/"
+OF_GROUPS = "accuracy of groups"
+
+
 @dataclass(frozen=True)
 class Series:
     """A column of the frame and the style of its line."""
@@ -63,13 +67,15 @@ def curves(
 ) -> Figure:
     """Accuracy, loss (log) and weight norm against the step (log, including step 0), one panel each.
 
+    Groups of held-out questions, such as the tasks of a mixture, have a panel of their own.
+
     A panel is left out if none of its columns exist. Values that are not finite are gaps. A loss of 0 is below the
     range of the log axis (if no loss is positive, the axis is linear).
 
     Args:
         rows: one row per log point, in any order. Columns `step` (number of updates), `run` if there are several runs
-            (the first one is opaque), and any of `Acc/{train,test,unseen,ood}`, `Loss/{train,test,unseen,ood}`,
-            `WN/<layer>`, `WN/total`, `WN/global`.
+            (the first one is opaque), and any of `Acc/{train,test,unseen,ood}`, `Acc/{train,test}/<group>`,
+            `Loss/{train,test,unseen,ood}`, `WN/<layer>`, `WN/total`, `WN/global`.
         marks: `train_step` (fitted) and `test_step` (generalised), drawn unless None; other keys are ignored, so that
             the `grok` of a summary can be passed.
         threshold: accuracy that defines the marks, drawn as a thin line.
@@ -102,6 +108,7 @@ def _panels(rows: pd.DataFrame) -> list[_Panel]:
     """The panels for which the frame has at least one column."""
     panels = [
         _Panel("accuracy", _subsets("Acc"), limits=(-0.04, 1.04)),
+        _Panel(OF_GROUPS, group_series(list(rows.columns)), limits=(-0.04, 1.04)),
         _Panel("loss", _subsets("Loss"), log=True),
         _Panel("weight norm (L2)", norm_series(list(rows.columns)), limits=(0, None)),
     ]
@@ -111,6 +118,15 @@ def _panels(rows: pd.DataFrame) -> list[_Panel]:
 
 def _subsets(metric: str) -> list[Series]:
     return [Series(f"{metric}/{subset}", *look) for subset, look in SUBSETS.items()]
+
+
+def group_series(columns: Sequence[str]) -> list[Series]:
+    """Accuracies of the groups of held-out questions, dashed those of the same groups in training."""
+    groups = [name.removeprefix(GROUP) for name in map(str, columns) if name.startswith(GROUP)]
+    groups = [name for name in groups if "." not in name]  # groups of the tasks of a mixture would be too many lines
+    colors = dict(zip(groups, style.ramp(len(groups)), strict=True))
+    trained = [Series(f"{TRAINED}{name}", f"train/{name}", colors[name], DASHED) for name in groups]
+    return [*trained, *(Series(f"{GROUP}{name}", f"test/{name}", colors[name]) for name in groups)]
 
 
 def norm_series(columns: Sequence[str]) -> list[Series]:
@@ -141,7 +157,7 @@ def _draw(
     else:
         axes.set_ylim(*panel.limits)
     style.mark_lines(axes, marks)
-    if threshold is not None and panel.ylabel == "accuracy":
+    if threshold is not None and panel.ylabel in ("accuracy", OF_GROUPS):
         style.level_line(axes, threshold, f"threshold {threshold:g}")
     if not any(values.size for values in drawn):
         style.note(axes, "no finite value")

@@ -51,7 +51,9 @@ _KEYS = {
     "rules.constant_norm.alpha": "norm of the weights / initial norm",
     "train.batch_size": "batch size",
 }
-_NAME = re.compile(r"(?P<stem>.+?)(?P<at>@[^_/]+)?(?:_(?P<subset>train|eval|ood))?(?:/(?P<place>.+))?")
+_NAME = re.compile(
+    r"(?P<stem>.+?)(?P<at>@[^_/]+)?(?:_(?P<subset>train|eval|ood)(?:\.(?P<part>[\w-]+))?)?(?:/(?P<place>.+))?"
+)
 
 
 def metric_words(name: str) -> tuple[str, str]:
@@ -71,7 +73,7 @@ def metric_words(name: str) -> tuple[str, str]:
         words = f"{'standard error of ' * errors}{known}{at} (nats)"
     if not words:
         return name, ""
-    places = (found["place"], found["subset"])
+    places = (found["place"], found["part"] and f"task {found['part']}", found["subset"])
     return words, ", ".join(_PLACES.get(place, place) for place in places if place)
 
 

@@ -131,7 +131,7 @@ def _differences(there: Place, sweep: SweepFile, composer: Composer) -> str:
         asked = composer.compose(overrides)
         return few(disagreements(plain(asked), _completed(there.config, module_of(asked))))
     except REFUSALS as error:
-        return one_line(error, overrides, known_keys(sweep.config_name))
+        return one_line(error, overrides, known_keys(sweep.config_name, overrides))
 
 
 def _completed(stored: Mapping[str, Any], module: str | None) -> Mapping[str, Any]:

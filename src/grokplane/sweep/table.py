@@ -24,9 +24,9 @@ def table(cells: Sequence[Cell], root: Path) -> list[dict[str, Any]]:
     """A row for each cell.
 
     A row has the parameters by config key, then `status` (`grokplane.record.status`; `pending` for a cell without a
-    folder), `steps`, `grok.*`, `phase`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, and
-    `folder` relative to the root. If a parameter has the name of one of these columns, that column is called
-    `recorded.` and the name.
+    folder), `steps`, `grok.*`, `phase`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, `folder`
+    relative to the root, and `grok.parts.*` for the tasks of a mixture. If a parameter has the name of one of these
+    columns, that column is called `recorded.` and the name.
     """
     summaries = [read_summary(cell.folder) for cell in cells]
     shown = [*SHOWN, *(name for name in OOD if any(name in (one.get("last") or {}) for one in summaries))]
@@ -78,6 +78,11 @@ def _outcome(cell: Cell, root: Path, summary: Mapping[str, Any], shown: Sequence
         **{f"best.{name}": best.get(name, {}).get("value") for name in shown},
         "error": summary.get("error"),
         "folder": os.path.relpath(cell.folder, root),
+        **{
+            f"grok.parts.{part}.{name}": marks.get(name)
+            for part, marks in (grok.get("parts") or {}).items()
+            for name in MARKS[:3]
+        },
     }
 
 

@@ -1,7 +1,10 @@
 """The steps at which a member fitted its training set and generalised."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from grokplane.options import ConfigError, checked, one_of, option
 
@@ -45,10 +48,31 @@ class GrokMarks:
     Attributes:
         train_step: the step at which the training set was fitted.
         test_step: the step at which the held-out questions were answered.
+        parts: the marks of each task of a mixture, by name; see `Table.parts`.
     """
 
     train_step: int | None = None
     test_step: int | None = None
+    parts: Mapping[str, GrokMarks] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any], parts: Sequence[str] = ()) -> GrokMarks:
+        """The marks that a checkpoint holds, see `state`; parts that it does not hold have no marks."""
+        saved = state.get("parts", {})
+        return cls(**state["grok"], parts={name: cls(**saved.get(name, {})) for name in [*parts] or saved})
+
+    def state(self) -> dict[str, Any]:
+        """The marks as a checkpoint holds them: `grok`, and `parts` if there are any."""
+        parts = {name: marks._steps() for name, marks in self.parts.items()}
+        return {"grok": self._steps(), **({"parts": parts} if parts else {})}
+
+    def summary(self) -> dict[str, Any]:
+        """The marks as `summary.json` holds them: with `delay`, and with `parts` if there are any."""
+        parts = {name: marks.summary() for name, marks in self.parts.items()}
+        return {**self._steps(), "delay": self.delay, **({"parts": parts} if parts else {})}
+
+    def _steps(self) -> dict[str, int | None]:
+        return {"train_step": self.train_step, "test_step": self.test_step}
 
     @property
     def delay(self) -> int | None:
@@ -57,10 +81,10 @@ class GrokMarks:
             return None
         return self.test_step - self.train_step
 
-    def before(self, step: int) -> "GrokMarks":
+    def before(self, step: int) -> GrokMarks:
         """The marks that were made before a step."""
         kept = [mark if mark is not None and mark < step else None for mark in (self.train_step, self.test_step)]
-        return GrokMarks(*kept)
+        return GrokMarks(*kept, parts={name: marks.before(step) for name, marks in self.parts.items()})
 
     def see(self, step: int, train_accuracy: float, test_accuracy: float, options: GrokOptions) -> None:
         """Record the accuracies of a log point; steps must ascend."""

@@ -176,15 +176,26 @@ def _with_all(stack: Stack, seen: Observation, records: list[Record], ending: Se
 def _mark(stack: Stack, seen: Observation, last: bool) -> None:
     """Mark the members that fitted, generalised or must stop at a log point; at the end, those that diverged."""
     held_out = seen.scored[stack.shared.grok.questions]
-    scores = [masked_fraction(subset.correct, subset) for subset in (seen.train, held_out)]
-    fitted, generalised = torch.stack(scores).tolist()
+    named = [group for name in stack.examples.parts for group in _of_part(name)]
+    groups = {group: seen.scored[group] for group in named if group in seen.scored}
+    scores = [masked_fraction(subset.correct, subset) for subset in (seen.train, held_out, *groups.values())]
+    fitted, generalised, *rest = torch.stack(scores).tolist()
+    accuracies = dict(zip(groups, rest, strict=True))
     if last:
         stack.mark_diverged(~torch.isfinite(seen.train.mean(seen.train.losses)))
     for row in torch.nonzero(stack.alive).flatten().tolist():
         marks, options = stack.marks[stack.rows[row]], stack.present[row].grok
         marks.see(stack.step, fitted[row], generalised[row], options)
+        for name, part in marks.parts.items():
+            own = [accuracies[group][row] if group in accuracies else math.nan for group in _of_part(name)]
+            part.see(stack.step, *own, options)
         if marks.says_stop(stack.step, options):
             stack.alive[row] = False
+
+
+def _of_part(name: str) -> tuple[str, str]:
+    """The groups of a part that are fitted and generalised."""
+    return f"train/{name}", f"test/{name}"
 
 
 def _show(stack: Stack, records: Sequence[Record]) -> None:

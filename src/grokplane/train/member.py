@@ -71,13 +71,14 @@ def _differences(one: Any, other: Any, prefix: str) -> Iterator[tuple[str, objec
     """The keys in which two choices differ: (key, the other choice's value, whether the key is stackable)."""
     for spec in fields(one):
         a, b, key = getattr(one, spec.name), getattr(other, spec.name), prefix + spec.name
-        if isinstance(a, Mapping) and list(a) != list(b):  # the order of a mapping matters
+        stackable = spec.metadata.get("stackable", False)
+        if stackable or not isinstance(a, Mapping):
+            yield from _differing(a, b, key, stackable)
+        elif list(a) != list(b):  # the order of a mapping matters
             yield key, list(b), False
-        elif isinstance(a, Mapping):
+        else:
             for name in a:
                 yield from _differing(a[name], b[name], f"{key}.{name}", stackable=False)
-        else:
-            yield from _differing(a, b, key, spec.metadata.get("stackable", False))
 
 
 def _differing(a: Any, b: Any, key: str, stackable: bool) -> Iterator[tuple[str, object, bool]]:

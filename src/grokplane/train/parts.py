@@ -50,6 +50,7 @@ def inputs(examples: StackedExamples, members: Sequence[Member], network: Stacke
         populations=[examples.population or partial(_own_inputs, examples, member) for member in range(len(members))],
         seeds=[member.seed for member in members],
         log_points=members[0].log.count(members[0].train.steps),
+        parts=examples.parts,
     )
 
 

@@ -54,10 +54,10 @@ class Stack:
         self.step = 0
         self.dtype: torch.dtype = getattr(torch, options.dtype)
         self.device = find_device(options.device)
-        self.marks = [GrokMarks() for _ in members]
         self.hooks = Hooks(members)
         self._over: dict[int, dict[str, Any]] = {}
         self._build()
+        self.marks = [GrokMarks(parts={name: GrokMarks() for name in self.examples.parts}) for _ in members]
         self.gauge = self._measured()
 
     def _build(self) -> None:
@@ -195,7 +195,7 @@ class Stack:
             "callbacks": self.hooks.state(member, self.step),
             "alive": bool(self.alive[row]),
             "diverged": int(self.diverged[row]),
-            "grok": {"train_step": self.marks[member].train_step, "test_step": self.marks[member].test_step},
+            **self.marks[member].state(),
         }
 
     @property
@@ -228,7 +228,7 @@ class Stack:
         self._take_up([states[number] for number in self.rows])
         self.hooks.load_states(states)
         # The loop logs this step again. It also marks it again if this run has a log point there.
-        marks = [GrokMarks(**state["grok"]) for state in states]
+        marks = [GrokMarks.of(state, self.examples.parts) for state in states]
         self.marks = [one if number in over else one.before(self.step) for number, one in enumerate(marks)]
 
     def _take_up(self, states: Sequence[Mapping[str, Any]]) -> None:

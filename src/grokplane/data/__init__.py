@@ -1,6 +1,8 @@
 """Tasks as tables of questions and answers, splits, label noise, index streams, and their stack on the device."""
 
 from grokplane.data.batches import SAMPLERS, Batches, Shuffled, WithReplacement
+from grokplane.data.cosets import CosetSplit
+from grokplane.data.group import Group
 from grokplane.data.images import Digits
 from grokplane.data.layouts import LAYOUTS, Layout
 from grokplane.data.mnist import MNIST, FashionMNIST
@@ -20,9 +22,11 @@ __all__ = [
     "OPERATIONS",
     "SAMPLERS",
     "Batches",
+    "CosetSplit",
     "Digits",
     "Examples",
     "FashionMNIST",
+    "Group",
     "LabelHoldout",
     "Layout",
     "Modular",

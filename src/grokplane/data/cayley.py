@@ -108,7 +108,7 @@ def _closure(products: Tensor) -> str:
 def _nearest_identity(products: Tensor) -> tuple[int, int]:
     """The element e for which e∘a = a or a∘e = a fails least often, and how often."""
     elements = torch.arange(len(products))
-    wrong = (products != elements).sum(1) + (products.T != elements).sum(1)
+    wrong = (products != elements).sum(1) + (elements != products.T).sum(1)
     return int(wrong.argmin()), int(wrong.min())
 
 

@@ -62,15 +62,20 @@ def _text(path: Path) -> np.ndarray:
         raise _BadTableError("must be text with whole numbers, or a .npy file") from error
     for row, numbers in enumerate(rows):
         if len(numbers) != len(rows):
-            raise _BadTableError(f"must have as many numbers in each row as rows: row {row} of {len(rows)} has "
-                                 f"{len(numbers)}")
-    return np.array(rows, np.int64).reshape(len(rows), -1)
+            raise _BadTableError(
+                f"must have as many numbers in each row as rows: row {row} of {len(rows)} has {len(numbers)}"
+            )
+    return np.array(rows, np.int64)
 
 
 def _numbers(words: list[str], line: int) -> list[int]:
-    wrong = next((word for word in words if not (word.isascii() and word.lstrip("-").isdigit() and len(word) < 19)), None)
+    wrong = next(
+        (word for word in words if not (word.isascii() and word.lstrip("-").isdigit() and len(word) < 19)), None
+    )
     if wrong is not None:
-        raise _BadTableError(f"must hold whole numbers, with spaces or commas between them; line {line} has {wrong[:20]}")
+        raise _BadTableError(
+            f"must hold whole numbers, with spaces or commas between them; line {line} has {wrong[:20]}"
+        )
     return [int(word) for word in words]
 
 

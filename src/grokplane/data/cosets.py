@@ -33,7 +33,9 @@ class CosetSplit:
                 trivial or the whole group, or a fraction that is null or leaves an operand without training.
         """
         if table.cosets is None or table.operands is None:
-            raise ConfigError("data/split", "cosets", "needs the elements of a group, data=group; use data/split=random")
+            raise ConfigError(
+                "data/split", "cosets", "needs the elements of a group, data=group; use data/split=random"
+            )
         cosets = table.cosets(self.generators)
         index = int(cosets.max()) + 1
         if index in (1, len(cosets)):

@@ -108,7 +108,7 @@ def order(name: str) -> int:
 
 @lru_cache(maxsize=4)
 def named(name: str) -> FiniteGroup:
-    """The group with this name; elements are numbered as `grokplane.data.group.Group` describes. Errors: see `order`."""
+    """The group with this name, with elements numbered as in `grokplane.data.group.Group`. Errors: see `order`."""
     order(name)
     return reduce(direct, (family.make(n) for family, n in _factors(name)))
 

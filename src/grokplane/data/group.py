@@ -76,7 +76,7 @@ class Group(SplitTask):
             found = read_group(self.cayley)
             self._check_fits("data.cayley", self.cayley, found.order)
             return found
-        name = self.group or DEFAULT
+        name = DEFAULT if self.group is None else self.group
         self._check_fits("data.group", name, families.order(name))
         return families.named(name)
 

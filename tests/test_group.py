@@ -660,8 +660,8 @@ def test_members_of_a_stack_equal_their_solo_runs() -> None:
 
 def test_members_with_coset_splits_equal_their_solo_runs() -> None:
     members = [
-        member(seed=seed, data=Group(CosetSplit([3]), group="Z9", train_fraction=fraction))
-        for seed, fraction in enumerate((0.4, 0.7, 0.6))
+        member(seed=seed, data=Group(CosetSplit(generators), group="Z12", train_fraction=fraction))
+        for seed, (generators, fraction) in enumerate([([3], 0.4), ([4], 0.7), ([8, 6], 0.6), ([3], 0.4)])
     ]
     together = trained(*members)
     for number, one in enumerate(members):

@@ -23,7 +23,7 @@ class CosetSplit:
     held-out block is never seen. With the same seed, a larger fraction contains a smaller one.
     """
 
-    generators: list[int] = option([], "numbers of the elements that generate the subgroup", at_least=0)
+    generators: list[int] = option([], "numbers of the elements that generate the subgroup", at_least=0, stackable=True)
 
     def __call__(self, table: Table, fraction: float | None, seed: int) -> tuple[Tensor, Tensor]:
         """Rows (train [n], test [m]), block after block.

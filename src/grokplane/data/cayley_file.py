@@ -84,8 +84,8 @@ def _array(path: Path) -> np.ndarray:
         table = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise _BadTableError(f"is no .npy file ({str(error).partition(chr(10))[0]})") from error
-    if table.dtype.kind not in "iu" or table.ndim != 2 or table.shape[0] != table.shape[1]:
-        raise _BadTableError(f"must be a square array of whole numbers, and has shape {table.shape} of {table.dtype}")
-    if table.dtype == np.uint64:
-        table = np.minimum(table, np.iinfo(np.int64).max)
+    whole = table.dtype.kind in "iu" and np.can_cast(table.dtype, np.int64)
+    if not whole or table.ndim != 2 or table.shape[0] != table.shape[1]:
+        allowed = "must be a square array of whole numbers of at most 64 bits with a sign"
+        raise _BadTableError(f"{allowed}, and has shape {table.shape} of {table.dtype}")
     return np.array(table, np.int64)

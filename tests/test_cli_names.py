@@ -64,7 +64,7 @@ def test_a_pasted_folder_is_that_folder_whatever_its_name(key: str) -> None:
     assert [Path(folder) for folder in parsed] == [Path(name) for name in names]
 
 
-@pytest.mark.parametrize("key", sorted(config.folder_keys()))
+@pytest.mark.parametrize("key", sorted(config.folder_keys() | config.file_keys()))
 @pytest.mark.parametrize("name", ["a,b", "optimizer.weight_decay=0.1,seed=0", "a [b] {c} ü", "null", "1e3", "it's"])
 def test_a_name_is_taken_unquoted_by_every_key_of_a_folder(key: str, name: str) -> None:
     assert value(*as_typed([f"{key}={name}"])) == name

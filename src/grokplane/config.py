@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -20,6 +22,7 @@ from grokplane.config_files import parse as parse
 from grokplane.hydra_node import composed, hydra_is, nodes, without_hydra
 from grokplane.making import make
 from grokplane.options import LISTS, ConfigError, check_options, listed, one_of, option
+from grokplane.pasting import escaped
 from grokplane.schemas import defaults_last, path, same_field, schema
 from grokplane.strict_json import flatten
 from grokplane.train import Member
@@ -48,7 +51,7 @@ def use_plugins(names: Sequence[str]) -> None:
         ConfigError: see `grokplane.plugins.use`.
     """
     plugins.use(names)
-    for cached in (register_schemas, folder_keys, text_keys, choice_names, targets):
+    for cached in (register_schemas, folder_keys, file_keys, text_keys, choice_names, targets):
         cached.cache_clear()
 
 
@@ -95,6 +98,7 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train", with_hydr
         hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: unknown keys, wrong types.
     """
     made = _composed(overrides, config_name, RunMode.RUN)
+    absolute_files(made, made.hydra.runtime.cwd)
     ours = without_hydra(made)
     with hydra_is(made):
         validate(ours)
@@ -187,9 +191,30 @@ def folder_keys() -> frozenset[str]:
 
 
 @cache
+def file_keys() -> frozenset[str]:
+    """The keys that name a file."""
+    return frozenset(_keys_of("file"))
+
+
+def absolute_files(config: DictConfig, started_in: str) -> None:
+    """Make the paths of a config's files absolute, so that the stored config is that of any folder.
+
+    Args:
+        config: changed in place.
+        started_in: the folder in which the program was started.
+    """
+    for key in file_keys():
+        path = OmegaConf.select(config, key)
+        if path == "null":  # which the command line quotes, as a name
+            OmegaConf.update(config, key, None)
+        elif path is not None and not os.path.isabs(path):
+            OmegaConf.update(config, key, escaped(str(Path(started_in, path))))
+
+
+@cache
 def text_keys() -> frozenset[str]:
     """The keys whose value is taken as the shell passes it."""
-    return folder_keys() | frozenset(_keys_of("text"))
+    return folder_keys() | file_keys() | frozenset(_keys_of("text"))
 
 
 def _keys_of(kind: str) -> Iterator[str]:

@@ -63,6 +63,7 @@ def option(
     choices: Iterable[str] | None = None,
     stackable: bool = False,
     folder: bool = False,
+    file: bool = False,
     text: bool = False,
 ) -> Any:
     """A dataclass field that is a config key.
@@ -75,6 +76,9 @@ def option(
         choices: allowed names, for a key that takes one name or a list of at least one name.
         stackable: whether members of one stack may differ in this key.
         folder: whether the value is a folder or part of a path; any name that the shell passes is accepted.
+        file: whether the value is the path of a file; a relative path is stored as an absolute one, and is relative to
+            the folder in which the program was started. Any name that the shell passes is accepted; `null` is null, and
+            a file of this name is `./null`.
         text: whether the value is taken as the shell passes it, without Hydra's quotes.
     """
     bounds = {"above": above, "below": below, "at_least": at_least, "at_most": at_most}
@@ -85,6 +89,7 @@ def option(
         "choices": tuple(choices) if choices is not None else None,
         "stackable": stackable,
         "folder": folder,
+        "file": file,
         "text": text,
     }
     if isinstance(default, list):

@@ -47,8 +47,13 @@ def folder_override(key: str, folder: object) -> str:
     if HOME.match(text) or text == "???":  # the user's home, and OmegaConf's mark of a missing value
         text = f"./{text}"
     if "\\" in text or "${" in text or text[:1] in ("'", '"'):
-        text = quoted(_INTERPOLATION.sub(r"\1\1\\${", text))
+        text = quoted(escaped(text))
     return shlex.quote(f"{key}={text}")
+
+
+def escaped(text: str) -> str:
+    """The text as a value of OmegaConf that holds no interpolation."""
+    return _INTERPOLATION.sub(r"\1\1\\${", text)
 
 
 def quoted(text: str) -> str:

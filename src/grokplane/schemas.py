@@ -70,13 +70,12 @@ def _parentheses(text: str) -> str:
 def _allowed(hint: Any, metadata: Mapping[str, Any]) -> str:
     """The values that a key takes, in words; empty for free text."""
     kinds = list(alternatives(hint))
-    if metadata["folder"] or metadata["text"]:
-        return FOLDER if metadata["folder"] else TEXT
-    words = list(_kinds(kinds, metadata))
+    words = [words for kind, words in PLAIN_TEXT.items() if metadata[kind]] or list(_kinds(kinds, metadata))
     return " or ".join([*words, "null"] if words and NoneType in kinds else words)
 
 
-FOLDER, TEXT = "a folder's name", "text"
+# By the kind of an option whose value is taken as the shell passes it: the words for what the key takes.
+PLAIN_TEXT = {"folder": "a folder's name", "file": "a file's name", "text": "text"}
 
 
 def _kinds(kinds: Sequence[Any], metadata: Mapping[str, Any]) -> Iterator[str]:

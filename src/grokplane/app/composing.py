@@ -62,6 +62,11 @@ class Composer:
 
     def job(self, overrides: Sequence[str]) -> DictConfig:
         """The config of a job with Hydra's node, as `whole` composes it; bounds of keys are not checked."""
+        made = self._job(overrides)
+        config.absolute_files(made, made.hydra.runtime.cwd)
+        return made
+
+    def _job(self, overrides: Sequence[str]) -> DictConfig:
         read = self.read(overrides)
         if any(one.is_delete() or one.is_sweep_override() or one.package or not one.key_or_group for one in read):
             return self._whole(overrides)

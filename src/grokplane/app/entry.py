@@ -204,6 +204,7 @@ def _run_composed(config_name: str, made: DictConfig, arguments: Sequence[str]) 
 
 
 def _job(asked: DictConfig, config_name: str) -> int:
+    config.absolute_files(asked, HydraConfig.get().runtime.cwd)
     config.validate(asked)
     folder = Path(HydraConfig.get().runtime.output_dir)
     if asked.train.resume:

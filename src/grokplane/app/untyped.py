@@ -29,7 +29,7 @@ from grokplane.config_files import (
 )
 from grokplane.hydra_node import composed, without_hydra
 from grokplane.options import LISTS
-from grokplane.schemas import FOLDER, TEXT, default_of, described, has_default
+from grokplane.schemas import PLAIN_TEXT, default_of, described, has_default
 from grokplane.strict_json import flatten
 from grokplane.written import read
 
@@ -56,11 +56,13 @@ def helps() -> dict[str, dict[str, str]]:
 
 def text_keys() -> frozenset[str]:
     """The keys whose value is plain text, such as folder names; Hydra's own among them."""
-    found = set[str]()
+    found, endings = set[str](), tuple(f"({words}" for words in PLAIN_TEXT.values())
     for schema, keys in helps().items():
         group = schema.replace("/", ".") if schema.startswith(LISTS) else schema.rpartition("/")[0].replace("/", ".")
         found |= {
-            f"{group}.{key}".lstrip(".") for key, text in keys.items() if text.endswith((f"({FOLDER})", f"({TEXT})"))
+            f"{group}.{key}".lstrip(".")
+            for key, text in keys.items()
+            if text.removesuffix(")").removesuffix(" or null").endswith(endings)
         }
     return frozenset([*HYDRA_FOLDERS, *found])
 

@@ -2,6 +2,8 @@
 
 from grokplane.data.balanced import BalancedSplit
 from grokplane.data.batches import SAMPLERS, Batches, Shuffled, WithReplacement
+from grokplane.data.cosets import CosetSplit
+from grokplane.data.group import Group
 from grokplane.data.curriculum import CurriculumSplit
 from grokplane.data.images import Digits
 from grokplane.data.layouts import LAYOUTS, Layout
@@ -26,12 +28,14 @@ __all__ = [
     "SAMPLERS",
     "BalancedSplit",
     "Batches",
+    "CosetSplit",
     "Copy",
     "CurriculumSplit",
     "DigitSequence",
     "Digits",
     "Examples",
     "FashionMNIST",
+    "Group",
     "LabelHoldout",
     "Layout",
     "Modular",

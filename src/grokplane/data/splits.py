@@ -117,6 +117,13 @@ def part_of(total: int, fraction: float) -> int:
     return int(Fraction(str(fraction)) * total)
 
 
+def given(fraction: float | None) -> float:
+    """The fraction; ConfigError if it is null."""
+    if fraction is None:
+        raise ConfigError("data.train_fraction", None, "this split needs a number above 0 and below 1")
+    return fraction
+
+
 def train_count(total: int, fraction: float | None, held_out: int = 0) -> int:
     """The number of training questions.
 
@@ -128,8 +135,7 @@ def train_count(total: int, fraction: float | None, held_out: int = 0) -> int:
     Raises:
         ConfigError: no fraction, or a fraction that leaves a subset empty.
     """
-    if fraction is None:
-        raise ConfigError("data.train_fraction", None, "this split needs a number above 0 and below 1")
+    fraction = given(fraction)
     count = part_of(total, fraction)
     if count < 1 or total - count + held_out < 1:
         subset = "training" if count < 1 else "held-out"

@@ -36,6 +36,9 @@ class Table:
             which they are fitted and generalise are recorded.
         operands: operands [N, K] int64 as numbers, for splits by the operands; None: there are none.
         symbols: number of the token kinds, the last ones, that are no operands (`op`, `=`, padding).
+        cosets: for operands that are the n elements of a group: from generators of a subgroup H to the number of each
+            element's left coset of H [n] int64, from 0 on; it raises ConfigError for generators that are no elements.
+            None: the operands are no group.
     """
 
     inputs: Tensor
@@ -49,6 +52,7 @@ class Table:
     parts: Sequence[str] = ()
     operands: Tensor | None = None
     symbols: int = 0
+    cosets: Callable[[Sequence[int]], Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,7 +70,8 @@ def pace(members: Sequence[Member], seconds: float = 1.0) -> Pace:
 
 
 def _cheap(member: Member) -> Member:
-    """The member without work that is done once and cached on disk, and without other threads or processes."""
+    """The member without work that is done once and cached on disk, without other threads, processes and runs."""
+    member = replace(member, train=replace(member.train, start_from=None))
     if isinstance(member.mi, Compressed):
         return replace(member, mi=replace(member.mi, code="pca", workers=0))
     if isinstance(member.mi, Information):

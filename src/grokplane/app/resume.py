@@ -145,9 +145,8 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
     stored: Any = OmegaConf.to_container(merged)
     ours, theirs = config.flat(asked), config.flat(stored)
     explicit = list(_explicit(ours, overrides, config_name))
-    wrong = [
-        key for key in explicit if not key.startswith(CHANGEABLE) and not _equal(key, ours.get(key), theirs.get(key))
-    ]
+    fixed = [key for key in explicit if not key.startswith(CHANGEABLE)]
+    wrong = [key for key in fixed if not _equal(key, ours.get(key), theirs.get(key))]
     lists = list(_other_lists(asked, stored, overrides))
     told = [*lists, *_told([key for key in wrong if not (lists and _is_of_list(key))], ours, theirs, "the run")]
     if told:

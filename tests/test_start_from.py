@@ -429,7 +429,12 @@ def _nothing(_: Path) -> None:
 
 BAD: dict[str, tuple[Callable[[Path], None], tuple[str, ...], str]] = {
     "no folder": (_nothing, ("train.start_from=away@3",), "no such folder {here}/away; allowed: the folder of a run"),
-    "no run": (_nothing, ("train.start_from=.",), "{here} must be the folder of a run, with a metrics.jsonl"),
+    "no run": (
+        _nothing,
+        ("train.start_from=.",),
+        "{here} must be the folder of a run, with a metrics.jsonl and checkpoints",
+    ),
+    "a long name": (_nothing, (f"train.start_from={'a' * 5000}",), "no such folder"),
     "no value": (_nothing, ("train.start_from=",), "must be RUN@STEP or RUN, or null"),
     "no checkpoint": (_emptied, ("train.start_from=source",), "{here}/source has no checkpoint yet"),
     "no step": (

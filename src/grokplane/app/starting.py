@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from grokplane import config
 from grokplane.app.stored import is_state
 from grokplane.options import ConfigError, name_of, shown
-from grokplane.record import Checkpoints, read_summary, status
+from grokplane.record import Checkpoints, read_summary
 from grokplane.record.rows import METRICS
 from grokplane.schemas import path
 from grokplane.train import Member, Stack
@@ -58,7 +59,7 @@ def same(asked: object, stored: object) -> bool:
 def refuse_itself(one: DictConfig, folder: Path) -> None:
     """Raise ConfigError for a run that would start from its own folder, where it deletes or takes up what is there."""
     text = one.train.start_from
-    if text is not None and source(text).folder.resolve() == folder.resolve():
+    if text is not None and os.path.realpath(source(text).folder) == os.path.realpath(folder):
         raise ConfigError(KEY, text, "is the folder of this run; choose another one with hydra.run.dir=FOLDER")
 
 
@@ -134,14 +135,14 @@ def _steps(folder: Path, text: str) -> list[int]:
     Raises:
         ConfigError: there is no run, or no checkpoint.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ConfigError(KEY, text, f"no such folder {folder}; allowed: the folder of a run, or FOLDER@STEP")
-    if status(folder) == "empty":
-        raise ConfigError(KEY, text, f"{folder} must be the folder of a run, with a {METRICS}")
     steps = Checkpoints(folder).steps()
-    if not steps:
+    if steps:
+        return steps
+    if (folder / METRICS).exists():
         raise ConfigError(KEY, text, f"{folder} has no checkpoint yet; allowed: a run that has one")
-    return steps
+    raise ConfigError(KEY, text, f"{folder} must be the folder of a run, with a {METRICS} and checkpoints")
 
 
 def _state(text: str, member: Member) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from builders import member, training
+from builders import OPTIMIZERS, member, training
 from command import (
     QUIET,
     TINY,
@@ -282,6 +282,34 @@ def test_a_sweep_starts_each_cell_from_its_own_run_and_keeps_the_cells_that_are_
     assert kept == {name: digest(tmp_path / "s" / name / "checkpoints") for name in kept}
 
 
+OPTIMIZER_CHOICES = {name: kind(**keys) for name, (kind, keys) in OPTIMIZERS.items()} | {"muon": optim.Muon()}
+
+
+@pytest.mark.parametrize("name", OPTIMIZER_CHOICES)
+def test_members_with_the_memory_of_different_runs_equal_their_solo_runs(name: str):
+    choice = OPTIMIZER_CHOICES[name]
+    keys = {"optimizer": choice, "rules": {"grokfast_ema": optim.GrokfastEMA(lamb=0.5)}}
+    sources = [other(5, **keys).state(0), other(7, **keys).state(0), None]
+    how = "weights_and_optimizer"
+    trains = [training(steps=6, start_with=how, start_from=one and f"run@{one['step']}") for one in sources]
+    members = [member(**keys, seed=seed, train=train) for seed, train in enumerate(trains)]
+    together, again = begun(*members, states=sources), Stack(members)
+    again.load_states([together.state(number) for number in range(3)])  # from a checkpoint of step 0
+    for stack in (together, again):
+        for _ in run(stack):
+            pass
+    for number, (one, source) in enumerate(zip(members, sources, strict=True)):
+        alone = begun(one, states=[source])
+        for _ in run(alone):
+            pass
+        ours, theirs = together.state(number), alone.state(0)
+        for key, value in theirs["model"].items():
+            torch.testing.assert_close(ours["model"][key], value)
+            counts = [state["optimizer"].get(key, {}).get("step") for state in (ours, theirs)]
+            assert counts[0] == counts[1]
+        assert_same_state(again.state(number), ours)
+
+
 # Rules that need the initial weights
 
 
@@ -291,9 +319,9 @@ def begun(*members: Any, states: list[Any] | None = None) -> Stack:
     return stack
 
 
-def other(steps: int = 5) -> Stack:
+def other(steps: int = 5, **parts: Any) -> Stack:
     """A stack of one member with another seed, trained for some steps."""
-    stack = Stack([member(seed=9, train=training(steps=steps))])
+    stack = Stack([member(seed=9, train=training(steps=steps), **parts)])
     for _ in run(stack):
         pass
     return stack

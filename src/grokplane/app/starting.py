@@ -39,7 +39,7 @@ class Source(NamedTuple):
 def source(text: str) -> Source:
     """The source that `RUN` or `RUN@STEP` names. Relative folders are resolved against the working directory."""
     found = re.fullmatch(r"(?P<folder>.*)@(?P<step>\d+)", text, re.DOTALL)
-    folder = Path(found["folder"] if found else text).expanduser().absolute()
+    folder = Path(found["folder"] if found else text).absolute()
     return Source(folder, int(found["step"]) if found else None)
 
 
@@ -185,7 +185,7 @@ def _near(step: int, steps: Sequence[int]) -> str:
 
 
 def _check_memory(text: str, step: int, state: Mapping[str, Any], member: Member) -> None:
-    """Refuse a run whose optimizer or rules are others than the member's, in anything but stackable keys."""
+    """Refuse a run with other rules than the member's, or an optimizer that differs in other than stackable keys."""
     allowed = "allowed with train.start_with=weights"
     if step == 0:
         raise ConfigError(KEY, text, f"at step 0 a run has no memory of its optimizer; a later step, or {allowed}")

@@ -175,7 +175,7 @@ class TorchGroups(StackedOptimizer):
 
     def load_states(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
         """Restore the members' states from `state`. Members that started from other runs may differ in their counts."""
-        ages = [_age(state) for state in states]
+        ages = [self._age(state) for state in states]
         if any(len(set(ages[run.start : run.stop])) > 1 for run in self._runs):
             self._group(ages)
         for run in self._runs:
@@ -191,8 +191,7 @@ class TorchGroups(StackedOptimizer):
         if None not in ages:
             self._share_steps()
 
-
-def _age(state: Mapping[str, Mapping[str, Tensor]]) -> float | None:
-    """Number of updates in a member's state, 0 if the algorithm does not count them; None before the first update."""
-    first = next(iter(state.values()), {})
-    return float(first.get("step", 0)) if first else None
+    def _age(self, state: Mapping[str, Mapping[str, Tensor]]) -> float | None:
+        """Number of updates in a member's state, 0 if the algorithm does not count them; None before the first one."""
+        first = state[next(iter(self.parameters))]
+        return float(first.get("step", 0)) if first else None

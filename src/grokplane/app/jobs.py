@@ -13,7 +13,8 @@ from omegaconf import DictConfig
 
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
-from grokplane.app.resume import NothingLeft, nothing_left, resumed_config
+from grokplane.app.resume import NothingLeft, nothing_left, resumed_config, saved
+from grokplane.app.starting import begin, refuse_itself
 from grokplane.app.untyped import known_keys
 from grokplane.hydra_node import hydra_is
 from grokplane.options import ConfigError
@@ -87,16 +88,17 @@ class Job:
             config.member(self.asked)  # refuses the pair; what follows merges it away
         _check_place(self.folder)
         check_folder(self.folder, overwrite=options.overwrite, resume=options.resume)
+        refuse_itself(self.asked, self.folder)
         if not options.resume:
             return Checked(None, self._trainable(self.asked))
         merged = resumed_config(self.folder, self.asked, self.overrides, config_name)
-        unread = self._trainable(merged)
+        unread = self._trainable(merged, begins=saved(self.folder.absolute()) is None)
         if not _named(self.overrides):
             raise ConfigError("train.resume", True, "needs hydra.run.dir=FOLDER, or under -m hydra.sweep.dir=FOLDER")
         return Checked(nothing_left(self.folder, merged), unread, not begun(self.folder))
 
-    def _trainable(self, one: DictConfig) -> dict[str, str]:
-        return check_trainable(one, trains_elsewhere(self.made.hydra.launcher))
+    def _trainable(self, one: DictConfig, begins: bool = True) -> dict[str, str]:
+        return check_trainable(one, trains_elsewhere(self.made.hydra.launcher), begins)
 
 
 def check_launcher(asked: DictConfig) -> None:
@@ -130,12 +132,13 @@ def trains_elsewhere(launcher: DictConfig) -> bool:
     return launcher.get("executor", "local") != "local" or any(name in launcher.get("_target_", "") for name in remote)
 
 
-def check_trainable(one: DictConfig, elsewhere: bool = False) -> dict[str, str]:
+def check_trainable(one: DictConfig, elsewhere: bool = False, begins: bool = True) -> dict[str, str]:
     """Build everything that training needs, so that errors are reported before a folder exists.
 
     Args:
         one: a run's config.
         elsewhere: build it on the CPU, as its device is another machine's.
+        begins: whether it has no checkpoint, and so needs the run of `train.start_from`.
 
     Returns:
         Keys that mean nothing for the run, and why.
@@ -144,6 +147,8 @@ def check_trainable(one: DictConfig, elsewhere: bool = False) -> dict[str, str]:
     try:
         prepare_process([member])
         stack = Stack([replace(member, train=replace(member.train, device="cpu")) if elsewhere else member])
+        if begins:
+            begin(stack)
         try_metrics(stack)
         return stack.unread
     # torch's allocator says so in its message alone, and of a size that is no int64 it says TypeError.

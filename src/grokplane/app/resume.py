@@ -11,6 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.exit_codes import DIVERGED, FINISHED
+from grokplane.app.starting import KEY as START
+from grokplane.app.starting import same
 from grokplane.app.stored import composed, is_state, module_of
 from grokplane.options import LISTS, ConfigError, shown
 from grokplane.record import Checkpoints, NoCheckpoint, Saved
@@ -117,7 +119,11 @@ def _name(target: str | None) -> str | None:
 
 
 def _differ(ours: Mapping[str, Any], theirs: Mapping[str, Any], key: str) -> bool:
-    return (key in ours) != (key in theirs) or ours[key] != theirs[key]
+    return (key in ours) != (key in theirs) or not _equal(key, ours[key], theirs[key])
+
+
+def _equal(key: str, our: object, their: object) -> bool:
+    return same(our, their) if key == START else our == their
 
 
 def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], config_name: str) -> DictConfig:
@@ -139,7 +145,8 @@ def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], co
     stored: Any = OmegaConf.to_container(merged)
     ours, theirs = config.flat(asked), config.flat(stored)
     explicit = list(_explicit(ours, overrides, config_name))
-    wrong = [key for key in explicit if not key.startswith(CHANGEABLE) and ours.get(key) != theirs.get(key)]
+    fixed = [key for key in explicit if not key.startswith(CHANGEABLE)]
+    wrong = [key for key in fixed if not _equal(key, ours.get(key), theirs.get(key))]
     lists = list(_other_lists(asked, stored, overrides))
     told = [*lists, *_told([key for key in wrong if not (lists and _is_of_list(key))], ours, theirs, "the run")]
     if told:

@@ -19,6 +19,7 @@ from grokplane.app.progress import Preparation, Progress
 from grokplane.app.report import shortened
 from grokplane.app.resume import forget_saved, saved
 from grokplane.app.signals import StopRequest
+from grokplane.app.starting import absolute, begin, forget_sources, origin, pinned
 from grokplane.files import write_text
 from grokplane.options import ConfigError
 from grokplane.record import FolderLock, Recorder, claim
@@ -62,7 +63,8 @@ def execute(
 ) -> Outcome:
     """Train the members that the configs describe as one stack, each into its own folder.
 
-    With `train.resume=true` each goes on from the checkpoint in its folder (from step 0 where there is none).
+    With `train.resume=true` each goes on from the checkpoint in its folder (from step 0 where there is none). A run
+    that goes on does not need the run that it started from.
 
     Args:
         configs: one a member.
@@ -78,6 +80,8 @@ def execute(
         for lock in locks:
             exits.callback(lock.release)
         exits.callback(forget_saved)
+        exits.callback(forget_sources)
+        configs = [pinned(one, folder) for one, folder in zip(configs, folders, strict=True)]
         stop = exits.enter_context(StopRequest())
         with Doing("building data and networks"):
             members = [config.member(one) for one in configs]
@@ -89,6 +93,9 @@ def execute(
             with Doing("reading the checkpoint"):
                 _go_on(stack, folders)
             forget_saved()
+        with Doing("reading the weights to start from"):
+            begin(stack)
+        forget_sources()
         for folder in folders if not label else ():  # whoever trains stacks has told of theirs
             note(f"folder       {shortened(folder)}")
         pairs = list(zip(configs, folders, strict=True))
@@ -170,6 +177,7 @@ def _recorder(one: DictConfig, folder: Path, stack: Stack, number: int, lock: Fo
             "threads": torch.get_num_threads(),
             "members": len(stack.members),
             "grok": grok_summary(stack, number),
+            **origin(one, folder),
         },
         lock=lock,
     )
@@ -196,7 +204,7 @@ def write_config(folder: Path, one: DictConfig, notes: Mapping[str, str]) -> Non
 def plain(one: DictConfig) -> dict[str, Any]:
     """A config as plain nested dicts, as it is stored: without the keys that say how this call started the run.
 
-    The node `grokplane` is stored if it names plug-ins.
+    The node `grokplane` is stored if it names plug-ins, and the folder in `train.start_from` is absolute.
     """
     container = OmegaConf.to_container(one, resolve=True)
     assert isinstance(container, dict)
@@ -204,4 +212,5 @@ def plain(one: DictConfig) -> dict[str, Any]:
     if not container.get("grokplane", {}).get("plugins"):
         container.pop("grokplane", None)
     container["train"] |= {"resume": False, "overwrite": False}
+    container["train"]["start_from"] = absolute(container["train"]["start_from"])
     return {str(key): value for key, value in container.items()}

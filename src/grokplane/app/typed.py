@@ -18,6 +18,8 @@ from hydra.errors import HydraException
 
 from grokplane.pasting import HOME, folder_override, program, quoted
 
+# Keys for which null is no folder's name; ./null is the folder.
+NULLABLE = ("train.start_from",)
 _OVERRIDE = re.compile(r"(?P<key>\+{0,2}(?P<name>[\w.]+))=(?P<value>.*)", re.DOTALL)
 
 
@@ -58,6 +60,8 @@ def _quoted_where_needed(line: str, sweeps: bool, text_keys: Collection[str]) ->
     if found is None or found["name"] not in text_keys or not found["value"]:
         return line
     text = found["value"]
+    if text == "null" and found["name"] in NULLABLE:
+        return line
     if HOME.match(text):
         return f"{found['key']}={quoted(str(Path(text).expanduser()))}"
     read = _read(text)

@@ -3,8 +3,8 @@
 from grokplane.data.balanced import BalancedSplit
 from grokplane.data.batches import SAMPLERS, Batches, Shuffled, WithReplacement
 from grokplane.data.cosets import CosetSplit
-from grokplane.data.group import Group
 from grokplane.data.curriculum import CurriculumSplit
+from grokplane.data.group import Group
 from grokplane.data.images import Digits
 from grokplane.data.layouts import LAYOUTS, Layout
 from grokplane.data.lists import Copy, Reverse, Sort
@@ -28,8 +28,8 @@ __all__ = [
     "SAMPLERS",
     "BalancedSplit",
     "Batches",
-    "CosetSplit",
     "Copy",
+    "CosetSplit",
     "CurriculumSplit",
     "DigitSequence",
     "Digits",

@@ -98,7 +98,8 @@ class StackedOptimizer:
         """Restore the members' states from `state`.
 
         Args:
-            states: one per member, all of the same step.
+            states: one per member. They may have different numbers of updates, or none, where members started from
+                other runs.
         """
         raise NotImplementedError(f"{type(self).__name__} loads no state")
 

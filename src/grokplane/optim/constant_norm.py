@@ -26,14 +26,20 @@ class ConstantNorm:
 
 
 class _ConstantNorm(Rule):
-    """The initial norm is not stored: the initial weights are drawn again from the seed."""
+    """The norm [E] that is held is one of the initial weights, see `Rule.initial`."""
 
     capturable = True
 
     def __init__(self, choices: Sequence[ConstantNorm], context: Context) -> None:
         super().__init__(context)
         start = self._norm()
-        self._held = start * torch.tensor([choice.alpha for choice in choices], dtype=start.dtype, device=start.device)
+        self._alpha = torch.tensor([choice.alpha for choice in choices], dtype=start.dtype, device=start.device)
+        self._held = start * self._alpha
+        self.initial = {"held": {"norm": self._held}}
+
+    def begin(self) -> None:
+        """Hold the norm of the present weights."""
+        self._held.copy_(self._norm() * self._alpha)
 
     def after(self, step: int) -> None:  # noqa: ARG002 (the rule's arguments)
         """Scale every parameter."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grokplane.optim.base import Factor, per_member
+from grokplane.optim.base import Factor, broadcast_members, per_member
 from grokplane.optim.rules import Context, Rule, gradients
 from grokplane.options import checked, option
 from grokplane.resources import check_fits
@@ -46,7 +46,10 @@ class GrokfastMA:
 
 
 class _EMA(Rule):
-    """mean <- alpha mean + (1 - alpha) g, with the first g as the first mean; g <- g + lamb mean."""
+    """mean <- alpha mean + (1 - alpha) g, with the first g as the first mean; g <- g + lamb mean.
+
+    A member that carries the memory of another run has its first mean from there.
+    """
 
     capturable = True
 
@@ -56,12 +59,16 @@ class _EMA(Rule):
         alphas, lambs = [choice.alpha for choice in choices], [choice.lamb for choice in choices]
         self._rest = {name: 1 - per_member(alphas, value) for name, value in self.parameters.items()}
         self._lamb = {name: per_member(lambs, value) for name, value in self.parameters.items()}
+        self._carried = torch.tensor(context.carried) if any(context.carried) else None
 
     def before(self, step: int, factor: Factor) -> None:  # noqa: ARG002 (the rule's arguments)
         """Filter every gradient."""
         for name, gradient in gradients(self.parameters).items():
             mean = self.memory["mean"][name]
-            if step == 0:
+            if step == 0 and self._carried is not None:
+                carried = broadcast_members(self._carried.to(mean.device), mean)
+                mean.copy_(torch.where(carried, mean.lerp(gradient, self._rest[name]), gradient))
+            elif step == 0:
                 mean.copy_(gradient)
             else:
                 mean.lerp_(gradient, self._rest[name])
@@ -69,7 +76,12 @@ class _EMA(Rule):
 
 
 class _MA(Rule):
-    """A ring buffer of gradients and their sum. The sum is recomputed in every round, so that round-off is bounded."""
+    """A ring buffer of gradients and their sum. The sum is recomputed in every round, so that round-off is bounded.
+
+    The step says which slot is next and how many are filled, so no other run can go on with the buffer.
+    """
+
+    carries = False
 
     def __init__(self, choices: Sequence[GrokfastMA], context: Context) -> None:
         super().__init__(context)

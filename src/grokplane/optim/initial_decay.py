@@ -24,17 +24,23 @@ class InitialDecay:
 
 
 class _InitialDecay(Rule):
-    """The initial weights are not stored: they are drawn again from the seed."""
+    """The initial weights are copied, see `Rule.initial`."""
 
     capturable = True
 
     def __init__(self, choices: Sequence[InitialDecay], context: Context) -> None:
         super().__init__(context)
         self._start = {name: value.detach().clone() for name, value in self.parameters.items()}
+        self.initial = {"start": self._start}
         self._decay = {}
         for name, value in self.parameters.items():
             pairs = zip(context.rates(name), choices, strict=True)
             self._decay[name] = per_member([rate * choice.strength for rate, choice in pairs], value)
+
+    def begin(self) -> None:
+        """Copy the present weights."""
+        for name, value in self.parameters.items():
+            self._start[name].copy_(value.detach())
 
     def before(self, step: int, factor: Factor) -> None:  # noqa: ARG002 (the rule's arguments)
         """Pull every parameter."""

@@ -28,11 +28,16 @@ class Context:
         parameters: the stack's parameters [E, ...], with initial values.
         seeds: the members' seeds.
         rates: the members' learning rates before the schedule, by parameter name.
+        started: whether each member starts from another run, so that its seed does not give its initial weights; empty:
+            no member does.
+        carried: whether each member also goes on with the memory of that run; empty: no member does.
     """
 
     parameters: Parameters
     seeds: Sequence[int]
     rates: Callable[[str], Sequence[float]]
+    started: Sequence[bool] = ()
+    carried: Sequence[bool] = ()
 
 
 class Rule:
@@ -41,14 +46,23 @@ class Rule:
     Attributes:
         parameters: the stack's parameters [E, ...].
         memory: state between steps: by name, then by parameter name, [E, ...].
+        initial: values that the initial weights determine, in the same form. They are saved for members that start from
+            another run. For all others they are computed anew, because the seed gives the initial weights.
         capturable: whether every step but the first does the same, apart from device tensors that `at` fills.
+        carries: whether another run can go on with the memory from its own step 0.
     """
 
     capturable = False
+    carries = True
 
     def __init__(self, context: Context) -> None:
         self.parameters = context.parameters
         self.memory: dict[str, dict[str, Tensor]] = {}
+        self.initial: dict[str, dict[str, Tensor]] = {}
+        self._started = list(context.started)
+
+    def begin(self) -> None:
+        """Compute `initial` in place from the present weights, which are the initial ones."""
 
     def at(self, step: int) -> None:
         """Prepare for a step. A captured step (CUDA graph) calls no other method of the rule."""
@@ -67,15 +81,29 @@ class Rule:
         """The tensors of `memory` [E, ...], or the parts of them, that this step's update changes."""
         return [value for named in self.memory.values() for value in named.values()]
 
+    @property
+    def saved(self) -> dict[str, dict[str, Tensor]]:
+        """The tensors that the states of the members hold, in the form of `memory`."""
+        return self.memory | (self.initial if any(self._started) else {})
+
     def state(self, member: int) -> MemberState:
         """A copy of one member's memory, on the CPU."""
+        started = bool(self._started) and self._started[member]
         return {
             name: {key: value[member].detach().cpu().clone() for key, value in named.items()}
-            for name, named in self.memory.items()
+            for name, named in (self.memory | (self.initial if started else {})).items()
         }
 
     def load_states(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
         """Restore the members' memory from `state`."""
+        self.carry(states)
+        for name, named in self.initial.items():
+            for key, value in named.items():
+                for member in (member for member, started in enumerate(self._started) if started):
+                    value[member].copy_(states[member][name][key])
+
+    def carry(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
+        """Go on with the `memory` in states that `state` returned; `initial` stays this run's own."""
         for name, named in self.memory.items():
             for key, value in named.items():
                 value.copy_(torch.stack([state[name][key] for state in states]))

@@ -48,14 +48,24 @@ class TorchGroups(StackedOptimizer):
 
     def __init__(self, choices: Sequence[TorchOptions], parameters: Parameters) -> None:
         super().__init__(parameters, [choice.options["lr"] for choice in choices])
-        self._runs = [
-            self._run(choices, list(numbers)) for _, numbers in groupby(range(len(choices)), choices.__getitem__)
-        ]
         kind = type(choices[0])
-        self._optimizer = kind.algorithm([run.group for run in self._runs], **self._constants(kind))  # type: ignore[call-arg]
-        self._optimizer._warned_capturable_if_run_uncaptured = True  # the first steps are, and may be
+        self._choices = list(choices)
+        self._group([None] * len(choices))
         self._bare_step = inspect.unwrap(kind.algorithm.step)  # without wrappers that profile and switch gradients off
         self._kernel = kind.kernel
+
+    def _group(self, ages: Sequence[float | None]) -> None:
+        """Build the runs and their param groups, without state.
+
+        Args:
+            ages: number of updates in each member's state, None for no state. A run has one count of steps.
+        """
+        alike = list(zip(self._choices, ages, strict=True))
+        numbers = (list(found) for _, found in groupby(range(len(alike)), alike.__getitem__))
+        self._runs = [self._run(self._choices, one) for one in numbers]
+        kind = type(self._choices[0])
+        self._optimizer = kind.algorithm([run.group for run in self._runs], **self._constants(kind))  # type: ignore[call-arg]
+        self._optimizer._warned_capturable_if_run_uncaptured = True  # the first steps are, and may be
         self._moments: list[_Moments] = []
 
     def _constants(self, kind: type[TorchOptions]) -> dict[str, Any]:
@@ -164,7 +174,10 @@ class TorchGroups(StackedOptimizer):
         }
 
     def load_states(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
-        """Restore the members' states from `state`."""
+        """Restore the members' states from `state`. Members that started from other runs may differ in their counts."""
+        ages = [self._age(state) for state in states]
+        if any(len(set(ages[run.start : run.stop])) > 1 for run in self._runs):
+            self._group(ages)
         for run in self._runs:
             for name, view in run.views.items():
                 members = [state[name] for state in states[run.start : run.stop]]
@@ -175,4 +188,10 @@ class TorchGroups(StackedOptimizer):
                     options = self._optimizer.defaults
                     on_cpu = key == "step" and not (options.get("fused") or options.get("capturable"))
                     self._optimizer.state[view][key] = value if on_cpu else value.to(view.device)
-        self._share_steps()
+        if None not in ages:
+            self._share_steps()
+
+    def _age(self, state: Mapping[str, Mapping[str, Tensor]]) -> float | None:
+        """Number of updates in a member's state, 0 if the algorithm does not count them; None before the first one."""
+        first = state[next(iter(self.parameters))]
+        return float(first.get("step", 0)) if first else None

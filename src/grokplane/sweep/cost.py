@@ -83,7 +83,8 @@ def _other(member: Member, several_data: bool) -> Member:
 
 
 def _cheap(member: Member) -> Member:
-    """The member without work that is done once and cached on disk, and without other threads or processes."""
+    """The member without work that is done once and cached on disk, without other threads, processes and runs."""
+    member = replace(member, train=replace(member.train, start_from=None))
     if isinstance(member.mi, Compressed):
         return replace(member, mi=replace(member.mi, code="pca", workers=0))
     if isinstance(member.mi, Information):

@@ -15,6 +15,7 @@ from grokplane import config, plugins
 from grokplane.app.errors import REFUSALS, Refused
 from grokplane.app.resume import check_length, disagreements, few, forget_saved, nothing_left, run_config, saved
 from grokplane.app.session import plain
+from grokplane.app.starting import absolute
 from grokplane.app.stored import composed, module_of
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
@@ -66,12 +67,18 @@ class Stacked:
     def job(self, label: str) -> StackJob:
         """The stack as a job for an executor."""
         return StackJob(
-            tuple(OmegaConf.to_yaml(task.config, resolve=True) for task in self.tasks),
+            tuple(_shipped(task.config) for task in self.tasks),
             tuple(str(task.folder.absolute()) for task in self.tasks),
             tuple(task.notes for task in self.tasks),
             label,
             plugins.names(),
         )
+
+
+def _shipped(one: DictConfig) -> str:
+    """A config as text for another process, which may have another working directory."""
+    where = absolute(one.train.start_from)
+    return OmegaConf.to_yaml(OmegaConf.merge(one, {"train": {"start_from": where}}), resolve=True)
 
 
 def stacks(tasks: Sequence[Remaining], max_members: int | None, measure: bool = False) -> list[Stacked]:
@@ -184,10 +191,10 @@ def _stored(folder: Path, module: str | None) -> dict[str, Any] | None:
 
 def _task(cell: Cell, stored: Mapping[str, Any] | None) -> Remaining | None:
     assert cell.config is not None
-    steps = cell.config.train.steps
+    steps, start = cell.config.train.steps, cell.config.train.start_from
     if stored is not None:  # a cell may have been trained further by itself
-        steps = max(steps, stored["train"]["steps"])
-    going_on = OmegaConf.merge(cell.config, {"train": {"resume": True, "steps": steps}})
+        steps, start = max(steps, stored["train"]["steps"]), stored["train"]["start_from"]
+    going_on = OmegaConf.merge(cell.config, {"train": {"resume": True, "steps": steps, "start_from": start}})
     assert isinstance(going_on, DictConfig)
     if stored is not None:
         check_length(going_on, stored)

@@ -14,6 +14,7 @@ from grokplane.app.errors import REFUSALS, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, FINISHED, SIGNALLED
 from grokplane.app.resume import forget_saved, nothing_left, saved
 from grokplane.app.session import execute, write_config
+from grokplane.app.starting import begin, pinned
 from grokplane.options import ConfigError
 from grokplane.record import FolderBusy, FolderLock, FolderTaken, claim, read_summary
 from grokplane.record.folder import delete_run, note_failure
@@ -65,7 +66,9 @@ class _Member:
 
         Raises:
             FolderBusy, FolderTaken: see `grokplane.record.check_folder`.
+            ConfigError: see `grokplane.app.starting.pinned`.
         """
+        self.config = pinned(self.config, self.folder)
         options = self.config.train
         self.lock = claim(self.folder, overwrite=options.overwrite, resume=options.resume)
         if options.overwrite:
@@ -97,7 +100,9 @@ class _Member:
 
     def build(self) -> None:
         """Build the member alone, to raise errors that are its own."""
-        Stack([config.member(self.config)])
+        stack = Stack([config.member(self.config)])
+        if self.step() < 0:
+            begin(stack)
 
     def over(self) -> bool:
         """Whether an earlier attempt trained it to its end."""

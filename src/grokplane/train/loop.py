@@ -76,6 +76,7 @@ def run(stack: Stack, stop: Callable[[], bool] = lambda: False, capture: bool = 
         stop: called after every step. When it returns True, the loop pauses once more and ends.
         capture: capture the step as a CUDA graph where possible. The weights stay the same to the last bit.
     """
+    stack.check_begun()
     member = stack.shared
     steps = member.train.steps
     check_memory(stack)

@@ -8,6 +8,7 @@ from grokplane.train.checkpoint_steps import check_keep
 from grokplane.unread import Surroundings
 
 DTYPES = ("float32", "float64")
+WEIGHTS, WITH_OPTIMIZER = "weights", "weights_and_optimizer"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,17 @@ class TrainOptions:
         "kept beside powers of two: the last so many, all, log_points (one at each), N/decade (a geometric series)",
         at_least=1,
     )
+    start_from: str | None = option(
+        None,
+        "begin with the weights of a run: RUN@STEP, or RUN for its last checkpoint; null: with those of the seed",
+        folder=True,
+        stackable=True,
+    )
+    start_with: str = option(
+        WEIGHTS,
+        "what is taken from that run: its weights, or also the memory of its optimizer and rules",
+        choices=(WEIGHTS, WITH_OPTIMIZER),
+    )
     resume: bool = option(False, "resume from the last checkpoint in hydra.run.dir")
     overwrite: bool = option(False, "delete the run in the folder and start again")
 
@@ -41,12 +53,15 @@ class TrainOptions:
         check_keep(self.keep_checkpoints)
         if self.batch_size == "full" and self.sampling != "shuffled":
             raise ConfigError("train.sampling", self.sampling, "needs a number for train.batch_size, which is full")
+        if self.start_from == "":
+            raise ConfigError("train.start_from", "", "must be RUN@STEP or RUN, or null for the weights of the seed")
         if self.resume and self.overwrite:
             raise ConfigError("train.overwrite", True, "excludes train.resume=true")
 
     def unread(self, around: Surroundings) -> dict[str, str]:  # noqa: ARG002 (its own keys decide)
         """See `grokplane.unread`."""
-        return {"sampling": "train.batch_size=full uses every point"} if self.batch_size == "full" else {}
+        full = {"sampling": "train.batch_size=full uses every point"} if self.batch_size == "full" else {}
+        return full | ({"start_with": "train.start_from=null takes nothing"} if self.start_from is None else {})
 
 
 GROUP = "train"

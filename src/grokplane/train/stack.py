@@ -11,7 +11,8 @@ from torch import Tensor
 from grokplane import data, models
 from grokplane.metrics import Gauge
 from grokplane.optim import Context, Factor, Kept, with_rates_times
-from grokplane.train import parts
+from grokplane.options import ConfigError
+from grokplane.train import parts, starts
 from grokplane.train.device import find_device
 from grokplane.train.grok import GrokMarks
 from grokplane.train.hooks import Hooks
@@ -37,6 +38,7 @@ class Stack:
         alive: members that are still updated [E], bool, on the device; changed in place.
         diverged: first step whose training loss was not finite [E] int64, -1 if none; on the device, changed in place.
         factor: factor of the schedule on every learning rate in the present step.
+        begun: whether all members have their initial weights: those of the seed or, after `start`, of other runs.
         marks, hooks: when each member fitted and generalised, and the hooks of its callbacks, including members that
             are over.
 
@@ -56,6 +58,7 @@ class Stack:
         self.device = find_device(options.device)
         self.hooks = Hooks(members)
         self._over: dict[int, dict[str, Any]] = {}
+        self.begun = not any(starts.started(members))
         self._build()
         self.marks = [GrokMarks(parts={name: GrokMarks() for name in self.examples.parts}) for _ in members]
         self.gauge = self._measured()
@@ -86,7 +89,8 @@ class Stack:
         saved = self.network.state_dict()
         self.buffers = [saved[name] for name in saved if name not in self.parameters]
         self.optimizer = type(optimizers[0]).stacked(optimizers, self.parameters, self.network.hidden())
-        context = Context(self.parameters, seeds, self.optimizer.rates_of)
+        started, carried = starts.started(members), starts.carried(members)
+        context = Context(self.parameters, seeds, self.optimizer.rates_of, started, carried)
         self.rules = {
             name: type(choice).stacked([member.rules[name] for member in members], context)
             for name, choice in members[0].rules.items()
@@ -109,6 +113,36 @@ class Stack:
     def present(self) -> list[Member]:
         """The members of the rows."""
         return [self.members[number] for number in self.rows]
+
+    def start(self, states: Sequence[Mapping[str, Any] | None]) -> None:
+        """Begin with the weights of other runs, before the first step.
+
+        With `train.start_with=weights_and_optimizer` the members also go on with the memory of the optimizers and the
+        rules. Step, schedule, batches and marks begin at 0.
+
+        Args:
+            states: for each member with `train.start_from` the state of that run, as `state` returned it; None for all
+                others.
+
+        Raises:
+            ValueError: states for other members than those with `train.start_from`.
+            ConfigError: a state that does not fit the network, the optimizer or the rules.
+        """
+        if [state is not None for state in states] != starts.started(self.members):
+            raise ValueError("a state is needed for each member with train.start_from, and for no other")
+        starts.load_weights(self.network, self.members, states)
+        if any(starts.carried(self.members)):
+            starts.load_memory(self.optimizer, self.rules, self.members, states)
+        for rule in self.rules.values():
+            rule.begin()
+        self.begun = True
+
+    def check_begun(self) -> None:
+        """Raise ConfigError for members with `train.start_from` whose stack has no states to start from yet."""
+        if not self.begun:
+            which = next(one.train.start_from for one in self.members if one.train.start_from is not None)
+            allowed = "training reads no files; give Stack.start the state of that run first"
+            raise ConfigError("train.start_from", which, allowed)
 
     def narrow(self) -> None:
         """Remove the members that are not alive from all tensors, so that they cost nothing more.
@@ -202,7 +236,7 @@ class Stack:
     def state_bytes(self) -> int:
         """Approximate bytes of the states of all members."""
         remembered = [value for value, _ in self.optimizer.masked(self.alive)]
-        of_rules = [value for rule in self.rules.values() for named in rule.memory.values() for value in named.values()]
+        of_rules = [value for rule in self.rules.values() for named in rule.saved.values() for value in named.values()]
         return sum(value.nbytes for value in (*self.network.state_dict().values(), *remembered, *of_rules))
 
     def load_states(self, states: Sequence[Mapping[str, Any]]) -> None:
@@ -226,6 +260,7 @@ class Stack:
             self._build()
             self.gauge = self._measured()
         self._take_up([states[number] for number in self.rows])
+        self.begun = True
         self.hooks.load_states(states)
         # The loop logs this step again. It also marks it again if this run has a log point there.
         marks = [GrokMarks.of(state, self.examples.parts) for state in states]
@@ -236,8 +271,7 @@ class Stack:
         with torch.no_grad():
             for name, value in self.network.state_dict().items():
                 value.copy_(torch.stack([state["model"][name] for state in states]))
-        if self.step > 0:
-            self.optimizer.load_states([state["optimizer"] for state in states])
+        self.optimizer.load_states([state["optimizer"] for state in states])
         for name, rule in self.rules.items():
             rule.load_states([state["rules"][name] for state in states])
         self.alive.copy_(torch.tensor([state["alive"] for state in states]))

@@ -41,6 +41,9 @@ class Member:
     def __post_init__(self) -> None:
         check_together(self.rules)
         self.schedule.check(self.train.steps)
+        if self.train.start_from is not None and getattr(self.model, "centred", False):
+            allowed = "subtracts the initial network of the seed, and train.start_from replaces it; leave one of them out"
+            raise ConfigError("model.centred", True, allowed)
 
     def examples(self) -> Examples:
         """The member's data, drawn by `data.seed` or, if that is None, by `seed`."""

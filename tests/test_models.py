@@ -118,8 +118,9 @@ BIASES = [(False, False, False), (True, False, True), (False, True, False)]
 @pytest.mark.parametrize("activation", ["Tanh", "GELU"])  # all layers at once, and one after the other
 @pytest.mark.parametrize("form", ["sum", "concat", "onehot", "none"])
 def test_layers_without_biases_are_those_of_torch(form: str, activation: str, biases: tuple[bool, ...]) -> None:
-    vocabulary, keys = None if form == "none" else 9, {"embedding": form, "activation": activation}
-    network = stacked(Signature(LENGTH, vocabulary, CLASSES), bias=list(biases), **keys)
+    vocabulary = None if form == "none" else 9
+    signature = Signature(LENGTH, vocabulary, CLASSES)
+    network = stacked(signature, bias=list(biases), embedding=form, activation=activation)
     assert ["bias" in roles for name, roles in network.layers().items() if name != "embedding"] == list(biases)
     inputs = tokens(9).double() if form == "none" else tokens(9)
     assert_equal_to_twin(network, inputs, lambda: twin(form, 9, activation, biases=biases))

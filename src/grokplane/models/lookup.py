@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from grokplane.derivatives import transformed
-from grokplane.models.layers import mapped
 
 # Measured on two cores at H = 32 and 128: below about this many columns per token, the product with a dense multi-hot
 # matrix is faster than the gather, whose backward pass is a scatter.
@@ -54,7 +53,7 @@ class Lookup(nn.Module):
     def sum(self, encoded: Tensor, table: Tensor, bias: Tensor | None) -> Tensor:
         """bias [E, H], if there is one, plus the sum of each question's rows of table [E, columns, H]."""
         if encoded.is_floating_point():
-            return mapped(encoded, table.mT, bias)
+            return torch.bmm(encoded, table) if bias is None else torch.baddbmm(bias[:, None], encoded, table)
         members, batch, length = encoded.shape
         first = torch.arange(members, device=encoded.device)[:, None, None] * self.columns
         rows = (encoded + first).view(members * batch, length)

@@ -122,6 +122,8 @@ class StackedMLP(StackedModel):
         start = StackedMLP(members, signature, config.at_start) if config.centred else None
         self.output = OutputScale(members, start)
         self._choices: Sequence[MLP] = [config] * members
+        self._classes = signature.outputs
+        self._rescaled = self.output.active  # read in every step, where an attribute of a submodule costs more
 
     def encode(self, inputs: Tensor) -> Tensor:
         """See `encode` of the input layer."""
@@ -135,19 +137,20 @@ class StackedMLP(StackedModel):
         """Outputs [E, B, C]."""
         if tap is None and self.activation.slope is not None and not self.noise_flows:
             values = self._at_once(encoded)
-            return self.output(values, encoded) if self.output.active else values
+            return self.output(values, encoded) if self._rescaled else values
         values = self.input.first(encoded, self.linears[0])
-        for number, (linear, noise) in enumerate(zip(self.linears, self.noises, strict=True), start=1):
-            preactivations, last = values if number == 1 else linear(values), number == len(self.linears)
-            if last and self.output.active:
+        layers = zip(self.linears, self.noises, [*self.dropouts, None], strict=True)
+        for number, (linear, noise, dropout) in enumerate(layers, start=1):
+            preactivations = values if number == 1 else linear(values)
+            if dropout is None and self._rescaled:  # the read-out
                 preactivations = self.output(preactivations, encoded, tap)
             activations, zeros = preactivations, False
-            if not last:
+            if dropout is not None:
                 activations, zeros = self.activation.function(preactivations), self.activation.exact_zeros
             values, noisy, sigma = noise(activations, measured=tap is not None)
             if tap is not None:
                 tap(f"layer {number}", preactivations, activations, zeros, noisy, sigma)
-            values = values if last else self.dropouts[number - 1](values)
+            values = values if dropout is None else dropout(values)
         return values
 
     def _at_once(self, encoded: Tensor) -> Tensor:
@@ -173,6 +176,7 @@ class StackedMLP(StackedModel):
         """See `StackedModel`."""
         self._choices = choices
         self.output.set_scales([choice.output_scale for choice in choices])
+        self._rescaled = self.output.active
 
     def begin(self) -> None:
         """Keep the initial weights if outputs are centred."""
@@ -181,17 +185,17 @@ class StackedMLP(StackedModel):
     def check(self, inputs: Tensor, targets: Tensor) -> None:
         """Refuse another task than addition for the network that is built for it."""
         if self._choices[0].init == ANALYTIC:
-            check_answers(inputs, targets, self.linears[-1].weight.shape[1])
+            check_answers(inputs, targets, self._classes)
 
     def reset(self, member: int, init: str, generator: torch.Generator) -> None:
         """Draw the embedding, then each layer in order."""
+        linears: list[Any] = list(self.linears)
         if init == ANALYTIC:
-            first, second = self.linears
-            fill(first.weight[member], second.weight[member], generator)
+            fill(linears[0].weight[member], linears[1].weight[member], generator)
             return
         if self.input.embedding is not None:
             self.input.embedding.reset(member, gaussian(1.0) if init == GAUSSIAN else init, generator)
-        for number, linear in enumerate(self.linears):
+        for number, linear in enumerate(linears):
             linear.reset(member, self._choices[member].initial(number) if init == GAUSSIAN else init, generator)
 
 

@@ -1,7 +1,7 @@
 """Phases of runs with label noise: Doshi, Das, He and Gromov 2023, "To grok or not to grok: Disentangling
 generalization and memorization on corrupted algorithmic datasets" (arXiv 2310.13061). A part of the floor.
 
-The paper names the phases without thresholds. Here a run generalises if it answers at least the share `MOST` of the
+The thresholds are this program's own. A run generalises if it answers at least the share `MOST` of the
 held-out questions, and has memorised or inverted the corrupted points if it answers `MOST` of them as trained or right.
 """
 
@@ -18,8 +18,8 @@ def phase(train: float, held_out: float, taught: float, right: float, *, fitted_
     """The phase of a run, by its accuracies at the last log point.
 
     - `coexistence`: generalises and has memorised the corrupted points.
-    - `full inversion`: generalises and answers the corrupted points right, against the targets that it is trained on.
-    - `partial inversion`: generalises, and neither holds.
+    - `full inversion`: generalises and answers the corrupted points right, not as it is trained to.
+    - `partial inversion`: generalises, and neither holds: only some of the corrupted points are memorised.
     - `memorisation`: fits the training targets and does not generalise.
     - `forgetting`: fitted them at an earlier log point, but neither fits them now nor generalises.
     - `confusion`: never fitted them and does not generalise.

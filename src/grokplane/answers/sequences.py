@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from grokplane.answers.base import NOT_SCORED, Answers, Classes, OfPoints, Probabilities, are_labels, right
@@ -77,7 +79,11 @@ class LabelSequence(Answers):
         return (targets != NOT_SCORED).int().argmax(-1) if self.fed_back else None
 
     def as_classes(self, targets: Tensor) -> Classes:
-        """Each distinct sequence is a class."""
+        """Each distinct sequence is a class; of answers that are fed back, wherever in the inputs they begin."""
+        first = self.first_read(targets)
+        if first is not None:
+            places = first[..., None] + torch.arange(self.length, device=targets.device)
+            targets = F.pad(targets, (0, self.length), value=NOT_SCORED).gather(-1, places)
         rows, labels = targets.flatten(0, -2).unique(dim=0, return_inverse=True)
         return Classes(labels.view(targets.shape[:-1]), len(rows))
 

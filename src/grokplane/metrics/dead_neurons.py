@@ -8,6 +8,7 @@ from torch import Tensor
 
 from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation, Subset
+from grokplane.metrics.positions import scored_positions
 from grokplane.metrics.reduce import flat
 
 
@@ -28,9 +29,13 @@ class DeadNeurons(Metric):
 
 
 def _count(activations: Tensor, subset: Subset) -> Tensor:
-    """Number [E] of units of [E, n, ..., F] that are 0 at every position of every real point; NaN is not 0."""
+    """Number [E] of units of [E, n, ..., F] that are 0 at every position of every real point; NaN is not 0.
+
+    Of answers that are sequences, the scored positions count.
+    """
+    scored, mask = scored_positions(activations, subset), subset.mask[..., None]
     positions = activations.flatten(2, -2) if activations.dim() > 3 else activations.unsqueeze(2)
-    real = torch.where(subset.mask[:, :, None, None], positions, 0)
+    real = torch.where((mask if scored is None else mask & scored)[..., None], positions, 0)
     return flat(real.abs_().amax((1, 2)) == 0).sum(1)
 
 

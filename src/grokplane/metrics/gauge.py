@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from grokplane.metrics.measured import not_known
-from grokplane.metrics.observation import LayerOutput, Observation
+from grokplane.metrics.observation import LayerOutput, Observation, Subset
 from grokplane.metrics.pending import Job, Pending, Values, known
+from grokplane.metrics.positions import at_question
 from grokplane.mi import forget
 from grokplane.options import ConfigError
 from grokplane.process_settings import set_up_process
@@ -194,7 +195,7 @@ class Gauge:
         """Start to measure these members, on all layers and both subsets."""
         device = seen.learning_rate.device
         given = seen.noiseless() if self._way.noiseless else {name: one.layers for name, one in seen.subsets.items()}
-        subsets = {name: _kept(layers, self._way.noiseless) for name, layers in given.items()}
+        subsets = {name: _kept(layers, seen.subsets[name], self._way.noiseless) for name, layers in given.items()}
         outputs = [output for layers in subsets.values() for output in layers.values()]
         if self._pool is None and device.type == "cpu" and self._way.workers > 0:
             self._start(len(outputs) * len(members) * self._inputs.log_points)
@@ -273,12 +274,14 @@ class Gauge:
             return otherwise
 
 
-def _kept(layers: Mapping[str, LayerOutput], noiseless: bool) -> dict[str, LayerOutput]:
+def _kept(layers: Mapping[str, LayerOutput], subset: Subset, noiseless: bool) -> dict[str, LayerOutput]:
     """The parts of every layer that are measured, so that the others can be freed."""
 
     def kept(one: LayerOutput) -> LayerOutput:
-        noisy, sigma = (one.activations, None) if noiseless else (one.noisy, one.sigma)
-        return LayerOutput(one.activations, one.activations, one.exact_zeros, noisy, sigma)
+        activations = at_question(one.activations, subset)
+        same = noiseless or one.noisy is one.activations
+        noisy = activations if same else at_question(one.noisy, subset)
+        return LayerOutput(activations, activations, one.exact_zeros, noisy, None if noiseless else one.sigma)
 
     return {name: kept(one) for name, one in layers.items()}
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from grokplane.metrics.observation import Subset
+from grokplane.metrics.positions import scored_positions
 
 
 def flat(values: Tensor) -> Tensor:
@@ -30,13 +31,25 @@ def masked_mean_and_variance(values: Tensor, subset: Subset) -> tuple[Tensor, Te
 
     The variance is computed in a second pass from differences to the mean, because E[x^2] - E[x]^2 loses all precision
     if the mean is large relative to the standard deviation. Each point is first reduced to one number, so that the mask
-    is not applied to the large tensor.
+    is not applied to the large tensor. Of answers that are sequences, the scored positions of each point count.
     """
+    scored = scored_positions(values, subset)
+    if scored is not None:
+        return _of_positions(values, scored, subset)
     rows = values.flatten(2)
     mean = subset.mean(rows.mean(2).double())
     differences = rows - mean.to(rows.dtype)[:, None, None]
     distances = torch.linalg.vector_norm(differences, dim=2).double()
     return mean, subset.mean(distances.square()) / rows.shape[2]
+
+
+def _of_positions(values: Tensor, counted: Tensor, subset: Subset) -> tuple[Tensor, Tensor]:
+    """The same of values [E, n, K, F] at the counted positions [E, n, K]; points have equal weights."""
+    sizes = counted.sum(2) * values.shape[3]
+    mean = subset.mean(torch.where(counted[..., None], values, 0).flatten(2).sum(2).double() / sizes)
+    differences = torch.where(counted[..., None], values - mean.to(values.dtype)[:, None, None, None], 0)
+    distances = torch.linalg.vector_norm(differences.flatten(2), dim=2).double()
+    return mean, subset.mean(distances.square() / sizes)
 
 
 def masked_fraction(flags: Tensor, subset: Subset) -> Tensor:

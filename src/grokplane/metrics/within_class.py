@@ -9,6 +9,7 @@ from torch import Tensor
 from grokplane.answers import Reads
 from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
+from grokplane.metrics.positions import at_question
 from grokplane.metrics.subset import Subset, parts
 
 
@@ -18,8 +19,9 @@ class WithinClass(Metric):
 
     S_W is the mean over points of (h - m_y)(h - m_y)' and S_B the mean of (m_y - m)(m_y - m)', where h are the
     activations before noise, m_y is the mean over the points with label y, and m is the mean over all points. The value
-    is 0 if every class is a single point. This is the first measure of neural collapse (Papyan, Han and Donoho 2020) in
-    the form of Tirer, Huang and Niles-Weed 2023.
+    is 0 if every class is a single point. If answers are fed back, h are the activations where the first token is read.
+    This is the first measure of neural collapse (Papyan, Han and Donoho 2020) in the form of Tirer, Huang and
+    Niles-Weed 2023.
     """
 
     reads: ClassVar[Reads] = "labels"
@@ -30,7 +32,7 @@ class WithinClass(Metric):
         found = {}
         for name, subset in seen.subsets.items():
             for layer, output in subset.layers.items():
-                found[f"NC1_{name}/{layer}"] = _ratio(output.activations.flatten(2), subset)
+                found[f"NC1_{name}/{layer}"] = _ratio(at_question(output.activations, subset).flatten(2), subset)
         return found
 
 

@@ -157,6 +157,7 @@ TASKS = {
     "reverse": ("data=reverse", "data.length=3", "data.values=3"),
     "copy": ("data=copy", "data.length=3", "data.values=3"),
 }
+METRICS = "metrics=[loss,accuracy,autoregressive,digit_accuracy]"
 LEARNT = (*PRECISE, "train.steps=500", "optimizer.weight_decay=0", "data.train_fraction=0.5")
 
 
@@ -215,7 +216,7 @@ def test_a_stack_equals_its_members_alone(task: str, stacked: tuple[str, ...], m
     members = [
         config.member(
             config.compose(
-                [*PRECISE, "train.steps=20", *TASKS[task], *MODELS[model]]
+                [*PRECISE, METRICS, "train.steps=20", *TASKS[task], *MODELS[model]]
                 + [f"{key}={values.split(',')[number]}" for key, _, values in pairs]
             )
         )

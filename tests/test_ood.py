@@ -129,6 +129,18 @@ def test_exact_information_is_that_of_the_mixture_with_its_ceilings(workers: int
         assert own[f"MI(L;Y)_ood/{layer}"] <= own["H(Y)_ood"] + 4 * own[f"MI(L;Y)_Errors_ood/{layer}"] + 1e-9
 
 
+def test_exact_information_is_that_of_layers_without_the_models_noise() -> None:
+    mi, model = Information(draws=4, workers=0), MLP(hidden=[8, 8], embedding_dim=6)
+    noisy = trained(*members(mi=mi, model=replace(model, noise_sigma=0.3)))
+    plain = Stack(members(mi=mi, model=model))
+    with torch.no_grad():
+        for name, value in plain.parameters.items():
+            value.copy_(noisy.parameters[name])
+    plain.step = noisy.step
+    for one, other in zip(looked_at(noisy), looked_at(plain), strict=True):
+        assert of_ood(one) == pytest.approx(of_ood(other), rel=1e-9, abs=1e-12, nan_ok=True)
+
+
 def test_information_has_the_same_names_on_every_subset_and_runs_without_keep_their_values() -> None:
     mi, log = Information(draws=4, workers=0), LogOptions(dense_steps=1, every=15)
     far, near = (records(members(task, mi=mi, log=log, metrics={})) for task in (Far, Near))

@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from grokplane import config, open_run, resources
+from grokplane.app.composing import Composer
 from grokplane.data import CosetSplit, Examples, Group, Modular, Permutations, RandomSplit, Table, UnorderedSplit
 from grokplane.data.cayley import FiniteGroup, checked_group, generated
 from grokplane.data.families import FAMILIES, named, order
@@ -737,6 +738,12 @@ def test_a_file_is_found_though_jobs_change_their_folder(inside: Inside, tmp_pat
     path = with_table(tmp_path)
     ended_well(inside, *FILED, "train.steps=2", "hydra.run.dir=run", "hydra.job.chdir=true", cwd=tmp_path)
     assert open_run(tmp_path / "run").config["data"]["cayley"] == str(path)
+
+
+def test_a_file_may_be_named_by_the_folder_of_the_call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    typed = ["data=group", "data/split=random", r"data.cayley='${hydra:runtime.cwd}/t'"]
+    assert config.compose(typed).data.cayley == Composer("train").compose(typed).data.cayley == str(tmp_path / "t")
 
 
 def test_null_is_no_file(inside: Inside, tmp_path: Path) -> None:

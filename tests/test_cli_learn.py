@@ -35,7 +35,10 @@ class Net(nn.Module):
 LEARNT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "modular": ((*FEW, *SMALL_MLP), ("layer 1", "layer 2")),
     "permutations": (("data=permutations", "data.train_fraction=0.002", *SMALL_MLP), ("layer 2",)),
-    "group": (("data=group", "data.group=D7", "data.train_fraction=0.1", *SMALL_MLP), ("layer 2",)),
+    "group": (
+        ("data=group", "data.group=D7", "data.train_fraction=0.1", "model.embedding=concat", *SMALL_MLP),
+        ("layer 2",),
+    ),
     "sums": (("data=sums", "data.operands=4", "data.equations=100", *SMALL_MLP), ("layer 2",)),
     "parity": (("data=parity", "data.points=60", *FEATURES), ("layer 3",)),
     "teacher_student": (("data=teacher_student", "data.train_points=5", "loss=mse", *FEATURES), ("layer 3",)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 import types
 from collections.abc import Iterator, Sequence
@@ -98,9 +97,9 @@ def compose(overrides: Sequence[str] = (), config_name: str = "train", with_hydr
         hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException: unknown keys, wrong types.
     """
     made = _composed(overrides, config_name, RunMode.RUN)
-    absolute_files(made, made.hydra.runtime.cwd)
-    ours = without_hydra(made)
     with hydra_is(made):
+        absolute_files(made, made.hydra.runtime.cwd)
+        ours = without_hydra(made)
         validate(ours)
     return made if with_hydra else ours
 
@@ -207,7 +206,7 @@ def absolute_files(config: DictConfig, started_in: str) -> None:
         path = OmegaConf.select(config, key)
         if path == "null":  # which the command line quotes, as a name
             OmegaConf.update(config, key, None)
-        elif path is not None and not os.path.isabs(path):
+        elif path is not None:
             OmegaConf.update(config, key, escaped(str(Path(started_in, path))))
 
 

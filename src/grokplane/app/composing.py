@@ -63,7 +63,8 @@ class Composer:
     def job(self, overrides: Sequence[str]) -> DictConfig:
         """The config of a job with Hydra's node, as `whole` composes it; bounds of keys are not checked."""
         made = self._job(overrides)
-        config.absolute_files(made, made.hydra.runtime.cwd)
+        with hydra_is(made):
+            config.absolute_files(made, made.hydra.runtime.cwd)
         return made
 
     def _job(self, overrides: Sequence[str]) -> DictConfig:

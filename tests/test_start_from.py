@@ -280,6 +280,10 @@ def test_a_sweep_starts_each_cell_from_its_own_run_and_keeps_the_cells_that_are_
     ended_well(lambda *typed, cwd: inside(*typed, cwd=cwd, program=SWEEP), str(file), "hydra.sweep.dir=s", cwd=tmp_path)
     assert {row["status"] for row in table(tmp_path / "s").values()} == {"finished"}
     assert kept == {name: digest(tmp_path / "s" / name / "checkpoints") for name in kept}
+    shutil.rmtree(tmp_path / "gone")
+    longer = inside(str(file), "hydra.sweep.dir=s", "train.steps=70", cwd=tmp_path, program=SWEEP)
+    assert longer.returncode == 0, longer.stderr  # every cell goes on from its own checkpoint
+    assert {state(folder)["step"] for folder in cells(tmp_path / "s")} == {70}
 
 
 OPTIMIZER_CHOICES = {name: kind(**keys) for name, (kind, keys) in OPTIMIZERS.items()} | {"muon": optim.Muon()}

@@ -15,6 +15,7 @@ from test_answers import speller as sums_speller
 from torch import Tensor, nn
 
 from grokplane.answers import NOT_SCORED, LabelSequence
+from grokplane.app.measuring import _values
 from grokplane.data import Table
 from grokplane.metrics import Autoregressive, subset
 from grokplane.models import Module
@@ -182,6 +183,12 @@ def test_answers_without_such_tokens_are_refused() -> None:
 
 def test_a_trial_of_metrics_takes_them() -> None:
     try_metrics(Stack(spellers(metrics=METRICS | SEQUENCE_METRICS)))
+
+
+def test_measuring_them_over_checkpoints_gives_them_alone() -> None:
+    stack = Stack([speller()])
+    (found,) = _values(stack, observe(stack), "mine", SEQUENCE_METRICS["DigitAccuracy"])
+    assert found.keys() == {f"Acc_position_{k}/{split}" for k in (1, 2, 3) for split in SPLITS}
 
 
 @dataclass(frozen=True)

@@ -258,3 +258,20 @@ def test_a_second_backward_pass_gives_the_same_though_the_first_gave_its_memory_
 def test_what_does_not_go_together_is_refused(keys: dict[str, Any], vocabulary: int | None, line: str) -> None:
     with pytest.raises(ConfigError, match=line):
         LSTM(**keys).network(1, Signature(LENGTH, vocabulary, CLASSES))
+
+
+@form
+def test_layers_of_sequences_are_the_states_after_each_of_the_last_tokens(form: str) -> None:
+    """The state after a token is the last state of a shorter sequence."""
+    read = 3
+    (network, _), (plain, _) = (
+        stacked(signature=replace(SIGNATURE, positions=of), **FORMS[form]) for of in (read, None)
+    )
+    seen: dict[str, Tensor] = {}
+    network.eval()(network.encode(tokens()), lambda name, values, *_: seen.update({name: values}))
+    for t in range(read):
+        shorter: dict[str, Tensor] = {}
+        questions = tokens()[:, :, : LENGTH - read + t + 1]
+        plain.eval()(plain.encode(questions), lambda name, values, *_, of=shorter: of.update({name: values}))
+        for name, values in shorter.items():
+            torch.testing.assert_close(seen[name][:, :, t], values, rtol=0, atol=1e-12)

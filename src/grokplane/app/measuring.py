@@ -20,7 +20,7 @@ from grokplane.train import Member, Stack
 from grokplane.train.observe import Record, measure, observe
 
 # The prefixes of values that `measure` gives whether or not they were asked for.
-ALWAYS = {"Acc/": Accuracy, "Loss/": Loss}
+ALWAYS = {"Acc/": Accuracy, "Acc_token/": Accuracy, "Loss/": Loss}
 
 
 def measure_run(

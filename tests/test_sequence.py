@@ -47,7 +47,8 @@ CASES = [(name, None) for name in PLAIN] + [(name, 7) for name in (*PLAIN, *MODU
 
 
 def task(**keys: Any) -> DigitSequence:
-    return DigitSequence(**({"split": SPLIT} | keys))
+    given: dict[str, Any] = {"split": SPLIT} | keys
+    return DigitSequence(**given)
 
 
 def digits(number: int, base: int, width: int | None, backwards: bool) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -176,6 +177,14 @@ def test_every_task_is_learnt_by_heart_and_asked(
     plugs = ("--module", "causal_nets.Mixer") if model == "module" else ()
     assert main([str(tmp_path / "run"), question, *plugs, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
+    assert main([str(tmp_path / "run"), question, *plugs]) == 0
+    line = re.split(" {2,}", capsys.readouterr().out.splitlines()[-1])
+    assert line[:4] == [
+        question,
+        said["text"]["answer"],
+        f"{said['probability']:.4f}",
+        said["text"]["right_answer"] or "-",
+    ]
     right = {"sort": "1,2,2", "reverse": "2,1,2", "copy": "2,1,2", "fixed": "5", "variable": "6", "modular": "1"}
     if said["subset"] == "train":
         assert said["correct"] is True

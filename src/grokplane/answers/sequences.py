@@ -98,8 +98,10 @@ class LabelSequence(Answers):
 
     def answered(self, outputs: Tensor) -> Tensor:
         """The outputs [n, C] of an answer's tokens, of outputs [T, C] from its first token on: up to its end."""
-        ends = (outputs.max(-1).indices == self.end).nonzero().flatten() if self.end is not None else ()
-        return outputs[: int(ends[0]) + 1] if len(ends) else outputs
+        if self.end is None:
+            return outputs
+        ends = (outputs.max(-1).indices == self.end).nonzero().flatten().tolist()
+        return outputs[: ends[0] + 1] if ends else outputs
 
     def judged(self, said: dict[str, Any], right: Tensor | None, taught: Tensor | None) -> dict[str, Any]:
         """See `Answers`; positions that are not scored are None, and any token is correct there.

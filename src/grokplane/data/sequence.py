@@ -84,7 +84,7 @@ class DigitSequence(TaughtTask):
         if self.ood_digits is not None:
             pairs.append(self._pairs(self.digits, self.ood_digits, "ood_questions", seed))
         operands = torch.cat(pairs)
-        found = answers(self.operation, *operands.unbind(1), self.modulus)
+        found = answers(self.operation, operands[:, 0], operands[:, 1], self.modulus)
         self._check_answers(operands, found)
         return Population(operands, found, len(pairs[0]))
 

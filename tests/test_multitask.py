@@ -21,7 +21,8 @@ from grokplane.app.composing import Composer
 from grokplane.app.session import plain
 from grokplane.app.stored import composed, is_state
 from grokplane.data import Modular, Multitask, OrderedSplit, Parity, RandomSplit, Sums, Table, UnorderedSplit
-from grokplane.data.joined import joined_table, joint
+from grokplane.data.joined import joined_table
+from grokplane.data.joint import joint
 from grokplane.data.mirrors import unseen
 from grokplane.data.shares import operand_sets
 from grokplane.models.mlp import MLP

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from grokplane.app.composing import Composer
 from grokplane.app.session import plain
 from grokplane.app.stored import composed, is_state
 from grokplane.data import Modular, Multitask, OrderedSplit, Parity, RandomSplit, Sums, Table, UnorderedSplit
-from grokplane.data.joined import joined_table, joint
+from grokplane.data.joined import joined_table
+from grokplane.data.joint import joint
 from grokplane.data.mirrors import unseen
 from grokplane.data.shares import operand_sets
 from grokplane.models.mlp import MLP
@@ -47,11 +48,13 @@ def three(**keys: Any) -> Multitask:
         "sub": modular("sub", p=7, layout="equation", label_noise=3),
         "sum": Sums(SPLIT, p=3, operands=3, layout="equals", train_fraction=0.4),
     }
-    return Multitask(**({"tasks": tasks} | keys))
+    parts: dict[str, Any] = {"tasks": tasks}
+    return Multitask(**(parts | keys))
 
 
 def two(**keys: Any) -> Multitask:
-    return Multitask(**({"tasks": {"add": modular(p=7), "mul": modular("mul", p=7)}} | keys))
+    parts: dict[str, Any] = {"tasks": {"add": modular(p=7), "mul": modular("mul", p=7)}}
+    return Multitask(**(parts | keys))
 
 
 # The table
@@ -407,7 +410,7 @@ def runner(**keys: Any) -> Any:
     return member(**(parts | {"train": training(steps=60), "log": log} | keys))
 
 
-def first(records: list[Mapping[str, Any]], name: str, threshold: float) -> int | None:
+def first(records: Sequence[Mapping[str, Any]], name: str, threshold: float) -> int | None:
     """The first step with a value of at least the threshold, by a slow search."""
     for record in records:
         if record[name] >= threshold:
@@ -464,7 +467,7 @@ def test_states_without_marks_of_parts_are_read_and_runs_without_parts_have_none
 
 @pytest.mark.parametrize("parts", [3, {"add": 3}, {"add": {"train_step": "x"}}])
 def test_a_foreign_state_is_no_state(parts: object) -> None:
-    state = trained(member()).state(0) | {"config": {}}
+    state: dict[str, Any] = {**trained(member()).state(0), "config": {}}
     assert is_state(state, state["step"])
     assert not is_state(state | {"parts": parts}, state["step"])
 

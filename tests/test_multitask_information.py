@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas
 import pytest
 import torch
@@ -215,7 +216,9 @@ def test_curves_have_a_panel_of_the_groups() -> None:
     figure = curves(columns(names), threshold=0.9)
     first, second = figure.axes
     drawn = {
-        line.get_label(): list(line.get_ydata()) for line in second.lines if not str(line.get_label()).startswith("_")
+        line.get_label(): np.asarray(line.get_ydata()).tolist()
+        for line in second.lines
+        if not str(line.get_label()).startswith("_")
     }
     assert second.get_ylabel() == "accuracy of groups"
     assert drawn.keys() == {"train/add", "test/add", "test/combinations", "threshold 0.9"}

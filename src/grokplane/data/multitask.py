@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor
 
 from grokplane.data import questions
-from grokplane.data.joined import joined_examples, joined_table, joint
+from grokplane.data.joined import joined_examples, joined_table
+from grokplane.data.joint import joint
 from grokplane.data.shares import held_out_operands, held_out_together, in_shares
 from grokplane.data.table import Examples, Table, Task, own_seed
 from grokplane.options import ConfigError, checked, one_of, option

@@ -42,7 +42,9 @@ class Member:
         check_together(self.rules)
         self.schedule.check(self.train.steps)
         if self.train.start_from is not None and getattr(self.model, "centred", False):
-            allowed = "subtracts the initial network of the seed, and train.start_from replaces it; leave one of them out"
+            allowed = (
+                "subtracts the initial network of the seed, and train.start_from replaces it; leave one of them out"
+            )
             raise ConfigError("model.centred", True, allowed)
 
     def examples(self) -> Examples:

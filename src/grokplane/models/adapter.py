@@ -43,6 +43,7 @@ class Module:
         points = example(signature)
         check_alone(factory, points, signature.output_shape)
         if signature.causal and signature.positions is not None:
+            signature.check_read_out("module")
             check_causal(factory, points, signature.positions)
         network = StackedModule(members, factory, points)
         check_stacked(network, factory, points)

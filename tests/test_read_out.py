@@ -77,6 +77,7 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (Transformer(causal=False), {}, r"^model.causal=false: must be true: the inputs contain the answer"),
     (Transformer(reads="mean"), {}, r"^model.reads=mean: this task's answers are sequences, .* 4 tokens; use last$"),
     (Transformer(), {"length": 3}, "^model=transformer: reads one answer at each token, .* 4 answers for 3 tokens$"),
+    (MODELS["module"], {"length": 3}, "^model=module: reads one answer at each token, .* 4 answers for 3 tokens$"),
     (LSTM(), {"length": 3}, "^model=lstm: reads one answer at each token, .* 4 answers for 3 tokens$"),
 ]
 

@@ -41,6 +41,8 @@ class Module:
         given = {key: value for key, value in self.module.items() if key != "_target_"}
         factory = Factory(str(self.module.get("_target_", "???")), given, signature)
         points = example(signature)
+        if signature.causal:
+            signature.check_read_out("module")
         check_alone(factory, points, signature.output_shape)
         if signature.causal and signature.positions is not None:
             check_causal(factory, points, signature.positions)

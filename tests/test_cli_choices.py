@@ -78,12 +78,13 @@ def swept(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> list[tupl
 
 @pytest.fixture(scope="module", autouse=True)
 def experiments(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Future[Call]]]:
-    """Each one's folder: those that are drawn are jobs of one multirun, the others of another."""
+    """Each one's folder: those that are drawn are jobs of one multirun, the others of three others."""
     cwd = tmp_path_factory.mktemp("experiments")
     write_images(cwd / "data" / "MNIST" / "raw", train=1_200, test=50)
     plain = [name for name in EXPERIMENTS if name not in DRAWN]
     found = {}
-    for sweep, names, typed in (("drawn", list(DRAWN), ()), ("plain", plain, ("record.figures=false",))):
+    undrawn = [(f"plain_{number}", plain[number::3], ("record.figures=false",)) for number in range(3)]
+    for sweep, names, typed in (("drawn", list(DRAWN), ()), *undrawn):
         several = (
             f"experiment={','.join(names)}",
             "debug=default",

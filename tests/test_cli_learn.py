@@ -31,12 +31,34 @@ class Net(nn.Module):
     def forward(self, tokens):
         return self.body(self.embedding(tokens).flatten(1))
 """
+SPELLING = ("model=transformer", "model.layers=1", "model.width=32", "model.mlp_width=64")
 # By data/model: what is typed, and the names of layers that must be among the metrics.
 LEARNT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "modular": ((*FEW, *SMALL_MLP), ("layer 1", "layer 2")),
     "permutations": (("data=permutations", "data.train_fraction=0.002", *SMALL_MLP), ("layer 2",)),
     "group": (
         ("data=group", "data.group=D7", "data.train_fraction=0.1", "model.embedding=concat", *SMALL_MLP),
+        ("layer 2",),
+    ),
+    "sequence": (("data=sequence", "data.digits=1", "data.train_fraction=0.2", *SPELLING), ("layer 1 mlp", "layer 2")),
+    "sort": (("data=sort", "data.length=3", "data.values=4", "data.train_fraction=0.3", *SPELLING), ("layer 2",)),
+    "reverse": (("data=reverse", "data.length=3", "data.values=4", "data.train_fraction=0.3", *SPELLING), ("layer 2",)),
+    "copy": (("data=copy", "data.length=3", "data.values=4", "model=lstm", "model.width=32"), ("layer 2",)),
+    "multitask": (
+        (
+            "data=multitask",
+            *(f"data.tasks.{task}.{key}" for task in ("add", "mul") for key in ("p=7", "train_fraction=0.3")),
+            "model.embedding=concat",
+            *SMALL_MLP,
+        ),
+        ("layer 2",),
+    ),
+    "multitask_digits": (
+        (
+            "data=multitask_digits",
+            *(f"data.tasks.{t}.{key}" for t in ("add", "diff", "mean") for key in ("digits=1", "train_fraction=0.2")),
+            *SPELLING,
+        ),
         ("layer 2",),
     ),
     "sums": (("data=sums", "data.operands=4", "data.equations=100", *SMALL_MLP), ("layer 2",)),

@@ -43,7 +43,8 @@ def subset(start: int, n: int, device: str, positions: int | None) -> Subset:
     tokens = torch.stack([rows // 4, rows % 4], 2)
     source = Source(lambda part: tokens[:, part], rows, run, lambda outputs, _: outputs[..., 0], lambda: [slice(0, n)])
     losses = values[..., 0] if positions is None else values[..., 0, 0]
-    return Subset(values, labels, losses, losses == losses, layers, answers, source=source)
+    true = labels if start == 0 else None  # training with label noise
+    return Subset(values, labels, losses, losses == losses, layers, answers, source=source, true_targets=true)
 
 
 def observation(device: str, positions: int | None = None) -> Observation:

@@ -277,7 +277,7 @@ def test_a_sweep_starts_each_cell_from_its_own_run_and_keeps_the_cells_that_are_
     kept = {folder.name: digest(folder / "checkpoints") for folder in cells(tmp_path / "s") if folder != failed}
     shutil.copytree(source, tmp_path / "gone")
     shutil.rmtree(tmp_path / "source")
-    ended_well(lambda *typed, cwd: inside(*typed, cwd=cwd, program=SWEEP), str(file), "hydra.sweep.dir=s", cwd=tmp_path)
+    ended_well(inside, str(file), "hydra.sweep.dir=s", cwd=tmp_path, program=SWEEP)
     assert {row["status"] for row in table(tmp_path / "s").values()} == {"finished"}
     assert kept == {name: digest(tmp_path / "s" / name / "checkpoints") for name in kept}
     shutil.rmtree(tmp_path / "gone")

@@ -204,9 +204,7 @@ def absolute_files(config: DictConfig, started_in: str) -> None:
     """
     for key in file_keys():
         path = OmegaConf.select(config, key)
-        if path == "null":  # which the command line quotes, as a name
-            OmegaConf.update(config, key, None)
-        elif path is not None:
+        if path is not None:
             OmegaConf.update(config, key, escaped(str(Path(started_in, path))))
 
 

@@ -72,7 +72,10 @@ def known_keys(config_name: str, overrides: Sequence[str] = ()) -> list[str]:
 
     A config that is refused has none.
     """
-    groups = tuple(line for line in overrides if group_names(line.lstrip("+").partition("=")[0].partition("@")[0]))
+    try:
+        groups = tuple(line for line in overrides if group_names(line.lstrip("+").partition("=")[0].partition("@")[0]))
+    except REFUSALS:  # a plug-in that cannot be imported may be the reason
+        groups = ()
     return list(dict.fromkeys([*_keys_of(config_name, ()), *_keys_of(config_name, groups)]))
 
 

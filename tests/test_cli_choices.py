@@ -89,6 +89,7 @@ def experiments(submit: Submit, tmp_path_factory: pytest.TempPathFactory) -> dic
             f"experiment={','.join(names)}",
             "debug=default",
             "train.steps=5",
+            "log.dense_steps=0",
             f"hydra.sweep.dir={sweep}",
             *typed,
         )
@@ -102,7 +103,7 @@ def test_every_experiment_runs(name: str, experiments: dict[str, tuple[Path, Fut
     folder, done = experiments[name]
     assert f"{folder.parent.name}/{folder.name} (finished at step 5)" in done.result().stdout
     assert summary(folder)["status"] == "finished"
-    assert [row["step"] for row in rows(folder)] == [0, 1, 2, 5]
+    assert [row["step"] for row in rows(folder)] == [0, 5]
     if name in DRAWN:
         assert (folder / "figures" / "curves.png").stat().st_size > 10_000
         assert f"figures: curves.png, {DRAWN[name]}" in done.result().stdout
@@ -117,7 +118,7 @@ def test_the_informations_of_every_experiment_obey_their_laws(
     assert done.result().returncode == 0
     checked, broken = importlib.import_module("laws").broken(load(folder))
     assert broken == []
-    assert checked > 500
+    assert checked > 250
 
 
 @pytest.mark.parametrize("number", range(len(SWEEPS)), ids=[typed[0] for _, typed in SWEEPS])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import itertools
 import json
 import re
 from dataclasses import replace
@@ -164,7 +163,7 @@ LEARNT = (*PRECISE, "train.steps=500", "optimizer.weight_decay=0", "data.train_f
 
 @pytest.mark.parametrize(
     ("task", "model"),
-    [*((task, "module") for task in TASKS), *itertools.product(["fixed", "variable", "sort"], ["transformer", "lstm"])],
+    [*((task, "module") for task in TASKS), ("fixed", "transformer"), ("variable", "lstm"), ("sort", "transformer")],
 )
 def test_every_task_is_learnt_by_heart_and_asked(
     task: str, model: str, tmp_path: Path, inside: Inside, capsys: pytest.CaptureFixture[str]
@@ -208,16 +207,20 @@ def test_predict_is_right_as_often_as_the_metrics_say(task: str, tmp_path: Path,
     assert 0 < shares[0] < 1
 
 
-@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
-    ("task", "stacked"),
+    ("model", "task", "stacked"),
     [
         (
+            "transformer",
             "fixed",
             ("data.operands_reversed=false,true", "data.answer_reversed=true,false", "data.ood_questions=20,null"),
         ),
-        ("variable", ("seed=0,1", "data.train_fraction=0.3,0.6", "data.label_noise=0,3", "data.questions=null,12")),
-        ("sort", ("seed=0,1", "data.train_fraction=0.3,0.6", "data.label_noise=0,3", "data.lists=null,20")),
+        (
+            "lstm",
+            "variable",
+            ("seed=0,1", "data.train_fraction=0.3,0.6", "data.label_noise=0,3", "data.questions=null,12"),
+        ),
+        ("module", "sort", ("seed=0,1", "data.train_fraction=0.3,0.6", "data.label_noise=0,3", "data.lists=null,20")),
     ],
 )
 def test_a_stack_equals_its_members_alone(task: str, stacked: tuple[str, ...], model: str) -> None:
@@ -253,8 +256,7 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(model: str, tmp_pat
     assert rows(tmp_path / "parts") == rows(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("task", ["fixed", "variable", "sort"])
+@pytest.mark.parametrize(("task", "model"), [("fixed", "transformer"), ("variable", "lstm"), ("sort", "module")])
 def test_information_obeys_its_laws(
     task: str, model: str, tmp_path: Path, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:

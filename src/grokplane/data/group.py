@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokplane.answers import Labels
 from grokplane.data import families, questions
 from grokplane.data.cayley import FiniteGroup
 from grokplane.data.cayley_file import read_group
 from grokplane.data.layouts import LAYOUTS
-from grokplane.data.mirrors import mirror_classes
+from grokplane.data.operand_table import operand_table
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
 from grokplane.options import ConfigError, checked, option
@@ -93,20 +92,8 @@ def pairs(group: FiniteGroup, operation: str, layout: str) -> Table:
         operation: one of OPERATIONS.
         layout: one of LAYOUTS.
     """
-    form, answers = LAYOUTS[layout], OPERATIONS[operation](group).flatten()
     operands = torch.cartesian_prod(group.elements, group.elements)
-    vocabulary = group.order + form.symbols
-    return Table(
-        form.write(operands, group.order),
-        answers,
-        vocabulary,
-        Labels(vocabulary),
-        fixed=form.fixed(2, group.order),
-        mirrors=mirror_classes(operands, answers),
-        operands=operands,
-        symbols=form.symbols,
-        cosets=group.cosets,
-    )
+    return operand_table(operands, OPERATIONS[operation](group).flatten(), group.order, layout, group.cosets)
 
 
 def question(operands: Sequence[str], order: int, layout: str) -> Tensor:

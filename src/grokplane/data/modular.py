@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokplane.answers import Labels
 from grokplane.data import questions
 from grokplane.data.layouts import LAYOUTS
-from grokplane.data.mirrors import mirror_classes
+from grokplane.data.operand_table import operand_table
 from grokplane.data.operations import OPERATIONS, is_prime
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
@@ -38,24 +37,11 @@ class Modular(SplitTask):
         Raises:
             ConfigError: a division modulo a number that is not prime.
         """
-        operation, layout = OPERATIONS[self.operation], LAYOUTS[self.layout]
+        operation = OPERATIONS[self.operation]
         if operation.needs_prime and not is_prime(self.p):
             raise ConfigError("data.operation", self.operation, f"needs a prime data.p, not {self.p}")
         x, y = operation.operands(self.p)
-        vocabulary = self.p + layout.symbols
-        operands = torch.stack([x, y], 1)
-        answers, fixed = operation.answer(x, y, self.p, seed), layout.fixed(2, self.p)
-        inputs, mirrors = layout.write(operands, self.p), mirror_classes(operands, answers)
-        return Table(
-            inputs,
-            answers,
-            vocabulary,
-            Labels(vocabulary),
-            fixed=fixed,
-            mirrors=mirrors,
-            operands=operands,
-            symbols=layout.symbols,
-        )
+        return operand_table(torch.stack([x, y], 1), operation.answer(x, y, self.p, seed), self.p, self.layout)
 
     def ask(self, operands: Sequence[str]) -> Tensor:
         """The question of two residues, tokens [L] int64; ConfigError if the operands are not such a pair."""

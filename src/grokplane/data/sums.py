@@ -7,10 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grokplane.answers import Labels
 from grokplane.data import draws, questions
 from grokplane.data.layouts import LAYOUTS
-from grokplane.data.mirrors import mirror_classes
+from grokplane.data.operand_table import operand_table
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
 from grokplane.options import ConfigError, checked, option
@@ -47,23 +46,11 @@ class Sums(SplitTask):
         Raises:
             ConfigError: more equations or residues than exist, or a table that does not fit in memory.
         """
-        residues, layout = self.operand_set(seed), LAYOUTS[self.layout]
+        residues = self.operand_set(seed)
         places = len(residues) ** torch.arange(self.operands - 1, -1, -1)
         digits = self._numbers(seed, len(residues))[:, None] // places % len(residues)
-        operands, vocabulary = residues[digits], self.p + layout.symbols
-        inputs, fixed = layout.write(operands, self.p), layout.fixed(self.operands, self.p)
-        answers = operands.sum(1) % self.p
-        mirrors = mirror_classes(operands, answers)
-        return Table(
-            inputs,
-            answers,
-            vocabulary,
-            Labels(vocabulary),
-            fixed=fixed,
-            mirrors=mirrors,
-            operands=operands,
-            symbols=layout.symbols,
-        )
+        operands = residues[digits]
+        return operand_table(operands, operands.sum(1) % self.p, self.p, self.layout)
 
     def operand_set(self, seed: int) -> Tensor:
         """The residues that are added, ascending int64: all p, or the subset A drawn by the seed.

@@ -13,7 +13,7 @@ import grokplane
 SOURCE = Path(grokplane.__file__).parent
 FLOOR = ("options", "derivatives", "making", "random", "resources", "processes", "files", "say", "strict_json")
 FLOOR += ("plugins", "shipped", "pasting", "hydra_node", "unread", "waiting", "schemas", "config_files", "written")
-FLOOR += ("process_settings", "answers", "phases")
+FLOOR += ("process_settings", "answers", "phases", "operand_group")
 # What each room may import beside the floor and itself.
 MAY = {
     "callbacks": set[str](),
@@ -24,7 +24,8 @@ MAY = {
     "mi": set[str](),
     "plot": set[str](),
     "record": set[str](),
-    "metrics": {"mi"},
+    "mechanism": set[str](),
+    "metrics": {"mi", "mechanism"},
     "train": {"callbacks", "data", "models", "losses", "optim", "metrics"},
     "config": {"callbacks", "data", "models", "losses", "optim", "mi", "metrics", "train", "record"},
 }

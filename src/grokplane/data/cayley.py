@@ -19,10 +19,12 @@ class FiniteGroup:
     Attributes:
         products: the Cayley table [n, n] int64, with a∘b in row a and column b.
         identity: the number of the identity.
+        orders: see `OperandGroup`.
     """
 
     products: Tensor
     identity: int = 0
+    orders: tuple[int, ...] = ()
 
     @property
     def order(self) -> int:
@@ -67,7 +69,8 @@ def direct(first: FiniteGroup, second: FiniteGroup) -> FiniteGroup:
     """The direct product; the pair (a, b) has the number a m + b, where m is the order of the second group."""
     m = second.order
     products = first.products[:, None, :, None] * m + second.products[:, None, :]
-    return FiniteGroup(products.reshape(first.order * m, -1), first.identity * m + second.identity)
+    orders = first.orders + second.orders if first.orders and second.orders else ()
+    return FiniteGroup(products.reshape(first.order * m, -1), first.identity * m + second.identity, orders)
 
 
 def generated(products: Tensor, generators: Sequence[int]) -> Tensor:

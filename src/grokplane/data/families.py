@@ -55,7 +55,7 @@ def _rotations(n: int, square: int) -> FiniteGroup:
 
 def _cyclic(n: int) -> FiniteGroup:
     numbers = torch.arange(n)
-    return FiniteGroup((numbers[:, None] + numbers) % n)
+    return FiniteGroup((numbers[:, None] + numbers) % n, orders=(n,))
 
 
 def _of_permutations(images: Tensor) -> FiniteGroup:

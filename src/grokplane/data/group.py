@@ -14,6 +14,7 @@ from grokplane.data.layouts import LAYOUTS
 from grokplane.data.operand_table import operand_table
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
+from grokplane.operand_group import OperandGroup
 from grokplane.options import ConfigError, checked, option
 from grokplane.resources import check_fits
 
@@ -93,7 +94,11 @@ def pairs(group: FiniteGroup, operation: str, layout: str) -> Table:
         layout: one of LAYOUTS.
     """
     operands = torch.cartesian_prod(group.elements, group.elements)
-    return operand_table(operands, OPERATIONS[operation](group).flatten(), group.order, layout, group.cosets)
+    answers = OPERATIONS[operation](group).flatten()
+    elements = torch.full((group.order + LAYOUTS[layout].symbols,), -1)
+    elements[: group.order] = group.elements
+    structure = OperandGroup(elements, group.products, group.orders)
+    return operand_table(operands, answers, group.order, layout, group.cosets, structure)
 
 
 def question(operands: Sequence[str], order: int, layout: str) -> Tensor:

@@ -11,6 +11,7 @@ from grokplane.data import questions
 from grokplane.data.layouts import LAYOUTS
 from grokplane.data.operand_table import operand_table
 from grokplane.data.operations import OPERATIONS, is_prime
+from grokplane.data.residues import of_residues
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
 from grokplane.options import ConfigError, checked, option
@@ -41,7 +42,9 @@ class Modular(SplitTask):
         if operation.needs_prime and not is_prime(self.p):
             raise ConfigError("data.operation", self.operation, f"needs a prime data.p, not {self.p}")
         x, y = operation.operands(self.p)
-        return operand_table(torch.stack([x, y], 1), operation.answer(x, y, self.p, seed), self.p, self.layout)
+        answers = operation.answer(x, y, self.p, seed)
+        group = of_residues(self.operation, self.p, self.p + LAYOUTS[self.layout].symbols)
+        return operand_table(torch.stack([x, y], 1), answers, self.p, self.layout, group=group)
 
     def ask(self, operands: Sequence[str]) -> Tensor:
         """The question of two residues, tokens [L] int64; ConfigError if the operands are not such a pair."""

@@ -10,10 +10,16 @@ from grokplane.answers import Labels
 from grokplane.data.layouts import LAYOUTS
 from grokplane.data.mirrors import mirror_classes
 from grokplane.data.table import Table
+from grokplane.operand_group import OperandGroup
 
 
 def operand_table(
-    operands: Tensor, answers: Tensor, kinds: int, layout: str, cosets: Callable[[Sequence[int]], Tensor] | None = None
+    operands: Tensor,
+    answers: Tensor,
+    kinds: int,
+    layout: str,
+    cosets: Callable[[Sequence[int]], Tensor] | None = None,
+    group: OperandGroup | None = None,
 ) -> Table:
     """The table of these questions; the classes are the tokens of the layout.
 
@@ -22,7 +28,7 @@ def operand_table(
         answers: of the questions [N] int64.
         kinds: number of kinds of operands.
         layout: one of LAYOUTS.
-        cosets: see `Table`.
+        cosets, group: see `Table`.
     """
     form = LAYOUTS[layout]
     vocabulary = kinds + form.symbols
@@ -36,4 +42,5 @@ def operand_table(
         operands=operands,
         symbols=form.symbols,
         cosets=cosets,
+        group=group,
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 from grokplane.answers import Answers
 from grokplane.data.groups import StackedGroup, groups
 from grokplane.data.table import Examples
+from grokplane.operand_group import OperandGroup
 from grokplane.options import ConfigError
 
 
@@ -93,6 +94,8 @@ class StackedExamples:
         questions: number of rows of the largest member's table.
         parts: see `Table`; of the first member's table.
         noisy: whether each member has label noise.
+        operands: operands of each member's table [E, N, K] int64, padded with -1; None: not all members have them.
+        operand_groups: the group of each member's operands, see `Table.group`.
     """
 
     train: StackedSubset
@@ -107,6 +110,8 @@ class StackedExamples:
     noisy: Sequence[bool]
     parts: Sequence[str] = ()
     ood: StackedSubset | None = None
+    operands: Tensor | None = None
+    operand_groups: Sequence[OperandGroup | None] = ()
 
     @property
     def subsets(self) -> dict[str, StackedSubset]:
@@ -176,7 +181,20 @@ def stack(examples: Sequence[Examples], device: torch.device | str, dtype: torch
         parts=table.parts,
         ood=ood,
         noisy=noisy,
+        operands=_operands(examples, device),
+        operand_groups=[one.table.group for one in examples],
     )
+
+
+def _operands(examples: Sequence[Examples], device: torch.device | str) -> Tensor | None:
+    own = [one.table.operands for one in examples]
+    known = [one for one in own if one is not None]
+    if len(known) < len(own) or len({one.shape[1] for one in known}) > 1:
+        return None
+    found = known[0].new_full((len(known), max(map(len, known)), known[0].shape[1]), -1)
+    for row, one in enumerate(known):
+        found[row, : len(one)] = one
+    return found.to(device)
 
 
 def _check_alike(examples: Sequence[Examples]) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from grokplane.data import draws, questions
 from grokplane.data.layouts import LAYOUTS
 from grokplane.data.operand_table import operand_table
+from grokplane.data.residues import of_residues
 from grokplane.data.split_task import SplitTask
 from grokplane.data.table import Table
 from grokplane.options import ConfigError, checked, option
@@ -50,7 +51,8 @@ class Sums(SplitTask):
         places = len(residues) ** torch.arange(self.operands - 1, -1, -1)
         digits = self._numbers(seed, len(residues))[:, None] // places % len(residues)
         operands = residues[digits]
-        return operand_table(operands, operands.sum(1) % self.p, self.p, self.layout)
+        group = of_residues("add", self.p, self.p + LAYOUTS[self.layout].symbols)
+        return operand_table(operands, operands.sum(1) % self.p, self.p, self.layout, group=group)
 
     def operand_set(self, seed: int) -> Tensor:
         """The residues that are added, ascending int64: all p, or the subset A drawn by the seed.

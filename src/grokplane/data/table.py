@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from grokplane.answers import Answers
+from grokplane.operand_group import OperandGroup
 from grokplane.options import option
 
 
@@ -39,6 +40,7 @@ class Table:
         cosets: for operands that are the n elements of a group: from generators of a subgroup H to the number of each
             element's left coset of H [n] int64, from 0 on; it raises ConfigError for generators that are no elements.
             None: the operands are no group.
+        group: the group whose elements `operands` and answers are, for the Fourier diagnostics; None: there is none.
     """
 
     inputs: Tensor
@@ -53,6 +55,7 @@ class Table:
     operands: Tensor | None = None
     symbols: int = 0
     cosets: Callable[[Sequence[int]], Tensor] | None = None
+    group: OperandGroup | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from grokplane.metrics.subset import LayerOutput, Subset
+from grokplane.operand_group import OperandGroup
 
 
 @dataclass
@@ -44,6 +45,11 @@ class Observation:
             has no noise.
         questions: number of rows N of the largest table of the members.
         ood: the out-of-domain subset; None if the task has none.
+        operands: operands of each question in the order of the members' tables [E, N, K] int64, -1 in rows beyond a
+            smaller table; None if the task has none.
+        operand_groups: for each member the group whose elements operands and answers are; None if there is none.
+            A metric with `needs_group = True` finds operands and groups of all members.
+        initial: the initial parameters [E, ...] by full name; empty unless a metric declares `needs_initial = True`.
     """
 
     step: int
@@ -58,6 +64,9 @@ class Observation:
     compute_noiseless: Callable[[], Mapping[str, Mapping[str, LayerOutput]]] | None = None
     questions: int = 0
     ood: Subset | None = None
+    operands: Tensor | None = None
+    operand_groups: Sequence[OperandGroup | None] = ()
+    initial: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def gradients(self) -> Mapping[str, Mapping[str, Tensor]]:

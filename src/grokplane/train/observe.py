@@ -48,7 +48,8 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
     parameters = {name: value.detach() for name, value in stack.parameters.items()}
     groups = {name: (group.subset, group.points) for name, group in examples.groups.items()}
     known = layers, parameters, gradients, seconds_per_step, groups, noiseless, examples.questions, others.get("ood")
-    return Observation(now, train, others["eval"], rates, *known)
+    of_task = examples.operands, examples.operand_groups
+    return Observation(now, train, others["eval"], rates, *known, *of_task, stack.initial)
 
 
 def measure(stack: Stack, seen: Observation, metrics: Mapping[str, Metric] | None = None) -> list[Record]:

@@ -30,6 +30,15 @@ def check_readable(member: Member, answers: Answers) -> None:
         raise ConfigError("metrics", f"[{named}]", f"{why}; write metrics=[{rest}]")
 
 
+def check_group(member: Member, examples: StackedExamples) -> None:
+    """Raise ConfigError for metrics that need operands of a group, if the task has none."""
+    needing = [name for name, metric in member.metrics.items() if getattr(metric, "needs_group", False)]
+    if needing and (examples.operands is None or not all(examples.operand_groups)):
+        rest = ",".join(name for name in member.metrics if name not in needing)
+        allowed = f"needs operands that are elements of a group, as those of modular, sums and group; metrics=[{rest}]"
+        raise ConfigError("metrics", ",".join(needing), allowed)
+
+
 def check_outputs(member: Member, shape: tuple[int, ...], answers: Answers) -> None:
     """Raise ConfigError for a model whose outputs for one point have another shape than the answers of the task."""
     if shape != answers.shape:

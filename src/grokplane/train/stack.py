@@ -38,6 +38,7 @@ class Stack:
         alive: members that are still updated [E], bool, on the device; changed in place.
         diverged: first step whose training loss was not finite [E] int64, -1 if none; on the device, changed in place.
         factor: factor of the schedule on every learning rate in the present step.
+        initial: the initial parameters [E, ...] by name; empty unless a metric needs them.
         begun: whether all members have their initial weights: those of the seed or, after `start`, of other runs.
         marks, hooks: when each member fitted and generalised, and the hooks of its callbacks, including members that
             are over.
@@ -70,6 +71,7 @@ class Stack:
         examples = [member.examples() for member in members]
         self.examples = data.stack(examples, self.device, self.dtype)
         parts.check_readable(members[0], self.examples.answers)
+        parts.check_group(members[0], self.examples)
         self.loss = self.examples.answers.loss(members[0].loss)
         members[0].grok.check(self.examples.held_out)
         self.batches = parts.streams(members, self.examples)
@@ -85,6 +87,7 @@ class Stack:
             self.network.pad(subset.mask, training=False)
         self.network.pad(None, training=False)
         self.parameters = dict(self.network.named_parameters())
+        self.initial = self._weights() if starts.initial_needed(members[0]) else {}
         optimizers = [with_rates_times(one.optimizer, getattr(one.model, "lr_factor", 1.0)) for one in members]
         saved = self.network.state_dict()
         self.buffers = [saved[name] for name in saved if name not in self.parameters]
@@ -135,7 +138,12 @@ class Stack:
             starts.load_memory(self.optimizer, self.rules, self.members, states)
         for rule in self.rules.values():
             rule.begin()
+        self.initial = self._weights() if self.initial else {}
         self.begun = True
+
+    def _weights(self) -> dict[str, Tensor]:
+        """A copy of all parameters [E, ...] by name."""
+        return {name: value.detach().clone() for name, value in self.parameters.items()}
 
     def check_begun(self) -> None:
         """Raise ConfigError for members with `train.start_from` whose stack has no states to start from yet."""
@@ -230,6 +238,7 @@ class Stack:
             "alive": bool(self.alive[row]),
             "diverged": int(self.diverged[row]),
             **self.marks[member].state(),
+            **starts.initial_state(self.members[member], self.initial, row),
         }
 
     @property
@@ -274,6 +283,7 @@ class Stack:
         self.optimizer.load_states([state["optimizer"] for state in states])
         for name, rule in self.rules.items():
             rule.load_states([state["rules"][name] for state in states])
+        starts.load_initial(self.initial, states)
         self.alive.copy_(torch.tensor([state["alive"] for state in states]))
         self.diverged.copy_(torch.tensor([state["diverged"] for state in states]))
 

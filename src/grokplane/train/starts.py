@@ -27,6 +27,25 @@ def carried(members: Sequence[Member]) -> list[bool]:
     return [one and members[0].train.start_with == WITH_OPTIMIZER for one in started(members)]
 
 
+def initial_needed(member: Member) -> bool:
+    """Whether a metric of the stack needs the initial weights."""
+    return any(getattr(metric, "needs_initial", False) for metric in member.metrics.values())
+
+
+def initial_state(member: Member, initial: Mapping[str, Tensor], row: int) -> dict[str, Any]:
+    """The entry `initial` of a checkpoint: initial weights that the seed does not give, if they are needed."""
+    if not initial or member.train.start_from is None:
+        return {}
+    return {"initial": {name: value[row].cpu().clone() for name, value in initial.items()}}
+
+
+def load_initial(initial: Mapping[str, Tensor], states: Sequence[State]) -> None:
+    """Restore the initial weights of members whose states hold them."""
+    for row, state in enumerate(states):
+        for name, value in state.get("initial", {}).items() if initial else ():
+            initial[name][row].copy_(value)
+
+
 def load_weights(network: StackedModel, members: Sequence[Member], states: Sequence[State | None]) -> None:
     """Copy the weights and buffers of the states; members without a state keep theirs.
 

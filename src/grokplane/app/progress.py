@@ -102,7 +102,8 @@ class Progress(Counted):
     def _pace(self) -> str:
         until = self._stepped if self._step == self._steps else time.monotonic()
         rate = (self._step - self._start) / max(until - self._began, 1e-9)
-        return f", {rate:,.0f} steps/s, {clock((self._steps - self._step) / rate)} left" if rate > 0 else ""
+        shown = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+        return f", {shown} steps/s, {clock((self._steps - self._step) / rate)} left" if rate > 0 else ""
 
 
 class Preparation(Doing):

@@ -1,4 +1,4 @@
-"""The groups of operands: elements of tokens and answers, against the operations themselves, and their way to metrics."""
+"""The groups of operands: elements of tokens and answers, and their way to metrics."""
 
 from __future__ import annotations
 

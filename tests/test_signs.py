@@ -133,7 +133,7 @@ def test_a_small_parity_is_learnt_and_generalises() -> None:
         ({"loss": StableMax()}, f"loss=stablemax: needs {NEEDED}; use loss=mse"),
         (
             {"metrics": {"perplexity": Perplexity(), "sparsity": Sparsity()}},
-            f"metrics=[perplexity,sparsity]: perplexity need {NEEDED}; write metrics=[sparsity]",
+            f"metrics=[perplexity,sparsity]: perplexity needs {NEEDED}; write metrics=[sparsity]",
         ),
     ],
 )

@@ -25,7 +25,7 @@ def check_readable(member: Member, answers: Answers) -> None:
     lacking = {name: answers.lacks(metric) for name, metric in member.metrics.items()}
     refused = {why: [name for name, lacks in lacking.items() if lacks == why] for why in lacking.values() if why}
     if refused:
-        why = "; ".join(f"{' and '.join(names)} need {what}" for what, names in refused.items())
+        why = "; ".join(f"{' and '.join(one)} need{'s' * (len(one) == 1)} {what}" for what, one in refused.items())
         named, rest = (",".join(names) for names in (lacking, [name for name, lacks in lacking.items() if not lacks]))
         raise ConfigError("metrics", f"[{named}]", f"{why}; write metrics=[{rest}]")
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from grokplane.mechanism import cayley
 from grokplane.mechanism.waves import Rows
 from grokplane.random import generator
 
 SEED = 0  # of the combination of class sums; the components do not depend on it
-GAP = 1e-9  # eigenvalues of one component differ by less
+TOLERANCE_OF_VALUES = 1e-9  # eigenvalues of one component differ by less, in units of the largest one
+TOLERANCE = 1e-6  # of dimensions from whole numbers
 
 
 class Irreps(NamedTuple):
@@ -29,11 +32,11 @@ class Irreps(NamedTuple):
 
 
 def irreps(products: Tensor) -> Irreps:
-    """The representations in ascending order: the trivial one, then by dimension, then by character.
+    """The representations by dimension, single ones before pairs of conjugates; the trivial one is the first.
 
     The sums over conjugacy classes, each symmetrised with the class of the inverses, commute with all translations. A
-    random combination of them is a symmetric matrix whose eigenspaces are the components (Dixon 1967, with functions in
-    place of the class algebra). The projection on a component is d/n chi(g h^-1), which gives the character.
+    random combination of them is a symmetric matrix whose eigenspaces are the components (after Dixon 1967). The
+    projection on a component is d/n chi(g h^-1), which gives the character.
 
     Args:
         products: the Cayley table [n, n] int64, with g∘h in row g and column h.
@@ -41,45 +44,43 @@ def irreps(products: Tensor) -> Irreps:
     Raises:
         ArithmeticError: two components have equal eigenvalues to round-off.
     """
-    n = len(products)
-    identity = int((products == torch.arange(n)).all(1).int().argmax())
-    inverses = (products == identity).int().argmax(1)
-    classes = _classes(products, inverses)
-    quotients = products[:, inverses]  # g∘h^-1
-    drawn = torch.randn(n, generator=generator(SEED, "irreps"), dtype=torch.float64)
-    size = torch.bincount(classes, minlength=n)[classes]
-    combined = (drawn / torch.bincount(classes, minlength=n).clamp(min=1).sqrt())[torch.minimum(classes, classes[inverses])]
-    values, vectors = torch.linalg.eigh(combined[quotients])
-    component = (values.diff() > GAP * values.abs().max()).cumsum(0)
-    component = torch.cat([component.new_zeros(1), component])
-    # The projections on the components, at g∘e^-1 = g, are d chi / n.
-    membership = torch.nn.functional.one_hot(component).double()
-    functions = vectors.mT
-    projected = membership.mT @ (functions * functions[:, identity, None])
-    ranks = membership.sum(0)
-    # Class functions in a component: 1, or 2 for a pair of conjugates, which has rank 2 d^2.
-    central = torch.zeros(n, n, dtype=torch.float64)
-    central[torch.arange(n), classes] = size.double().rsqrt()
-    conjugates = (membership.mT @ (functions @ central).square().sum(1)).round()
-    dimensions = (ranks / conjugates).sqrt()
-    real = (torch.unique(classes).numel() + int((classes == classes[inverses])[classes.unique()].sum())) // 2
-    if len(ranks) != real or bool((dimensions - dimensions.round()).abs().max() > 1e-6):
-        raise ArithmeticError(f"found {len(ranks)} components of functions on this group, and it has {real}")
-    characters = projected * n / dimensions[:, None]
-    order = _order(dimensions.round(), characters)
+    n, classes = len(products), cayley.classes(products)
+    of_inverses = classes[cayley.inverses(products)]
+    functions, component = _eigenspaces(products, torch.minimum(classes, of_inverses))
+    membership = F.one_hot(component).double().T
+    conjugates = _class_functions(functions, membership, classes)
+    dimensions = (membership.sum(1) / conjugates).sqrt()
+    smallest = torch.arange(n) == classes
+    expected = (int(smallest.sum()) + int((smallest & (classes == of_inverses)).sum())) // 2
+    if len(membership) != expected or bool((dimensions - dimensions.round()).abs().max() > TOLERANCE):
+        raise ArithmeticError(f"found {len(membership)} components of functions on this group, and it has {expected}")
+    # The projection at (g, e) is d chi(g) / n.
+    projections = membership @ (functions * functions[:, cayley.identity(products), None])
+    characters = projections * n / dimensions[:, None]
+    order = _order(dimensions, conjugates, characters)
     place = order.argsort()[component]
-    by_component = place.argsort(stable=True)
-    rows = Rows(functions[by_component], place[by_component])
+    by_place = place.argsort(stable=True)
+    rows = Rows(functions[by_place], place[by_place])
     return Irreps(rows, dimensions.round().long()[order], characters[order])
 
 
-def _classes(products: Tensor, inverses: Tensor) -> Tensor:
-    """The smallest element of the conjugacy class of each element [n]."""
-    conjugates = products[products, inverses[:, None]]  # h∘g∘h^-1 in row h and column g
-    return conjugates.amin(0)
+def _eigenspaces(products: Tensor, classes: Tensor) -> Rows:
+    """The components in any order, as eigenspaces of a random combination of sums over these classes [n]."""
+    size = torch.bincount(classes)[classes]
+    drawn = torch.randn(len(classes), generator=generator(SEED, "irreps"), dtype=torch.float64)
+    values, vectors = torch.linalg.eigh((drawn[classes] / size.sqrt())[cayley.quotients(products)])
+    new = values.diff(prepend=values[:1]) > TOLERANCE_OF_VALUES * values.abs().max()
+    return Rows(vectors.mT, new.cumsum(0))
 
 
-def _order(dimensions: Tensor, characters: Tensor) -> Tensor:
-    """The order of the components: ascending dimension, then descending characters; the trivial one is the first."""
-    keys = torch.cat([dimensions[:, None], -characters], 1).mul(1e6).round().long().tolist()
+def _class_functions(functions: Tensor, membership: Tensor, classes: Tensor) -> Tensor:
+    """Dimension of the class functions in each component [R]: 1, or 2 for a pair of conjugates, of rank 2 d^2."""
+    indicators = F.one_hot(classes).double()
+    indicators = indicators / indicators.sum(0).clamp(min=1).sqrt()
+    return (membership @ (functions @ indicators).square().sum(1)).round()
+
+
+def _order(dimensions: Tensor, conjugates: Tensor, characters: Tensor) -> Tensor:
+    """The order by dimension, single representations before pairs, descending characters: the trivial one is first."""
+    keys = torch.cat([dimensions[:, None], conjugates[:, None], -characters], 1).mul(1e6).round().long().tolist()
     return torch.tensor(sorted(range(len(keys)), key=lambda number: keys[number]))

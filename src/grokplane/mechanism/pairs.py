@@ -1,8 +1,8 @@
 """Functions of two elements a, b of an abelian group: their parts that depend on a∘b, a∘b^-1, a or b alone.
 
 A character of pairs is a product of a character of a and one of b. It belongs to the family `sum` if both are the same,
-(k, k), to `difference` if they are conjugates, (k, -k), to `a` or `b` if the other one is the constant, else to `rest`. A
-real character has (k, k) = (k, -k), which is counted as `sum`.
+(k, k), to `difference` if they are conjugates, (k, -k), to `a` or `b` if the other one is the constant, else to `rest`.
+A real character has (k, k) = (k, -k), which is counted as `sum`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from grokplane.mechanism.cayley import quotients
+
 FAMILIES = ("sum", "difference", "a", "b")
 
 
-def variables(products: Tensor, quotients: Tensor) -> Tensor:
+def variables(products: Tensor) -> Tensor:
     """The element that each family's functions depend on [4, n, n], with a in rows and b in columns.
 
     Args:
-        products: a∘b [n, n].
-        quotients: a∘b^-1 [n, n].
+        products: the Cayley table [n, n].
     """
     a, b = torch.meshgrid(*[torch.arange(len(products))] * 2, indexing="ij")
-    return torch.stack([products, quotients, a, b])
+    return torch.stack([products, quotients(products), a, b])
 
 
 def cells(variable: Tensor) -> Tensor:

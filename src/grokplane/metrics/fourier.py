@@ -95,8 +95,7 @@ class Fourier(Metric):
         energy = {}
         for name, means in zip(pairs.FAMILIES, grid.means(varying), strict=True):
             found = spectra.energies(own.waves, means) * sizes[..., None]
-            found = torch.where(kept_of(own, name)[..., None], found, 0)
-            energy[name] = torch.where(grid.complete[:, None, None], found, torch.nan)
+            energy[name] = torch.where(kept_of(own, name)[..., None], found, 0)
         together = torch.stack(list(energy.values())).sum(0)
         # Round-off of a unit that is constant is no energy.
         counted = ~(changes <= (8 * torch.finfo(table.dtype).eps) ** 2 * (constant + changes))

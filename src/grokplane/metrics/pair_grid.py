@@ -44,7 +44,7 @@ class Frame:
         return self.waves.shape[3]
 
     def on_tokens(self, values: Tensor) -> Tensor:
-        """Functions of the token [E, V, R] as functions of the element [E, n, R]; tokens without element are left out."""
+        """Functions of the token [E, V, R] as functions of the element [E, n, R], without those of symbols."""
         index = torch.where(self.elements < 0, self.order, self.elements)[..., None].expand_as(values)
         found = values.new_zeros(len(values), self.order + 1, values.shape[2], dtype=torch.float64)
         return found.scatter_(1, index, values.double())[:, :-1]
@@ -60,7 +60,6 @@ class Grid:
     Attributes:
         cells: the pair of each question [E, N] as a n + b; n^2 where an operand is no element.
         real: questions whose operands are elements [E, N], bool.
-        complete: whether all pairs of a member are questions [E], bool.
     """
 
     def __init__(self, own: Frame, operands: Tensor) -> None:
@@ -68,7 +67,7 @@ class Grid:
         self.frame = own
         self.real = ((operands >= 0) & (element >= 0)).all(2)
         self.cells = torch.where(self.real, element[..., 0] * own.order + element[..., 1], own.order**2)
-        self.complete = self.real.sum(1) == own.sizes.square()
+        self._pairs = torch.where(self.real.sum(1) == own.sizes.square(), own.sizes.square(), torch.nan)
         members, count = self.cells.shape
         self._questions = self.cells.new_full((members, own.order**2 + 1), count)
         self._questions.scatter_(1, self.cells, torch.arange(count, device=operands.device).expand_as(self.cells))
@@ -81,10 +80,11 @@ class Grid:
             values: of the questions in table order [E, N, R].
 
         Returns:
-            [E, R] and [E, n^2 + 1, R]; zero where there is no question, and at n^2.
+            [E, R] and [E, n^2 + 1, R]; zero in padding and at n^2. All are NaN for a member of which not all pairs are
+            questions.
         """
         found = pairs.spread(values, self._questions)
-        mean = found.sum(1) / self.frame.sizes[:, None].square()
+        mean = found.sum(1) / self._pairs[:, None]
         there = self._questions < len(values[0])
         return mean, torch.where(there[..., None], found - mean[:, None], 0)
 
@@ -109,10 +109,9 @@ def frame(groups: Sequence[OperandGroup | None], device: torch.device) -> Frame:
 @lru_cache(maxsize=4)
 def _frame(groups: tuple[OperandGroup, ...], device: torch.device) -> Frame:
     waves = {group.orders: Waves(group.orders) for group in groups}
-    own = [waves[group.orders] for group in groups]
+    tables = {group.orders: pairs.variables(group.products) for group in groups}  # the orders determine the products
+    own, variables = [waves[group.orders] for group in groups], [tables[group.orders] for group in groups]
     n = max(group.order for group in groups)
-    tables = {group.products.data_ptr(): pairs.variables(group.products, _quotients(group.products)) for group in groups}
-    variables = [tables[group.products.data_ptr()] for group in groups]
     cells = [_widened(pairs.cells(one), one.shape[1], n) for one in variables]
     variable = stacked(variables, n, device).flatten(2)
     exists = stacked([torch.ones_like(one.alone) for one in own], False, device)
@@ -126,12 +125,6 @@ def _frame(groups: tuple[OperandGroup, ...], device: torch.device) -> Frame:
         cell=stacked(cells, n * n, device).transpose(0, 1),
         variable=torch.nn.functional.pad(variable, (0, 1), value=n).transpose(0, 1),
     )
-
-
-def _quotients(products: Tensor) -> Tensor:
-    """a∘b^-1 in row a and column b, from the Cayley table [n, n]."""
-    identity = (products == torch.arange(len(products))).all(1).int().argmax()
-    return products[:, (products == identity).int().argmax(1)]
 
 
 def _widened(cells: Tensor, own: int, n: int) -> Tensor:

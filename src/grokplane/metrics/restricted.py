@@ -13,11 +13,13 @@ from grokplane.metrics.pair_grid import Frame, Grid
 def restricted_losses(seen: Observation, grid: Grid, key: Tensor) -> dict[str, Tensor]:
     """Losses [E] by name and split, each over the whole subset.
 
-    `Loss_restricted`: of the mean over all pairs plus the projection on the key frequencies of the answer.
-    `Loss_restricted_operands`: of the projection on all characters of pairs whose frequencies in a and in b are key or
-    0. `Loss_excluded`: of the outputs without the key frequencies of the answer. `Loss_without_<family>`: of the outputs
-    without all frequencies of a family. Questions with an operand or an answer that is no element keep their outputs.
-    A projection of the inputs of a linear read-out gives the same as that of the outputs.
+    - `Loss_restricted`: of the mean over all pairs plus the projection on the key frequencies of the answer.
+    - `Loss_restricted_operands`: of the projection on all characters of pairs with a key frequency or 0 in a and in b.
+    - `Loss_excluded`: of the outputs without the key frequencies of the answer.
+    - `Loss_without_<family>`: of the outputs without all frequencies of a family.
+
+    Questions with an operand that is no element keep their outputs. Projecting the inputs of a linear read-out gives
+    the same as projecting the outputs.
 
     Args:
         seen: the log point.
@@ -45,7 +47,7 @@ def restricted_losses(seen: Observation, grid: Grid, key: Tensor) -> dict[str, T
     for number, name in enumerate(pairs.FAMILIES):
         variants[f"Loss_without_{name}"] = outputs - part(number, kept_of(frame, name))
     return {
-        f"{name}/{split}": torch.where(grid.complete, _loss(subset, values), torch.nan)
+        f"{name}/{split}": _loss(subset, values)
         for name, values in variants.items()
         for split, subset in seen.splits.items()
     }

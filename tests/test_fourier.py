@@ -326,3 +326,11 @@ def test_a_group_that_is_not_abelian_and_a_model_without_weights_of_tokens_are_r
     seen = replace(observe(Stack([member()])), parameters={"layer 1": {"weight": torch.ones(1, 5, 4)}})
     with pytest.raises(ConfigError, match="needs a model with a weight for each token"):
         Fourier()(seen)
+
+
+def test_frequencies_that_the_group_does_not_have_are_refused_and_the_rule_is_then_unread() -> None:
+    one = member(metrics={"fourier": Fourier(frequencies=[4])})
+    with pytest.raises(ConfigError, match=r"metrics.fourier.frequencies=.*frequencies of this group are 1 to 3"):
+        try_metrics(Stack([one]))
+    assert "metrics.fourier.multiple" in Stack([one]).unread
+    assert "metrics.fourier.multiple" not in Stack([member(metrics={"fourier": Fourier()})]).unread

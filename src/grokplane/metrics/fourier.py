@@ -16,6 +16,7 @@ from grokplane.metrics.pair_grid import Frame, Grid, frame
 from grokplane.metrics.restricted import kept_of, restricted_losses
 from grokplane.metrics.token_weights import token_weights
 from grokplane.options import ConfigError, checked, option
+from grokplane.unread import Surroundings
 
 Values = dict[str, "Tensor | Array"]
 
@@ -43,6 +44,10 @@ class Fourier(Metric):
     values: str = option(
         "activations", "values of the layers: after or before activation", choices=["activations", "preactivations"]
     )
+
+    def unread(self, around: Surroundings) -> dict[str, str]:  # noqa: ARG002 (its own keys decide)
+        """See `grokplane.unread`."""
+        return {} if self.frequencies is None else {"multiple": "metrics.fourier.frequencies names the key frequencies"}
 
     def __call__(self, seen: Observation) -> Values:
         """Numbers [E] in float64, spectra [E, M] and flags of key frequencies [E, M] by name; see docs/metrics.md."""
@@ -83,6 +88,9 @@ class Fourier(Metric):
         if self.frequencies is None:
             return spectra.key_frequencies(share, own.exists, self.multiple)
         numbers = torch.arange(share.shape[1], device=share.device)
+        if max(self.frequencies, default=0) >= len(numbers):
+            allowed = f"frequencies of this group are 1 to {len(numbers) - 1}"
+            raise ConfigError("metrics.fourier.frequencies", self.frequencies, allowed)
         named = torch.stack([numbers == one for one in self.frequencies] or [numbers < 0]).any(0)
         return own.exists & named
 

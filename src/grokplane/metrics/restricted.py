@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -26,31 +28,44 @@ def restricted_losses(seen: Observation, grid: Grid, key: Tensor) -> dict[str, T
         grid: its questions as pairs of elements.
         key: key frequencies [E, M], bool.
     """
-    frame, outputs = grid.frame, seen.table_outputs
-    mean, varying = grid.of(outputs)
+    frame = grid.frame
+    mean, varying = grid.of(seen.table_outputs)
     means = grid.means(varying)
-    places = [variable.gather(1, grid.cells) for variable in frame.variable]
-
-    def part(family: int, kept: Tensor) -> Tensor:
-        found = pairs.filtered(frame.waves, kept, means[family])
-        return pairs.spread(found.to(outputs.dtype), places[family])
-
-    is_product, is_quotient = (_answers_are(seen, grid, place)[:, None, None] for place in places[:2])
-    of_answer = torch.where(is_product, part(0, key), torch.where(is_quotient, part(1, key), torch.nan))
-    of_operands = pairs.spread(_of_operands(frame, key, varying), grid.cells)
-    real = grid.real[..., None]
-    variants = {
-        "Loss_restricted": torch.where(real, mean[:, None] + of_answer, outputs),
-        "Loss_restricted_operands": torch.where(real, mean[:, None] + of_operands, outputs),
-        "Loss_excluded": torch.where(real, outputs - of_answer, outputs),
+    answer = _Part(*_answer(seen, grid, [pairs.filtered(frame.waves, key, one) for one in means[:2]]))
+    pair = torch.arange(frame.order**2 + 1, device=key.device).expand(len(key), -1)
+    kept = {
+        "Loss_restricted": _Part(answer.values + mean[:, None], answer.variable),
+        "Loss_restricted_operands": _Part(_of_operands(frame, key, varying) + mean[:, None], pair),
     }
-    for number, name in enumerate(pairs.FAMILIES):
-        variants[f"Loss_without_{name}"] = outputs - part(number, kept_of(frame, name))
-    return {
-        f"{name}/{split}": _loss(subset, values)
-        for name, values in variants.items()
-        for split, subset in seen.splits.items()
-    }
+    removed = {"Loss_excluded": answer}
+    for name, variable, values in zip(pairs.FAMILIES, frame.variable, means, strict=True):
+        found = pairs.filtered(frame.waves, kept_of(frame, name), values)
+        removed[f"Loss_without_{name}"] = _Part(found, variable)
+    losses = {}
+    for split, subset in seen.splits.items():
+        cells, outputs = grid.cells.gather(1, subset.rows), subset.outputs
+        real = (cells < frame.order**2)[..., None]
+        for name, part in kept.items():
+            losses[f"{name}/{split}"] = _loss(subset, torch.where(real, part.at(cells, outputs.dtype), outputs))
+        for name, part in removed.items():
+            losses[f"{name}/{split}"] = _loss(subset, outputs - part.at(cells, outputs.dtype))
+    return losses
+
+
+class _Part(NamedTuple):
+    """A function of pairs that depends on one element.
+
+    Attributes:
+        values: by element [E, n, C].
+        variable: the element of each pair [E, n^2 + 1]; n for the last one, where the function is zero.
+    """
+
+    values: Tensor
+    variable: Tensor
+
+    def at(self, cells: Tensor, dtype: torch.dtype) -> Tensor:
+        """The function at pairs [E, N]: [E, N, C]."""
+        return pairs.spread(self.values.to(dtype), self.variable.gather(1, cells))
 
 
 def kept_of(frame: Frame, family: str) -> Tensor:
@@ -58,10 +73,18 @@ def kept_of(frame: Frame, family: str) -> Tensor:
     return frame.exists & ~frame.alone if family == "difference" else frame.exists
 
 
-def _answers_are(seen: Observation, grid: Grid, place: Tensor) -> Tensor:
-    """Whether the answers of all pairs are the elements at a place [E, N]: flags [E], bool."""
+def _answer(seen: Observation, grid: Grid, values: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """The one of two functions [E, n, C], of a∘b or of a∘b^-1, whose variable is the answer, and this variable.
+
+    The function is NaN if neither is the answer of all pairs.
+    """
     targets = seen.over_table(lambda subset: subset.targets if subset.true_targets is None else subset.true_targets)
-    return ((place == grid.frame.elements.gather(1, targets)) | ~grid.real).all(1)
+    element = grid.frame.elements.gather(1, targets)
+    variables = grid.frame.variable[:2]
+    fits = [((one.gather(1, grid.cells) == element) | ~grid.real).all(1) for one in variables]
+    product, quotient = (one[:, None, None] for one in fits)
+    function = torch.where(product, values[0], torch.where(quotient, values[1], torch.nan))
+    return function, torch.where(fits[0][:, None], *variables)
 
 
 def _of_operands(frame: Frame, key: Tensor, values: Tensor) -> Tensor:
@@ -75,5 +98,5 @@ def _of_operands(frame: Frame, key: Tensor, values: Tensor) -> Tensor:
 
 
 def _loss(subset: Subset, outputs: Tensor) -> Tensor:
-    """Mean loss [E] of a subset with other outputs in table order [E, N, C]."""
-    return subset.mean(subset.source.losses(pairs.spread(outputs, subset.rows), subset.targets))
+    """Mean loss [E] of a subset with other outputs [E, n, C]."""
+    return subset.mean(subset.source.losses(outputs, subset.targets))

@@ -35,7 +35,7 @@ class Fourier(Metric):
     needs_group: ClassVar[bool] = True
 
     multiple: float = option(
-        3.0, "a frequency is key if its share of the embedding's energy is this multiple of 1/number", at_least=0
+        3.0, "a frequency is key if the embedding has at least this multiple of the uniform share in it", at_least=0
     )
     frequencies: list[int] | None = option(
         None, "the key frequencies, such as those of a later step; null: found by metrics.fourier.multiple", at_least=1
@@ -75,7 +75,7 @@ class Fourier(Metric):
             energy = spectra.energies(own.waves, own.on_tokens(weights))
             total = energy.sum(1)
             there = own.exists | _constant(own)
-            found |= self._concentration(f"weight/{layer}", spectra.shares(energy, total), there, ~(total == 0))
+            found |= self._concentration(f"_weight/{layer}", spectra.shares(energy, total), there, ~(total == 0))
             found |= _power(f"power_weight/{layer}", energy.sum(2), total.sum(1), there)
             if embedding is None:
                 varying = torch.where(own.exists, energy.sum(2), 0)
@@ -107,7 +107,7 @@ class Fourier(Metric):
         together = torch.stack(list(energy.values())).sum(0)
         # Round-off of a unit that is constant is no energy.
         counted = ~(changes <= (8 * torch.finfo(table.dtype).eps) ** 2 * (constant + changes))
-        values = self._concentration(layer, spectra.shares(together, changes), own.exists, counted)
+        values = self._concentration(f"/{layer}", spectra.shares(together, changes), own.exists, counted)
         total = (constant + changes).sum(1)
         by_family = {name: one.sum((1, 2)) / total for name, one in energy.items()}
         by_family["constant"] = constant.sum(1) / total
@@ -116,10 +116,8 @@ class Fourier(Metric):
         values |= {f"fourier_family_{name}/{layer}": share for name, share in by_family.items()}
         return values | _power(f"power/{layer}", by_frequency, total, own.exists | _constant(own))
 
-    def _concentration(self, name: str, share: Tensor, exists: Tensor, counted: Tensor) -> Values:
-        """Means over rows of the concentration of shares [E, M, R], for the rows of a mask [E, R]."""
-        prefix, _, layer = name.rpartition("/")
-        of = f"{prefix and f'_{prefix}'}/{layer}"
+    def _concentration(self, of: str, share: Tensor, exists: Tensor, counted: Tensor) -> Values:
+        """Means of the concentration of shares [E, M, R] over the rows of a mask [E, R]; names end in `of`."""
         numbers = {
             f"fourier_IPR{of}": spectra.participation(share),
             f"fourier_gini{of}": spectra.gini(share, exists),

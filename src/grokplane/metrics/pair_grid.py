@@ -67,7 +67,8 @@ class Grid:
         self.frame = own
         self.real = ((operands >= 0) & (element >= 0)).all(2)
         self.cells = torch.where(self.real, element[..., 0] * own.order + element[..., 1], own.order**2)
-        self._pairs = torch.where(self.real.sum(1) == own.sizes.square(), own.sizes.square(), torch.nan)
+        pairs_of = own.sizes.square()
+        self._pairs = torch.where(self.real.sum(1) == pairs_of, pairs_of.double(), torch.nan)
         members, count = self.cells.shape
         self._questions = self.cells.new_full((members, own.order**2 + 1), count)
         self._questions.scatter_(1, self.cells, torch.arange(count, device=operands.device).expand_as(self.cells))
@@ -84,7 +85,7 @@ class Grid:
             questions.
         """
         found = pairs.spread(values, self._questions)
-        mean = found.sum(1) / self._pairs[:, None]
+        mean = found.sum(1) / self._pairs[:, None].to(values.dtype)
         there = self._questions < len(values[0])
         return mean, torch.where(there[..., None], found - mean[:, None], 0)
 

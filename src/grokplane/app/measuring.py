@@ -109,13 +109,14 @@ def _observed(part: Sequence[Trained]) -> tuple[Stack, Observation]:
 
 
 def _values(stack: Stack, seen: Observation, name: str, metric: Metric) -> list[Record]:
-    """The values of one metric, by name, at each of the observed steps."""
+    """The numbers of one metric, by name, at each of the observed steps; arrays are left out."""
     unasked = tuple(prefix for prefix, kind in ALWAYS.items() if not isinstance(metric, kind))
     records = measure(stack, seen, {name: metric})
-    if any(ARRAYS in record for record in records):
-        allowed = "gives arrays, which a run records while it trains (metrics=[...]); measure records numbers only"
-        raise ConfigError("--metrics", name, allowed)
-    return [
-        {name: value for name, value in record.items() if name != "step" and not name.startswith(unasked)}
+    found = [
+        {name: value for name, value in record.items() if name not in ("step", ARRAYS) and not name.startswith(unasked)}
         for record in records
     ]
+    if any(ARRAYS in record and not numbers for record, numbers in zip(records, found, strict=True)):
+        allowed = "gives arrays, which a run records while it trains (metrics=[...]); measure records numbers only"
+        raise ConfigError("--metrics", name, allowed)
+    return found

@@ -7,9 +7,11 @@ from grokplane.metrics.collected import ARRAYS, Collected, collected
 from grokplane.metrics.compressed import Compressed
 from grokplane.metrics.dead_neurons import DeadNeurons
 from grokplane.metrics.digit_accuracy import DigitAccuracy
+from grokplane.metrics.fourier import Fourier
 from grokplane.metrics.gauge import Gauge, Inputs
 from grokplane.metrics.gradients import Gradients
 from grokplane.metrics.information import Information, InformationChoice, Off
+from grokplane.metrics.irreps import Irreps
 from grokplane.metrics.learning_rate import LearningRate
 from grokplane.metrics.logit_scale import LogitScale
 from grokplane.metrics.loss import Loss
@@ -37,11 +39,13 @@ __all__ = [
     "Compressed",
     "DeadNeurons",
     "DigitAccuracy",
+    "Fourier",
     "Gauge",
     "Gradients",
     "Information",
     "InformationChoice",
     "Inputs",
+    "Irreps",
     "Job",
     "LayerOutput",
     "LearningRate",

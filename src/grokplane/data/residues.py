@@ -32,13 +32,16 @@ def of_residues(operation: str, p: int, tokens: int) -> OperandGroup | None:
 
 def discrete_logarithms(p: int) -> Tensor:
     """The logarithm of each residue modulo a prime p to the smallest primitive root [p] int64; -1 for 0."""
-    for root in range(1, p):
-        powers, one = [1 % p], root % p
-        while one != 1 and len(powers) < p:
-            powers.append(one)
-            one = one * root % p
-        if len(powers) == p - 1:
-            break
-    found = torch.full((p,), -1)
-    found[torch.tensor(powers)] = torch.arange(p - 1)
-    return found
+    powers = next(found for root in range(1, p) if len(found := _powers(root, p)) == p - 1)
+    logarithms = torch.full((p,), -1)
+    logarithms[torch.tensor(powers)] = torch.arange(p - 1)
+    return logarithms
+
+
+def _powers(root: int, p: int) -> list[int]:
+    """root^0, root^1, ... modulo p, up to the last one before 1 comes again."""
+    powers, power = [1], root
+    while power != 1:
+        powers.append(power)
+        power = power * root % p
+    return powers

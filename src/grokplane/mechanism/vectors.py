@@ -11,7 +11,7 @@ from torch import Tensor
 
 def joined_vector(tensors: Iterable[Tensor]) -> Tensor:
     """Tensors [E, ...] as one vector a member [E, D]."""
-    return torch.cat([tensor.flatten(1) for tensor in tensors], 1)
+    return torch.cat([tensor.reshape(len(tensor), -1) for tensor in tensors], 1)
 
 
 def split_vector(vector: Tensor, like: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -79,9 +79,10 @@ def tangent_kernel(some: Chosen, parameters: Mapping[str, Tensor], directions: T
             (each * direction).expand(-1, members, -1, -1),
             retain_graph=True,
             is_grads_batched=True,
-            materialize_grads=True,
+            allow_unused=True,
         )
-        gradients = torch.cat([one.reshape(points, members, -1) for one in found], 2).transpose(0, 1)
+        used = [one.reshape(points, members, -1) for one in found if one is not None]
+        gradients = torch.cat(used, 2).transpose(0, 1)
         kernel += torch.bmm(gradients, gradients.mT)
     return kernel * (some.mask[:, :, None] & some.mask[:, None, :])
 

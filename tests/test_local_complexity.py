@@ -65,7 +65,7 @@ def test_features_are_moved_in_input_space(directions: int) -> None:
             linear.load_state_dict({"weight": weight[number], "bias": bias[number]})
             linears += [linear, nn.ReLU()]
         for name, part in seen.subsets.items():
-            points = chosen(part, seen.questions, 4, 2).inputs[number].double()
+            points = chosen(part, 4, 2).inputs[number].double()
             expected = counted(linears[:-2], points, vertices)
             for layer, count in zip(("layer 1", "layer 2"), expected, strict=True):
                 assert float(found[f"local_complexity_{name}/{layer}"][number]) == pytest.approx(count, rel=1e-12)
@@ -80,7 +80,7 @@ def test_tokens_are_moved_in_the_space_of_the_embedding() -> None:
     assert len(offsets(metric, 6)) == 12
     for number in range(2):
         embedding, _, *layers = list(twin(stack, number))
-        some = chosen(seen.train, seen.questions, 14, 2)
+        some = chosen(seen.train, 14, 2)
         starts = embedding(some.inputs[number][some.mask[number]]).sum(1)  # fewer than 14 in the second member
         expected = counted(layers[:-1], starts, 2 * offsets(metric, 6))  # both operands are moved
         for layer, count in zip(("layer 1", "layer 2"), expected, strict=True):

@@ -68,7 +68,7 @@ def slow_cka(kernel: Tensor, labels: Tensor) -> float:
 def test_the_kernel_is_that_of_plain_loops(projections: int | None) -> None:
     stack, seen = moved()
     found = values(Kernel(points=6, projections=projections, seed=5), seen)
-    some = chosen(seen.train, seen.questions, 6, 5)
+    some = chosen(seen.train, 6, 5)
     drawn_signs = torch.randint(2, (3, 7), generator=generator(5, "kernel projections")).double()
     directions = torch.eye(7, dtype=torch.float64) if projections is None else 2 * drawn_signs - 1
     for number in range(2):
@@ -100,15 +100,15 @@ def test_points_beyond_a_members_own_do_not_count() -> None:
 def test_chosen_points_are_distinct_real_and_the_same_in_every_stack() -> None:
     seen = observe(Stack(pair()))
     for count in (5, 20, 100):
-        some = chosen(seen.train, seen.questions, count, 1)
+        some = chosen(seen.train, count, 1)
         for number, one in enumerate(pair()):
             own_seen = observe(Stack([one]))
-            alone = chosen(own_seen.train, own_seen.questions, count, 1)
+            alone = chosen(own_seen.train, count, 1)
             rows_here = some.of(seen.train.rows)[number][some.mask[number]]
             assert torch.equal(rows_here, alone.of(own_seen.train.rows)[0][alone.mask[0]])
             assert len(rows_here.unique()) == min(count, int(seen.train.mask[number].sum()))
             assert torch.equal(some.mask[number], seen.train.mask[number][some.part])
-    assert not torch.equal(chosen(seen.train, 49, 5, 1).index, chosen(seen.train, 49, 5, 2).index)
+    assert not torch.equal(chosen(seen.train, 5, 1).index, chosen(seen.train, 5, 2).index)
 
 
 def test_at_the_start_nothing_has_changed() -> None:
@@ -163,7 +163,7 @@ def test_cka_is_that_of_plain_loops() -> None:
     for points in (7, 500):
         found = values(CKA(points=points, seed=3), seen)
         for name, part in seen.subsets.items():
-            some = chosen(part, seen.questions, points, 3)
+            some = chosen(part, points, 3)
             for layer, output in part.layers.items():
                 for number in range(2):
                     real = some.mask[number]

@@ -40,18 +40,17 @@ class Chosen:
         return slice(0, self.index.shape[1])
 
 
-def chosen(subset: Subset, questions: int, count: int, seed: int) -> Chosen:
+def chosen(subset: Subset, count: int, seed: int) -> Chosen:
     """At most `count` points of every member.
 
-    Each question has a random number, a hash of the seed and its row in the table, and the points with the smallest
+    Each point has a random number, a hash of the seed and its position in the subset, and the points with the smallest
     numbers are chosen. So the choice does not depend on the other members and is the same at every log point.
 
     Args:
         subset: the points.
-        questions: number of rows of the largest table; see `Observation.questions`.
         count: the largest number of points.
         seed: seed of the random numbers.
     """
-    keys = Counters([seed], "chosen points").bits(0, questions, subset.mask.device)[0].long()
-    order = keys[subset.rows].masked_fill(~subset.mask, 2**40).argsort(1)[:, :count]
+    keys = Counters([seed], "chosen points").bits(0, subset.mask.shape[1], subset.mask.device).long()
+    order = keys.expand_as(subset.mask).masked_fill(~subset.mask, 2**40).argsort(1)[:, :count]
     return Chosen(subset, order, subset.mask.gather(1, order))

@@ -33,7 +33,7 @@ class CKA(Metric):
         """CKA [E] in 0..1 by subset and layer; not finite (null) if the activations of all points are equal."""
         found = {}
         for name, subset in seen.subsets.items():
-            some = chosen(subset, seen.questions, self.points, self.seed)
+            some = chosen(subset, self.points, self.seed)
             labels = label_kernel(some.of(subset.classes.labels), some.mask, subset.losses.dtype)
             for layer, output in subset.layers.items():
                 features = some.of(at_question(output.activations, subset)).flatten(2)

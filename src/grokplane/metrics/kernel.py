@@ -40,7 +40,7 @@ class Kernel(Metric):
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Values [E] in float64."""
-        some = chosen(seen.train, seen.questions, self.points, self.seed)
+        some = chosen(seen.train, self.points, self.seed)
         directions = self._directions(prod(seen.train.answers.shape)).to(seen.train.losses)
         now, start = (tangent_kernel(some, one, directions) for one in (seen.all_parameters, seen.initial))
         found = {"NTK_change": norm(now - start) / norm(start), "NTK_alignment": alignment(now, start)}

@@ -49,7 +49,7 @@ class LocalComplexity(Metric):
         """
         found = {}
         for name, subset in seen.subsets.items():
-            some = chosen(subset, seen.questions, self.points, self.seed)
+            some = chosen(subset, self.points, self.seed)
             counts = self._crossed(some, seen)
             for layer, count in (counts | {"total": torch.stack(list(counts.values())).sum(0)}).items():
                 found[f"local_complexity_{name}/{layer}"] = count

@@ -119,9 +119,7 @@ def twin_hessian(stack: Stack, number: int) -> Tensor:
 
     def loss(vector: Tensor) -> Tensor:
         parts = vector.split([shape.numel() for shape in shapes.values()])
-        values = {
-            ours[name][0]: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)
-        }
+        values = {ours[name][0]: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
         return nn.functional.cross_entropy(torch.func.functional_call(net, values, (inputs,)), targets)
 
     point = torch.cat([ours[name][1].detach().flatten() for name in stack.parameters])
@@ -164,13 +162,10 @@ def test_the_hessian_of_linear_regression_is_the_covariance_of_the_inputs() -> N
     moments = x.mT @ x / x.shape[1]
     tops = 2 / outputs * torch.linalg.eigvalsh(moments)[:, -1]
     torch.testing.assert_close(found["Hessian/top"], tops, rtol=1e-9, atol=0)
-    traces = [trace(hessian_product(seen.train, seen.all_parameters), signs(seed, outputs * x.shape[2]), 2) for seed in (1, 2)]
+    product, size = hessian_product(seen.train, seen.all_parameters), outputs * x.shape[2]
+    traces = [trace(product, drawn(50, size, seed=seed).sign(), 2) for seed in (1, 2)]
     exact = 2 * moments.diagonal(dim1=1, dim2=2).sum(1)
     assert all(bool(((one.value - exact).abs() <= 4 * one.std_error).all()) for one in traces)
-
-
-def signs(seed: int, size: int) -> Tensor:
-    return drawn(50, size, seed=seed).sign()
 
 
 def test_a_diverged_member_is_null_and_a_stack_is_its_members_alone() -> None:

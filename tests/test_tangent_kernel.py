@@ -159,7 +159,7 @@ def test_the_linearised_network_is_torchs_jvp(large: bool, monkeypatch: pytest.M
 
 
 def test_cka_is_that_of_plain_loops() -> None:
-    stack, seen = moved()
+    _, seen = moved()
     for points in (7, 500):
         found = values(CKA(points=points, seed=3), seen)
         for name, part in seen.subsets.items():
@@ -219,7 +219,13 @@ def test_a_run_records_them_at_one_log_point_in_ten(inside: Inside, tmp_path: Pa
     ended_well(inside, *PRECISE, asked, *typed, cwd=tmp_path)
     found = rows(tmp_path / "run")
     assert [row["step"] for row in found if "Hessian/top" in row] == [0, 10, 12]
-    dear = ("NTK_change", "Loss_linearised/test", "Acc_linearised/test", "local_complexity_train/total", "Hessian/trace")
+    dear = (
+        "NTK_change",
+        "Loss_linearised/test",
+        "Acc_linearised/test",
+        "local_complexity_train/total",
+        "Hessian/trace",
+    )
     for row in (found[0], found[10], found[12]):
         assert all(isinstance(row[name], float) for name in dear)
     assert found[0]["NTK_change"] == 0 < found[10]["NTK_change"] < found[12]["NTK_change"]

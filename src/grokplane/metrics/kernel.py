@@ -24,10 +24,10 @@ class Kernel(Metric):
     """`NTK_change`, `NTK_alignment`, `cka_label_train/NTK`: how far training is from the lazy regime.
 
     The kernel is K_ij = sum_c <df_c(x_i)/dw, df_c(x_j)/dw> over all parameters w and all outputs c, on random training
-    points. With `projections` R the outputs f are replaced by R random sums v'f with entries 1 and -1 in v, whose kernel
-    has the mean R K. `NTK_change` is norm(K_t - K_0) / norm(K_0) in the Frobenius norm and `NTK_alignment` the cosine of
-    K_t and K_0 (Fort et al. 2020). `cka_label_train/NTK` is the centred alignment of K_t and the labels (Baratin et al.
-    2021); it is missing if answers are numbers.
+    points. With `projections` R the outputs f are replaced by R random sums v'f with entries 1 and -1 in v, whose
+    kernel has the mean R K. `NTK_change` is norm(K_t - K_0) / norm(K_0) in the Frobenius norm and `NTK_alignment` the
+    cosine of K_t and K_0 (Fort et al. 2020). `cka_label_train/NTK` is the centred alignment of K_t and the labels
+    (Baratin et al. 2021); it is missing if answers are numbers.
     """
 
     needs_initial: ClassVar[bool] = True
@@ -81,9 +81,10 @@ def tangent_kernel(some: Chosen, parameters: Mapping[str, Tensor], directions: T
             is_grads_batched=True,
             allow_unused=True,
         )
-        used = [one.reshape(points, members, -1) for one in found if one is not None]
-        gradients = torch.cat(used, 2).transpose(0, 1)
-        kernel += torch.bmm(gradients, gradients.mT)
+        for one in found:
+            if one is not None:
+                gradients = one.reshape(points, members, -1).transpose(0, 1)
+                kernel += torch.bmm(gradients, gradients.mT)
     return kernel * (some.mask[:, :, None] & some.mask[:, None, :])
 
 

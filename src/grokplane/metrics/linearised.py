@@ -52,9 +52,7 @@ def _values(
     return torch.cat(losses, 1), joined(scores)
 
 
-def linearised_outputs(
-    subset: Subset, part: slice, start: Mapping[str, Tensor], end: Mapping[str, Tensor]
-) -> Tensor:
+def linearised_outputs(subset: Subset, part: slice, start: Mapping[str, Tensor], end: Mapping[str, Tensor]) -> Tensor:
     """Outputs [E, b, ...] of the expansion around the parameters `start`, at the parameters `end`.
 
     The derivative along end - start is the derivative, by u, of the gradient of u'f in that direction: two passes in
@@ -64,9 +62,7 @@ def linearised_outputs(
     with torch.enable_grad():
         outputs = subset.source.run(part, leaves)
         weights = torch.zeros_like(outputs, requires_grad=True)
-        slopes = torch.autograd.grad(
-            outputs, list(leaves.values()), weights, create_graph=True, materialize_grads=True
-        )
+        slopes = torch.autograd.grad(outputs, list(leaves.values()), weights, create_graph=True, materialize_grads=True)
         along = {name: end[name] - value.detach() for name, value in leaves.items()}
         read = [(one, along[name]) for name, one in zip(leaves, slopes, strict=True) if one.requires_grad]
         (change,) = torch.autograd.grad([one for one, _ in read], weights, [one for _, one in read])

@@ -27,11 +27,11 @@ EMBEDDING = "embedding.weight"
 class LocalComplexity(Metric):
     """`local_complexity_{train,eval,ood}/<layer>`: mean number of ReLU units whose boundary crosses a neighbourhood.
 
-    The neighbourhood of an input x is the cross-polytope with the vertices x + r v_k and x - r v_k, where v_k are random
-    orthonormal directions, the same for all points. A unit's boundary crosses it if its preactivation is positive at
-    some vertices and not at all (Humayun, Balestriero and Baraniuk 2024, "Deep networks always grok and here is why").
-    `.../total` is the sum over layers. Inputs that are tokens are moved in the space of the embedding: the vectors of
-    all tokens are shifted by r v_k together.
+    The neighbourhood of an input x is the cross-polytope with the vertices x + r v_k and x - r v_k, where v_k are
+    random orthonormal directions, the same for all points. A unit's boundary crosses it if its preactivation is
+    positive at some vertices and not at all (Humayun, Balestriero and Baraniuk 2024, "Deep networks always grok and
+    here is why"). `.../total` is the sum over layers. Inputs that are tokens are moved in the space of the embedding:
+    the vectors of all tokens are shifted by r v_k together.
     """
 
     points: int = option(64, "the largest number of points of a subset, drawn at random", at_least=1)

@@ -19,6 +19,7 @@ from grokplane.mechanism.kernels import alignment, centred, feature_kernel, labe
 from grokplane.metrics import CKA, Kernel, Linearised, Metric, Observation, collected, subset
 from grokplane.metrics.chosen import chosen
 from grokplane.models.mlp import MLP
+from grokplane.options import ConfigError
 from grokplane.random import generator
 from grokplane.train import Stack, looks
 from grokplane.train.observe import observe
@@ -211,6 +212,14 @@ def test_a_diverged_member_is_null_and_disturbs_no_other() -> None:
         for key, value in values(metric, seen).items():
             assert value[0].isnan() or key.startswith("Acc")
             torch.testing.assert_close(value[1], wanted[name][key][1], rtol=1e-12, atol=0)
+
+
+def test_initial_weights_that_nothing_holds_are_not_replaced_by_those_of_the_seed() -> None:
+    started = member(train=training(start_from="other"))
+    stack = Stack([started])
+    stack.start([Stack([member(seed=9)]).state(0)])
+    with pytest.raises(ConfigError, match=r"metrics=kernel,linearised: needs the initial weights"):
+        Stack([replace(started, metrics=LAZY)]).load_states([stack.state(0)])
 
 
 def test_a_run_records_them_at_one_log_point_in_ten(inside: Inside, tmp_path: Path) -> None:

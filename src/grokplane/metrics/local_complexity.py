@@ -73,7 +73,7 @@ def _relu(layers: Layers) -> Iterator[tuple[str, Tensor]]:
     """The preactivations [E, P, U] of layers of ReLU units, by name."""
     units = {name: layer for name, layer in layers.items() if layer.exact_zeros}
     if not units:
-        raise _refused("no unit of this model is a ReLU; set model.activation=ReLU")
+        raise _refused("no unit of this model is a ReLU; use a model with model.activation=ReLU")
     yield from ((name, layer.preactivations.flatten(2)) for name, layer in units.items())
 
 

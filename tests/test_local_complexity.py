@@ -79,7 +79,7 @@ def test_tokens_are_moved_in_the_space_of_the_embedding() -> None:
     found = values(metric, seen)
     assert len(offsets(metric, 6)) == 12
     for number in range(2):
-        embedding, _, *layers = list(twin(stack, number))
+        embedding, _, *layers = twin(stack, number).children()
         some = chosen(seen.train, 14, 2)
         starts = embedding(some.inputs[number][some.mask[number]]).sum(1)  # fewer than 14 in the second member
         expected = counted(layers[:-1], starts, 2 * offsets(metric, 6))  # both operands are moved

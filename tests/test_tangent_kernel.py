@@ -153,6 +153,8 @@ def test_the_linearised_network_is_torchs_jvp(large: bool, monkeypatch: pytest.M
 
         at, along = tuple(start.values()), tuple(end[name] - start[name] for name in start)
         first, change = torch.autograd.functional.jvp(outputs, at, along)
+        assert isinstance(first, Tensor)
+        assert isinstance(change, Tensor)
         wanted = nn.functional.cross_entropy(first + change, targets)
         torch.testing.assert_close(found["Loss_linearised/train"][number], wanted, rtol=1e-9, atol=0)
         right = ((first + change).argmax(1) == targets).double().mean()

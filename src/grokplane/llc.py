@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
-from grokplane.app.commands import Parser, at_least, format_table, run_command
+from grokplane.app.commands import Parser, at_least, format_table, run_command, run_folders
 from grokplane.app.learning import check_installed, sample_run
 from grokplane.app.progress import Preparation
 from grokplane.app.runs import open_run
@@ -73,14 +73,14 @@ def _main(argv: Sequence[str]) -> None:
     options = parser.parse_args(argv)
     check_installed()
     how = Sampling(**{spec.name: getattr(options, spec.name) for spec in fields(Sampling)})
-    for folder in options.runs:
+    for folder in run_folders(options.runs):
         run = open_run(folder, options.module)
-        with Preparation(f"sampling checkpoints of {run.folder.name}") as progress:
+        with Preparation(f"sampling checkpoints of {folder.name}") as progress:
             found, old = sample_run(run, how, options.steps, progress.show)
         cells = [[f"{step:,}", f"{value:.4g}", f"{error:.2g}"] for step, (value, error) in found.items()]
         if cells:
             say(format_table([["step", "LLC", "error"], *cells], [True, True, True]))
-        say(f"{run.folder}: {len(found)} checkpoints sampled" + (f", {old} were sampled before" if old else ""))
+        say(f"{folder}: {len(found)} checkpoints sampled" + (f", {old} were sampled before" if old else ""))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from grokplane.data.teacher_student import TeacherStudent
 from grokplane.losses import MSE
+from grokplane.measure import main as measure
 from grokplane.mechanism.kernels import alignment, centred, feature_kernel, label_kernel
 from grokplane.metrics import CKA, Kernel, Linearised, Metric, Observation, collected, subset
 from grokplane.metrics.chosen import chosen
@@ -224,7 +226,7 @@ def test_initial_weights_that_nothing_holds_are_not_replaced_by_those_of_the_see
         Stack([replace(started, metrics=LAZY)]).load_states([stack.state(0)])
 
 
-def test_a_run_records_them_at_one_log_point_in_ten(inside: Inside, tmp_path: Path) -> None:
+def test_a_run_records_them_at_one_log_point_in_ten_and_measure_gives_the_same(inside: Inside, tmp_path: Path) -> None:
     asked = "metrics=[loss,accuracy,hessian,kernel,linearised,cka,local_complexity]"
     typed = ("data.p=7", "model.hidden=[8]", "train.steps=12", "log.dense_steps=12", "hydra.run.dir=run")
     ended_well(inside, *PRECISE, asked, *typed, cwd=tmp_path)
@@ -241,3 +243,8 @@ def test_a_run_records_them_at_one_log_point_in_ten(inside: Inside, tmp_path: Pa
         assert all(isinstance(row[name], float) for name in dear)
     assert found[0]["NTK_change"] == 0 < found[10]["NTK_change"] < found[12]["NTK_change"]
     assert all(isinstance(row["cka_label_eval/layer 1"], float) for row in found)
+    assert measure([str(tmp_path / "run"), "--metrics", "hessian,kernel,linearised,local_complexity"]) == 0
+    later = [json.loads(line) for line in (tmp_path / "run/measured.jsonl").read_text().splitlines()]
+    at_end = {name: value for row in later if row["step"] == 12 for name, value in row["values"].items()}
+    assert at_end.keys() > set(dear)
+    assert at_end == pytest.approx({name: found[12][name] for name in at_end}, rel=1e-7)

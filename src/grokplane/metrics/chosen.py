@@ -1,4 +1,4 @@
-"""Some points of a subset, chosen at random, for metrics that are too dear for all of them."""
+"""Some points of a subset, chosen at random, for metrics that are too expensive for all of them."""
 
 from __future__ import annotations
 

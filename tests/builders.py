@@ -11,15 +11,16 @@ from torch import Tensor
 from grokplane import config, optim
 from grokplane.data import Modular, RandomSplit
 from grokplane.losses import CrossEntropy
-from grokplane.metrics import Fourier, Irreps, Metric, Spectrum
+from grokplane.metrics import Fourier, Hessian, Irreps, Kernel, Linearised, LocalComplexity, Metric, Spectrum
 from grokplane.models.mlp import MLP
 from grokplane.optim import AdamW, Constant
 from grokplane.train import LogOptions, Member, Point, Stack, TrainOptions, run
 
 NEVER, ALWAYS = LogOptions(dense_steps=0, every=10**9), LogOptions(dense_steps=0, every=1)
-# Those that give numbers alone, so that records can be compared as flat dicts; the second ones read sequences.
-_OTHERS = (Spectrum, Fourier, Irreps)
-_CHOICES = [choice for group, _, choice in config.choices() if group == "metrics" and choice not in _OTHERS]
+# Those that give numbers alone, so that records can be compared as flat dicts, without the expensive ones and those that
+# not every network has; the second ones read sequences.
+_LEFT_OUT = (Spectrum, Fourier, Irreps, Hessian, Kernel, Linearised, LocalComplexity)
+_CHOICES = [choice for group, _, choice in config.choices() if group == "metrics" and choice not in _LEFT_OUT]
 _OF_SEQUENCES = [choice for choice in _CHOICES if getattr(choice, "reads", None) in ("sequences", "fed_back")]
 METRICS: dict[str, Metric] = {choice.__name__: choice() for choice in _CHOICES if choice not in _OF_SEQUENCES}
 SEQUENCE_METRICS: dict[str, Metric] = {choice.__name__: choice() for choice in _OF_SEQUENCES}

@@ -36,8 +36,16 @@ def subset(start: int, n: int, device: str, positions: int | None) -> Subset:
     }
     labels = torch.zeros(MEMBERS, n, *answers.shape[:-1], dtype=torch.long, device=device)
 
-    def run(part: slice, parameters: Parameters, inputs: Tensor | None = None, inner: Any = None) -> Tensor:  # noqa: ARG001 (the signature of a pass)
+    def run(
+        part: slice,
+        parameters: Parameters,
+        inputs: Tensor | None = None,  # noqa: ARG001 (the signature of a pass)
+        inner: Any = None,  # noqa: ARG001
+        layers: dict[str, LayerOutput] | None = None,
+    ) -> Tensor:
         scale = parameters.get("scale", torch.ones(MEMBERS, device=device))
+        if layers is not None:
+            layers["layer 1"] = LayerOutput(values[:, part], values[:, part].relu(), True)
         return values[:, part] * scale.view(-1, *[1] * (values.dim() - 1))
 
     rows = torch.arange(start, start + n, device=device).expand(MEMBERS, -1)
@@ -56,7 +64,7 @@ def observation(device: str, positions: int | None = None) -> Observation:
     }
     rate = torch.ones(MEMBERS, device=device)
     train, held_out, ood = (subset(*part, device, positions) for part in ((0, 6), (6, 10), (16, 4)))
-    every = {"scale": torch.ones(MEMBERS, device=device)}
+    every = {"scale": torch.ones(MEMBERS, device=device), "embedding.weight": torch.ones(MEMBERS, 4, 5, device=device)}
     train_points, points = (torch.arange(n, device=device).expand(MEMBERS, -1) % 2 == 0 for n in (6, 10))
     groups = {"unseen": ("test", points)}
     groups |= {"train/clean": ("train", train_points), "train/corrupted": ("train", ~train_points)}
@@ -64,7 +72,7 @@ def observation(device: str, positions: int | None = None) -> Observation:
     rows = torch.arange(20, device=device)
     operands = torch.where(rows < 16, torch.stack([rows // 4, rows % 4]), -1).T.expand(MEMBERS, -1, -1)
     of_task = operands, [of_residues("add", 4, 4)] * MEMBERS
-    return Observation(1, train, held_out, *known, None, 20, ood, *of_task)
+    return Observation(1, train, held_out, *known, None, 20, ood, *of_task, initial=every)
 
 
 def seen_by(metric: Any, device: str) -> Observation:

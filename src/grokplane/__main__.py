@@ -45,6 +45,7 @@ COMMANDS = {
     "predict": Command('what a trained run answers: RUN "3,4" ...', "grokplane.predict"),
     "prune": Command("accuracy of a trained run against sparsity: RUN", "grokplane.prune"),
     "measure": Command("metrics over the checkpoints of runs: RUN ... --metrics NAME,...", "grokplane.measure"),
+    "llc": Command("local learning coefficient of a run, by devinterp: RUN", "grokplane.llc"),
     "sync": Command("rebuild a run's W&B run: RUN", "grokplane.record.sync"),
 }
 

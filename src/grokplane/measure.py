@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from grokplane.app.commands import Parser, at_least, run_command
-from grokplane.app.errors import Refused
+from grokplane.app.commands import Parser, at_least, run_command, run_folders
 from grokplane.app.measuring import measure_run
 from grokplane.app.progress import Preparation
 from grokplane.app.runs import open_run
-from grokplane.record import find_runs
 from grokplane.record.measured import MEASURED
 from grokplane.say import say
 
@@ -38,11 +36,7 @@ def _main(argv: Sequence[str]) -> None:
     parser.add_argument("--steps", nargs="+", type=at_least(0), metavar="N", help="default: all that have a checkpoint")
     options = parser.parse_args(argv)
     names = [name.strip() for name in options.metrics.split(",") if name.strip()]
-    try:
-        folders = find_runs([run.expanduser() for run in options.runs]).values()
-    except FileNotFoundError as error:
-        raise Refused(str(error)) from None
-    for folder in folders:
+    for folder in run_folders(options.runs):
         run = open_run(folder, options.module)
         with Preparation(f"measuring checkpoints of {folder.name}") as progress:
             new, old = measure_run(run, names, options.steps, progress.show)

@@ -11,6 +11,7 @@ from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.exit_codes import REFUSED
 from grokplane.pasting import program
+from grokplane.record import find_runs
 from grokplane.say import note, open_streams
 
 
@@ -62,6 +63,14 @@ def at_least(least: int) -> Callable[[str], int]:
         return int(text)
 
     return whole
+
+
+def run_folders(paths: Sequence[Path]) -> list[Path]:
+    """The folders of runs that a command's arguments name: each is a run, or a folder of runs."""
+    try:
+        return list(find_runs([path.expanduser() for path in paths]).values())
+    except FileNotFoundError as error:
+        raise Refused(str(error)) from None
 
 
 def run_command(command: Callable[[], None]) -> int:

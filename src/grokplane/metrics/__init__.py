@@ -3,6 +3,7 @@
 from grokplane.metrics.accuracy import Accuracy, of_truth
 from grokplane.metrics.activations import Activations
 from grokplane.metrics.autoregressive import Autoregressive
+from grokplane.metrics.cka import CKA
 from grokplane.metrics.collected import ARRAYS, Collected, collected
 from grokplane.metrics.compressed import Compressed
 from grokplane.metrics.dead_neurons import DeadNeurons
@@ -10,9 +11,13 @@ from grokplane.metrics.digit_accuracy import DigitAccuracy
 from grokplane.metrics.fourier import Fourier
 from grokplane.metrics.gauge import Gauge, Inputs
 from grokplane.metrics.gradients import Gradients
+from grokplane.metrics.hessian import Hessian
 from grokplane.metrics.information import Information, InformationChoice, Off
 from grokplane.metrics.irreps import Irreps
+from grokplane.metrics.kernel import Kernel
 from grokplane.metrics.learning_rate import LearningRate
+from grokplane.metrics.linearised import Linearised
+from grokplane.metrics.local_complexity import LocalComplexity
 from grokplane.metrics.logit_scale import LogitScale
 from grokplane.metrics.loss import Loss
 from grokplane.metrics.metric import Array, Metric
@@ -31,6 +36,7 @@ from grokplane.metrics.within_class import WithinClass
 
 __all__ = [
     "ARRAYS",
+    "CKA",
     "Accuracy",
     "Activations",
     "Array",
@@ -42,13 +48,17 @@ __all__ = [
     "Fourier",
     "Gauge",
     "Gradients",
+    "Hessian",
     "Information",
     "InformationChoice",
     "Inputs",
     "Irreps",
     "Job",
+    "Kernel",
     "LayerOutput",
     "LearningRate",
+    "Linearised",
+    "LocalComplexity",
     "LogitScale",
     "Look",
     "Loss",

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from torch import Tensor
 
+from grokplane.metrics.layer_output import LayerOutput
+
 Parameters = Mapping[str, Tensor]
 
 
@@ -15,7 +17,12 @@ class Run(Protocol):
     """A forward pass on some points of a subset, in evaluation mode, with the noise of the log point."""
 
     def __call__(
-        self, part: slice, parameters: Parameters, inputs: Tensor | None = None, inner: dict[str, Tensor] | None = None
+        self,
+        part: slice,
+        parameters: Parameters,
+        inputs: Tensor | None = None,
+        inner: dict[str, Tensor] | None = None,
+        layers: dict[str, LayerOutput] | None = None,
     ) -> Tensor:
         """Outputs [E, b, C]. They are differentiable if a given parameter or the given inputs require gradients.
 
@@ -24,6 +31,7 @@ class Run(Protocol):
             parameters: parameters by full name that replace those of the network; may be empty.
             inputs: inputs [E, b, ...] that replace those of the points.
             inner: dict that receives the tensors inside layers by name.
+            layers: dict that receives the layers by name, detached; not together with `inner`.
         """
         ...
 

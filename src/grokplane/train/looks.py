@@ -66,11 +66,13 @@ class Looks:
         parameters: Parameters,
         inputs: Tensor | None = None,
         inner: dict[str, Tensor] | None = None,
+        layers: dict[str, LayerOutput] | None = None,
     ) -> Tensor:
         """See `grokplane.metrics.source.Run`."""
+        tap = InnerTap(inner) if inner is not None else None if layers is None else _tap(layers)
         given = [*parameters.values(), *([] if inputs is None else [inputs])]
         with torch.set_grad_enabled(any(value.requires_grad for value in given)):
-            return self._outputs(subset, part, None if inner is None else InnerTap(inner), parameters, inputs)
+            return self._outputs(subset, part, tap, parameters, inputs)
 
     def gradients(self, train: Subset, losses: Tensor | None) -> Layers:
         """Gradients of every member's mean training loss, by layer and role.

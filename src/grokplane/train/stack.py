@@ -283,7 +283,7 @@ class Stack:
         self.optimizer.load_states([state["optimizer"] for state in states])
         for name, rule in self.rules.items():
             rule.load_states([state["rules"][name] for state in states])
-        starts.load_initial(self.initial, states)
+        starts.load_initial(self.initial, [self.members[number] for number in self.rows], states)
         self.alive.copy_(torch.tensor([state["alive"] for state in states]))
         self.diverged.copy_(torch.tensor([state["diverged"] for state in states]))
 

@@ -39,9 +39,19 @@ def initial_state(member: Member, initial: Mapping[str, Tensor], row: int) -> di
     return {"initial": {name: value[row].cpu().clone() for name, value in initial.items()}}
 
 
-def load_initial(initial: Mapping[str, Tensor], states: Sequence[State]) -> None:
-    """Restore the initial weights of members whose states hold them."""
-    for row, state in enumerate(states):
+def load_initial(initial: Mapping[str, Tensor], members: Sequence[Member], states: Sequence[State]) -> None:
+    """Restore the initial weights of members whose states hold them.
+
+    Raises:
+        ConfigError: neither the seed nor the state gives the initial weights that a metric needs.
+    """
+    for row, (member, state) in enumerate(zip(members, states, strict=True)):
+        if initial and member.train.start_from is not None and "initial" not in state:
+            needing = [name for name, metric in member.metrics.items() if getattr(metric, "needs_initial", False)]
+            why = (
+                "needs the initial weights, which checkpoints of a run with train.start_from hold only if it recorded "
+            )
+            raise ConfigError("metrics", ",".join(needing), f"{why}this metric from its first step on")
         for name, value in state.get("initial", {}).items() if initial else ():
             initial[name][row].copy_(value)
 

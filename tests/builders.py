@@ -17,8 +17,8 @@ from grokplane.optim import AdamW, Constant
 from grokplane.train import LogOptions, Member, Point, Stack, TrainOptions, run
 
 NEVER, ALWAYS = LogOptions(dense_steps=0, every=10**9), LogOptions(dense_steps=0, every=1)
-# Those that give numbers alone, so that records can be compared as flat dicts, without the expensive ones and those that
-# not every network has; the second ones read sequences.
+# Those that give numbers alone, so that records can be compared as flat dicts, and neither the expensive ones nor those
+# that not every network has; the second ones read sequences.
 _LEFT_OUT = (Spectrum, Fourier, Irreps, Hessian, Kernel, Linearised, LocalComplexity)
 _CHOICES = [choice for group, _, choice in config.choices() if group == "metrics" and choice not in _LEFT_OUT]
 _OF_SEQUENCES = [choice for choice in _CHOICES if getattr(choice, "reads", None) in ("sequences", "fed_back")]

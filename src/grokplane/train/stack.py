@@ -61,7 +61,10 @@ class Stack:
         self._over: dict[int, dict[str, Any]] = {}
         self.begun = not any(starts.started(members))
         self._build()
-        self.marks = [GrokMarks(parts={name: GrokMarks() for name in self.examples.parts}) for _ in members]
+        self.marks = [
+            GrokMarks(parts={name: GrokMarks() for name in self.examples.parts}, lasting=member.grok.lasting())
+            for member in members
+        ]
         self.gauge = self._measured()
 
     def _build(self) -> None:

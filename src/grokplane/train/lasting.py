@@ -1,0 +1,89 @@
+"""Marks of a member that say whether its accuracies stayed at the thresholds, for several curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from grokplane.marks import Track, shown
+
+OWN = ("train", "test")  # the curves that every member has: its training set, and the questions of `grok.questions`
+Tracks = dict[str, dict[str, Track]]  # by curve and threshold
+
+
+@dataclass
+class Lasting:
+    """The marks of a member's curves at each threshold.
+
+    A resumed run logs the step of its checkpoint again, so the marks before the last evaluation are kept too.
+
+    Attributes:
+        tracks: the marks so far; the first threshold is `grok.threshold`.
+        step: step of the last evaluation; None before the first one.
+        earlier: state of the tracks before that evaluation.
+    """
+
+    tracks: Tracks
+    step: int | None
+    earlier: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def start(cls, curves: Sequence[str], thresholds: Sequence[float], sustained: int) -> Lasting:
+        """Marks without an evaluation yet."""
+        made = {name: {shown(one): Track(float(one), sustained) for one in thresholds} for name in curves}
+        return cls(made, None, _state(made))
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Lasting:
+        """The marks that `state` returned."""
+        return cls(_tracks(state["now"]), state["step"], state["before"])
+
+    def state(self) -> dict[str, Any]:
+        """The marks as plain dicts and numbers."""
+        return {"step": self.step, "now": _state(self.tracks), "before": dict(self.earlier)}
+
+    @staticmethod
+    def holds(state: object) -> bool:
+        """Whether a state, which may come from other people, is of the kind that `state` returns."""
+        if not isinstance(state, dict) or state.keys() != {"step", "now", "before"}:
+            return False
+        named = [state["now"], state["before"]]
+        if not all(isinstance(one, dict) and all(isinstance(part, dict) for part in one.values()) for one in named):
+            return False
+        tracks = [track for one in named for part in one.values() for track in part.values()]
+        curves = all(name in one and one[name] for one in named for name in OWN)
+        return curves and (state["step"] is None or type(state["step"]) is int) and all(map(Track.holds, tracks))
+
+    def before(self, step: int) -> Lasting:
+        """The marks that were made before a step."""
+        if self.step is None or self.step < step:
+            return self
+        return Lasting(_tracks(self.earlier), None, self.earlier)
+
+    def see(self, step: int, accuracies: Mapping[str, float]) -> None:
+        """Take the accuracies of a log point by the names of the curves; steps must ascend."""
+        self.step, self.earlier = step, _state(self.tracks)
+        for name, by_threshold in self.tracks.items():
+            for track in by_threshold.values():
+                track.see(step, accuracies[name])
+
+    def summary(self) -> dict[str, Any]:
+        """Entries of `grok` in `summary.json`: the held-out curve at `grok.threshold`, and `at` with all of them."""
+        first, *_ = self.tracks["test"].values()
+        marks = first.marks
+        lasting = {"sustained_step": marks.sustained, "stable_step": marks.stable, "below": marks.below}
+        lasting |= {"lowest": marks.lowest, "collapses": marks.collapses, "last_collapse": marks.last_collapse}
+        at = {
+            shown: {name: asdict(self.tracks[name][shown].marks) for name in self.tracks}
+            for shown in self.tracks["test"]
+        }
+        return {**lasting, "sustained": first.sustain, "at": at}
+
+
+def _tracks(state: Mapping[str, Mapping[str, Any]]) -> Tracks:
+    return {name: {shown: Track(**one) for shown, one in part.items()} for name, part in state.items()}
+
+
+def _state(tracks: Tracks) -> dict[str, dict[str, Any]]:
+    return {name: {shown: track.state() for shown, track in part.items()} for name, part in tracks.items()}

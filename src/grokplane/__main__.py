@@ -45,6 +45,9 @@ COMMANDS = {
     "predict": Command('what a trained run answers: RUN "3,4" ...', "grokplane.predict"),
     "prune": Command("accuracy of a trained run against sparsity: RUN", "grokplane.prune"),
     "measure": Command("metrics over the checkpoints of runs: RUN ... --metrics NAME,...", "grokplane.measure"),
+    "marks": Command(
+        "when recorded accuracies reached a threshold and stayed: FILE|RUN ...", "grokplane.record.marked"
+    ),
     "sync": Command("rebuild a run's W&B run: RUN", "grokplane.record.sync"),
 }
 

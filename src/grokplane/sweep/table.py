@@ -16,6 +16,9 @@ from grokplane.sweep.cells import Cell
 
 TABLE = "sweep.csv"
 MARKS = ("train_step", "test_step", "delay", "threshold")
+# Marks that say whether a run stayed at the threshold, and those of every threshold and curve (`grok.at.*`).
+LASTING = ("sustained_step", "stable_step", "below", "lowest", "collapses", "last_collapse")
+AT = ("first", "sustained", "stable")
 SHOWN = ("Acc/train", "Acc/test", "Loss/train", "Loss/test")
 OOD = ("Acc/ood", "Loss/ood")  # shown if a cell has recorded them
 
@@ -25,7 +28,7 @@ def table(cells: Sequence[Cell], root: Path) -> list[dict[str, Any]]:
 
     A row has the parameters by config key, then `status` (`grokplane.record.status`; `pending` for a cell without a
     folder), `steps`, `grok.*`, `phase`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, `folder`
-    relative to the root, and `grok.parts.*` for the tasks of a mixture. If a parameter has the name of one of these
+    relative to the root, `grok.parts.*` for the tasks of a mixture, and `grok.at.*` for every threshold. If a parameter has the name of one of these
     columns, that column is called `recorded.` and the name.
     """
     summaries = [read_summary(cell.folder) for cell in cells]
@@ -49,9 +52,12 @@ def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def format_table(rows: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -> str:
-    """The table for a terminal: parameters, status, steps, accuracies, grok steps, and the error if there is one."""
+    """The table for a terminal: parameters, status, steps, accuracies, grok steps, and the error if there is one.
+
+    Of the grok steps it has the first ones and the one from which the run stayed at the threshold.
+    """
     accuracies = [name for name in ("last.Acc/train", "last.Acc/test", "last.Acc/ood") if name in rows[0]]
-    columns = [*parameters, "status", "steps", *accuracies, "grok.train_step", "grok.test_step"]
+    columns = [*parameters, "status", "steps", *accuracies, "grok.train_step", "grok.test_step", "grok.stable_step"]
     lines = [columns, *([_shown(row[column]) for column in columns] for row in rows)]
     widths = [max(len(line[number]) for line in lines) for number in range(len(columns))]
     texts = ["  ".join(part.rjust(width) for part, width in zip(line, widths, strict=True)) for line in lines]
@@ -71,7 +77,7 @@ def _outcome(cell: Cell, root: Path, summary: Mapping[str, Any], shown: Sequence
     return {
         "status": "pending" if now == "empty" else now,
         "steps": summary.get("steps"),
-        **{f"grok.{name}": grok.get(name) for name in MARKS},
+        **{f"grok.{name}": grok.get(name) for name in (*MARKS, *LASTING)},
         "phase": summary.get("phase"),
         "diverged": summary.get("diverged"),
         **{f"last.{name}": last.get(name) for name in shown},
@@ -82,6 +88,12 @@ def _outcome(cell: Cell, root: Path, summary: Mapping[str, Any], shown: Sequence
             f"grok.parts.{part}.{name}": marks.get(name)
             for part, marks in (grok.get("parts") or {}).items()
             for name in MARKS[:3]
+        },
+        **{
+            f"grok.at.{threshold}.{curve}.{name}": marks.get(name)
+            for threshold, curves in (grok.get("at") or {}).items()
+            for curve, marks in curves.items()
+            for name in AT
         },
     }
 

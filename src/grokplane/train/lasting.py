@@ -55,6 +55,10 @@ class Lasting:
         curves = all(name in one and one[name] for one in named for name in OWN)
         return curves and (state["step"] is None or type(state["step"]) is int) and all(map(Track.holds, tracks))
 
+    def fits(self, other: Lasting) -> bool:
+        """Whether both have the same curves, thresholds and number of sustained evaluations."""
+        return _asked(self.tracks) == _asked(other.tracks)
+
     def before(self, step: int) -> Lasting:
         """The marks that were made before a step."""
         if self.step is None or self.step < step:
@@ -79,6 +83,10 @@ class Lasting:
             for shown in self.tracks["test"]
         }
         return {**lasting, "sustained": first.sustain, "at": at}
+
+
+def _asked(tracks: Tracks) -> dict[str, list[tuple[float, int]]]:
+    return {name: [(one.threshold, one.sustain) for one in part.values()] for name, part in tracks.items()}
 
 
 def _tracks(state: Mapping[str, Mapping[str, Any]]) -> Tracks:

@@ -276,6 +276,9 @@ class Stack:
         self.hooks.load_states(states)
         # The loop logs this step again. It also marks it again if this run has a log point there.
         marks = [GrokMarks.of(state, self.examples.parts) for state in states]
+        for one, member in zip(marks, self.members, strict=True):
+            if one.lasting is not None and not one.lasting.fits(member.grok.lasting()):
+                one.lasting = None  # the earlier log points were not marked at these thresholds
         self.marks = [one if number in over else one.before(self.step) for number, one in enumerate(marks)]
 
     def _take_up(self, states: Sequence[Mapping[str, Any]]) -> None:

@@ -53,7 +53,7 @@ def _mark(grok: Mapping[str, Any], split: str, what: str) -> str:
 
 
 def _lasting(grok: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Whether the run stayed generalised; nothing for one that never generalised, or was begun by an earlier version."""
+    """Whether the run stayed generalised; nothing for one that never was, or that an earlier version began."""
     if grok["test_step"] is None or "stable_step" not in grok:
         return []
     stable, count = grok["stable_step"], grok["collapses"]

@@ -28,8 +28,8 @@ def table(cells: Sequence[Cell], root: Path) -> list[dict[str, Any]]:
 
     A row has the parameters by config key, then `status` (`grokplane.record.status`; `pending` for a cell without a
     folder), `steps`, `grok.*`, `phase`, `diverged`, `last.*` and `best.*` of accuracies and losses, `error`, `folder`
-    relative to the root, `grok.parts.*` for the tasks of a mixture, and `grok.at.*` for every threshold. If a parameter has the name of one of these
-    columns, that column is called `recorded.` and the name.
+    relative to the root, `grok.parts.*` for the tasks of a mixture, and `grok.at.*` for every threshold and curve. If a
+    parameter has the name of one of these columns, that column is called `recorded.` and the name.
     """
     summaries = [read_summary(cell.folder) for cell in cells]
     shown = [*SHOWN, *(name for name in OOD if any(name in (one.get("last") or {}) for one in summaries))]

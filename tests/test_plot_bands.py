@@ -28,7 +28,7 @@ def test_mean_smallest_and_largest():
     np.testing.assert_array_equal(band.high, [3, 8, 9])
     np.testing.assert_array_equal(band.runs, [3, 3, 2])
     assert band.several
-    assert band.made_of() == "mean of 2 to 3 runs"
+    assert band.made_of() == "mean of 3 runs, pale: of 2 or more"
 
 
 def test_steps_that_a_run_passed_by_are_left_out_and_ended_runs_count_to_their_end():

@@ -26,8 +26,8 @@ def phase(
 
     A cell whose median over the seeds never generalised is coloured by its region (`regions.classify`). If seeds
     disagree, the cell states how many of them generalised. The right panel shows the median accuracy of the finished
-    runs; diverged runs count as lower than all others. If the frame has a column `grok.stable_step`, a third panel has
-    the steps after which the test accuracy stayed at the threshold, and the figure is wider by a half.
+    runs; diverged runs count as lower than all others. If the frame has lasting marks (`grok.stable_step`), a third
+    panel has the steps from which the test accuracy stayed at the threshold, and the figure is wider by a half.
 
     Args:
         frame: one row per run, with the columns `regions.COLUMNS`, `x` and `y`.

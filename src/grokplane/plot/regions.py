@@ -113,18 +113,21 @@ def steps_to_generalise(frame: pd.DataFrame, threshold: float = THRESHOLD) -> Ou
 
 
 def steps_to_stay(frame: pd.DataFrame, threshold: float = THRESHOLD) -> Outcome | None:
-    """`grok.stable_step` of finished runs, with the regions of `classify`; None if no row has that mark.
+    """`grok.stable_step` of finished runs, with the regions of `classify`; None if no run that generalised has marks.
 
-    A run that diverged did not stay at the threshold; of an unfinished run it is not known. The region of a run that
-    generalised and was below the threshold at its end is `not stable`.
+    A run that diverged did not stay at the threshold; of an unfinished run, and of one without these marks (begun by an
+    earlier version), it is not known. The region of a run that generalised and was below the threshold at its end is
+    `not stable`.
     """
-    if "grok.stable_step" not in frame or np.isnan(numbers(frame, "grok.stable_step")).all():
+    if not {"grok.stable_step", "grok.collapses"} <= {*frame}:
+        return None
+    regions, marked = classify(frame, threshold).to_numpy(), ~np.isnan(numbers(frame, "grok.collapses"))
+    if not (marked & (regions == GENERALISED)).any():
         return None
     over, steps = ended(frame).to_numpy(), numbers(frame, "grok.stable_step")
-    lost = np.where(np.isin(over, UNKNOWN), np.nan, np.inf)
+    lost = np.where(np.isin(over, UNKNOWN) | ~marked, np.nan, np.inf)
     values = np.where((over == "") & ~np.isnan(steps), steps, lost)
-    regions = classify(frame, threshold).to_numpy()
-    ends = np.where(over == "", NOT_STABLE, over)
+    ends = np.select([over != "", marked], [over, NOT_STABLE], "")
     return Outcome(values, np.where(regions == GENERALISED, ends, regions))
 
 

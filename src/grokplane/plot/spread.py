@@ -81,9 +81,9 @@ def spread(
     each name has a bar. Runs that never generalised are shown in rows above the panel, by their region
     (`regions.classify`). The median counts them as infinite, so that its line has a gap if at least half of the seeds
     never generalised, and a band whose upper end never generalised reaches to the top. A run that generalised and then
-    diverged or stopped appears in both places. If the frame has a column `grok.stable_step`, the steps from which runs
-    stayed at the threshold are drawn beside the first ones, likewise. Over `data.train_fraction` this is the alpha
-    curve: Power et al. 2022 (arXiv 2201.02177), figure 1.
+    diverged or stopped appears in both places. If the frame has lasting marks (`grok.stable_step`), the steps from
+    which runs stayed at the threshold are drawn beside the first ones, likewise. Over `data.train_fraction` this is the
+    alpha curve: Power et al. 2022 (arXiv 2201.02177), figure 1.
 
     Args:
         frame: one row per run, with the columns `regions.COLUMNS` and `x`.

@@ -25,6 +25,7 @@ from grokplane.record.marked import NAMES
 from grokplane.record.marked import main as marked
 from grokplane.train import GrokOptions, LogOptions, Member, Stack, run
 from grokplane.train.lasting import Lasting
+from grokplane.train.trial import try_metrics
 
 NAN = math.nan
 NEVER = Marks(None, None, None, 0, None, 0, None)
@@ -177,6 +178,19 @@ def test_the_interval_is_that_of_all_resamples(steps: list[float | None]) -> Non
     assert found == summarise(steps, seed=0)
 
 
+def test_the_interval_of_many_runs_has_the_level_of_the_exact_law() -> None:
+    """P(median <= k-th of n) = P(Binomial(n, k/n) >= (n + 1) / 2): 0.013 and 0.046 for k = 5, 6 of n = 19."""
+    n, found = 19, summarise(range(1, 20))
+    law = [
+        sum(math.comb(n, i) * (k / n) ** i * (1 - k / n) ** (n - i) for i in range((n + 1) // 2, n + 1))
+        for k in range(n + 1)
+    ]
+    low = next(k for k in range(n + 1) if law[k] >= 0.025)
+    assert law[low - 1] < 0.014
+    assert law[low] > 0.045
+    assert (found.low, found.median, found.high) == (low, 10, n + 1 - low)
+
+
 def test_seeds_in_words() -> None:
     assert str(summarise([2_388, 1_900, 3_000, None, 2_000])) == "4 of 5, median 2,388 (1,900 to never)"
     assert str(summarise([None, None])) == "0 of 2"
@@ -300,9 +314,12 @@ def test_marks_that_cannot_be_made_are_refused(typed: str, line: str, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_metric_that_a_member_does_not_have_is_refused(tmp_path: Path, inside: Inside) -> None:
-    typed = ("-m", "hydra/launcher=stacked", "data.operation=add,sub", "hydra.sweep.dir=both")
-    assert "grok.metrics=Acc/unseen" in refusal(inside(*KEYS, *typed, cwd=tmp_path))
+def test_a_metric_that_not_all_members_of_a_stack_have_is_refused() -> None:
+    options = GrokOptions(metrics=["Acc/unseen"])
+    both = [member(grok=options, data=task(operation=name)) for name in ("add", "sub")]
+    try_metrics(Stack(both[:1]))
+    with pytest.raises(ConfigError, match=r"grok\.metrics=Acc/unseen: did you mean Acc/test"):
+        try_metrics(Stack(both))
 
 
 def test_any_metric_of_every_log_point_gets_marks() -> None:
@@ -346,11 +363,12 @@ def test_the_command_prints_a_row_for_each_file_and_threshold(
 def test_the_command_reads_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        lines = ['{"step": 0, "Acc/test": null}', '{"step": 5}', '{"step": 7, "Acc/test": 1.0, "x": 0.99}']
+        lines = ['{"step": 0, "Acc/test": null}', '{"step": 2, "Acc/test": 1.0}', '{"step": 5}']
+        lines += ['{"step": 7, "Acc/test": 1.0, "x": 0.99}']
         (tmp_path / name / "metrics.jsonl").write_text("\n".join([*lines, ""]))
-    assert marked([str(tmp_path), "--sustained", "0"]) == 0
+    assert marked([str(tmp_path), "--sustained", "1"]) == 0
     found = [line.split()[:5] for line in capsys.readouterr().out.splitlines()[1:3]]
-    assert found == [[str(tmp_path / name), "0.95", "7", "7", "7"] for name in ("a", "b")]
+    assert found == [[str(tmp_path / name), "0.95", "2", "2", "2"] for name in ("a", "b")]
     assert marked([str(tmp_path / "b"), "--column", "x", "--sustained", "0"]) == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:3] == [str(tmp_path / "b"), "0.95", "7"]
 

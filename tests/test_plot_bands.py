@@ -71,6 +71,38 @@ def test_bands_of_two_settings():
     assert list(lines(mean_and_band(seeds, "Acc/test").axes[0])) == ["mean of 2 runs"]
 
 
+def curves(*accuracies: list[float]) -> pd.DataFrame:
+    parts = [
+        pd.DataFrame({"run": str(number), "step": range(0, 10 * len(one), 10), "Acc/test": one, "grok.threshold": 0.9})
+        for number, one in enumerate(accuracies)
+    ]
+    return pd.concat(parts)
+
+
+def test_accuracies_have_the_marks_of_their_runs():
+    rows = curves([0, 1, 1, 1, 1], [0, 0, 1, 0, 1], [0, 0, 0, 0, 0.9], [0, 0, 0, 1, 0], [0] * 5)
+    axes = mean_and_band(rows.sample(frac=1, random_state=0), "Acc/test").axes[0]
+    (label,) = lines(axes)
+    assert label == "mean of 5 runs; 4 of 5 reach 0.9 \N{BLACK DOWN-POINTING TRIANGLE}, 3 stay \N{BLACK DIAMOND}"
+    drawn = {line.get_label(): line for line in axes.lines if line.get_label() in ("_first", "_stable")}
+    assert [line.get_xdata().tolist() for line in drawn.values()] == [[30], [40]]
+    assert drawn["_first"].get_markerfacecolor() == drawn["_first"].get_color()
+    few = mean_and_band(curves([0, 1, 1], [0, 0, 0], [0, 0, 0]), "Acc/test").axes[0]
+    (mark,) = [line for line in few.lines if line.get_label() == "_first"]
+    assert (mark.get_xdata().tolist(), mark.get_markerfacecolor()) == ([20], "white")  # censored: at the end
+    for plain in (curves([0, 1, 1]), curves([0, 1], [0, 1]).drop(columns="grok.threshold")):
+        assert all("reach" not in name for name in lines(mean_and_band(plain, "Acc/test").axes[0]))
+
+
+def test_the_mean_over_runs_that_went_on_is_pale():
+    axes = mean_and_band(curves([0, 0.5, 1, 1], [0, 0.1]), "Acc/test").axes[0]
+    whole, pale = (line for line in axes.lines if "mean of" in line.get_label())
+    assert whole.get_label().startswith("mean of 2 runs, pale: of 1 or more")
+    np.testing.assert_allclose(whole.get_ydata(), [0, 0.3, np.nan, np.nan])
+    np.testing.assert_allclose(pale.get_ydata(), [np.nan, 0.3, 1, 1])
+    assert (whole.get_alpha(), pale.get_alpha()) == (1, 0.4)
+
+
 def test_a_metric_that_is_not_there_is_named():
     with pytest.raises(ValueError, match=r"Acc/x: not among the columns of wd 0"):
         mean_and_band({"wd 0": information_rows()}, ["Acc/test", "Acc/x"])

@@ -223,5 +223,5 @@ def summarise(steps: Iterable[Step | None], *, seed: int = 0) -> Seeds:
 
 
 def shown(threshold: float) -> str:
-    """A threshold as a key: 0.95 is `0.95`."""
-    return f"{threshold:g}"
+    """A threshold as a text and a key: `0.95`, and `1` for 1.0."""
+    return str(float(threshold)).removesuffix(".0")

@@ -62,7 +62,7 @@ class GrokOptions:
         """
         for name in self.metrics:
             metric = next((metric for metric, values in names.items() if name in values), None)
-            if metric is None:
+            if metric is None or name in OWN:
                 known = [value for values in names.values() for value in values]
                 raise ConfigError("grok.metrics", name, one_of(name, known))
             if metric in seldom:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,27 +22,27 @@ class Lasting:
     Attributes:
         tracks: the marks so far; the first threshold is `grok.threshold`.
         step: step of the last evaluation; None before the first one.
-        earlier: state of the tracks before that evaluation.
+        earlier: the tracks before that evaluation.
     """
 
     tracks: Tracks
     step: int | None
-    earlier: Mapping[str, Mapping[str, Any]]
+    earlier: Tracks
 
     @classmethod
     def start(cls, curves: Sequence[str], thresholds: Sequence[float], sustained: int) -> Lasting:
         """Marks without an evaluation yet."""
         made = {name: {shown(one): Track(float(one), sustained) for one in thresholds} for name in curves}
-        return cls(made, None, _state(made))
+        return cls(made, None, _copy(made))
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Lasting:
         """The marks that `state` returned."""
-        return cls(_tracks(state["now"]), state["step"], state["before"])
+        return cls(_tracks(state["now"]), state["step"], _tracks(state["before"]))
 
     def state(self) -> dict[str, Any]:
         """The marks as plain dicts and numbers."""
-        return {"step": self.step, "now": _state(self.tracks), "before": dict(self.earlier)}
+        return {"step": self.step, "now": _state(self.tracks), "before": _state(self.earlier)}
 
     @staticmethod
     def holds(state: object) -> bool:
@@ -57,17 +58,17 @@ class Lasting:
 
     def fits(self, other: Lasting) -> bool:
         """Whether both have the same curves, thresholds and number of sustained evaluations."""
-        return _asked(self.tracks) == _asked(other.tracks)
+        return _asked(self.tracks) == _asked(self.earlier) == _asked(other.tracks)
 
     def before(self, step: int) -> Lasting:
         """The marks that were made before a step."""
         if self.step is None or self.step < step:
             return self
-        return Lasting(_tracks(self.earlier), None, self.earlier)
+        return Lasting(_copy(self.earlier), None, self.earlier)
 
     def see(self, step: int, accuracies: Mapping[str, float]) -> None:
         """Take the accuracies of a log point by the names of the curves; steps must ascend."""
-        self.step, self.earlier = step, _state(self.tracks)
+        self.step, self.earlier = step, _copy(self.tracks)
         for name, by_threshold in self.tracks.items():
             for track in by_threshold.values():
                 track.see(step, accuracies[name])
@@ -79,19 +80,23 @@ class Lasting:
         lasting = {"sustained_step": marks.sustained, "stable_step": marks.stable, "below": marks.below}
         lasting |= {"lowest": marks.lowest, "collapses": marks.collapses, "last_collapse": marks.last_collapse}
         at = {
-            shown: {name: asdict(self.tracks[name][shown].marks) for name in self.tracks}
-            for shown in self.tracks["test"]
+            threshold: {name: asdict(part[threshold].marks) for name, part in self.tracks.items()}
+            for threshold in self.tracks["test"]
         }
         return {**lasting, "sustained": first.sustain, "at": at}
 
 
-def _asked(tracks: Tracks) -> dict[str, list[tuple[float, int]]]:
-    return {name: [(one.threshold, one.sustain) for one in part.values()] for name, part in tracks.items()}
+def _asked(tracks: Tracks) -> list[tuple[str, str, float, int]]:
+    return [(name, key, one.threshold, one.sustain) for name, part in tracks.items() for key, one in part.items()]
+
+
+def _copy(tracks: Tracks) -> Tracks:
+    return {name: {key: copy(track) for key, track in part.items()} for name, part in tracks.items()}
 
 
 def _tracks(state: Mapping[str, Mapping[str, Any]]) -> Tracks:
-    return {name: {shown: Track(**one) for shown, one in part.items()} for name, part in state.items()}
+    return {name: {key: Track(**one) for key, one in part.items()} for name, part in state.items()}
 
 
 def _state(tracks: Tracks) -> dict[str, dict[str, Any]]:
-    return {name: {shown: track.state() for shown, track in part.items()} for name, part in tracks.items()}
+    return {name: {key: track.state() for key, track in part.items()} for name, part in tracks.items()}

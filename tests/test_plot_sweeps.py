@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -285,7 +286,7 @@ def test_band_is_the_interval_of_the_median_and_reaches_the_top_where_its_end_ne
     assert corners == {(0.3, 9000), (0.3, top), (0.4, 5000), (0.4, top), (0.5, 1000), (0.5, 4000)}
 
 
-def lasting(frame: pd.DataFrame, stable: list[float | None]) -> pd.DataFrame:
+def lasting(frame: pd.DataFrame, stable: Sequence[float | None]) -> pd.DataFrame:
     return frame.assign(**{"grok.stable_step": stable, "grok.collapses": 0})
 
 
@@ -305,9 +306,8 @@ def test_the_stable_mark_is_drawn_beside_the_first_one():
 
 
 def test_a_run_that_diverged_is_not_stable_and_one_that_has_not_ended_is_unknown():
-    rows = [run(status=status, **{"grok.stable_step": 1200}) for status in ("finished", "diverged", "interrupted")]
-    rows += [run(**{"grok.stable_step": NEVER}), memorised(**{"grok.stable_step": NEVER})]
-    found = steps_to_stay(pd.DataFrame(rows).assign(**{"grok.collapses": 0}))
+    rows = [run(status=status) for status in ("finished", "diverged", "interrupted")] + [run(), memorised()]
+    found = steps_to_stay(lasting(pd.DataFrame(rows), [1200, 1200, 1200, NEVER, NEVER]))
     assert found is not None
     np.testing.assert_array_equal(found.values, [1200, np.inf, np.nan, np.inf, np.inf])
     assert found.regions.tolist()[1:] == ["diverged", "unfinished", "not stable", "memorised only"]

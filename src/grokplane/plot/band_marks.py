@@ -29,7 +29,7 @@ def run_marks(rows: pd.DataFrame, metric: str) -> tuple[float, list[Marks]] | No
     if len(known) != 1:
         return None
     threshold = float(known.pop())
-    return threshold, [_marks(own, metric, threshold) for own in _runs(rows) if own[metric].notna().any()]
+    return threshold, [_marks(own, metric, threshold) for own in _runs(rows) if len(own[metric].dropna())]
 
 
 def _runs(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:

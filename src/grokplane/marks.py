@@ -140,7 +140,7 @@ def marks(steps: Iterable[Any], accuracy: Iterable[Any], threshold: float = 0.95
     """
     if not (0 < threshold <= 1):
         raise ConfigError("threshold", threshold, "must be above 0 and at most 1")
-    if not isinstance(sustained, Integral) or sustained < 0:
+    if isinstance(sustained, bool) or not isinstance(sustained, Integral) or sustained < 0:
         raise ConfigError("sustained", sustained, "must be a whole number, at least 0")
     track = Track(float(threshold), int(sustained))
     for step, value in _curve(list(steps), list(accuracy)):
@@ -155,7 +155,7 @@ def _curve(steps: Sequence[Any], accuracy: Sequence[Any]) -> list[tuple[Step, fl
     curve, before = list[tuple[Step, float]](), -math.inf
     for given, value in zip(steps, accuracy, strict=True):
         step, share = _number("steps", given), _number("accuracy", value)
-        if not step > before:
+        if not (step > before and math.isfinite(step)):
             raise ConfigError("steps", f"{given} after {before:g}", "must be numbers that ascend, each step once")
         if share < 0 or share > 1 + 1e-9:
             raise ConfigError("accuracy", value, "must be from 0 to 1; divide percentages by 100")

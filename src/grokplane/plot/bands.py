@@ -117,7 +117,8 @@ def mean_and_band(
     Accuracies have an axis from 0 to 1, losses a log axis. See `over_runs` for runs that log at different steps or end
     early. Accuracies of several runs have their marks, if the frame has one `grok.threshold`: the median step at which
     they reached it (triangle) and from which they stayed there (diamond) with 95% bootstrap intervals. Runs that never
-    did count as later than all others; a censored median is an empty marker at the right end.
+    did count as later than all others; a censored median is an empty marker at the right end. A run counts to its last
+    row, so a run that is training may still fall below the threshold.
 
     Args:
         frames: a frame with a column `run`, or several such frames by their names in the legend. Runs that differ in

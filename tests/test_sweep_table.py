@@ -103,8 +103,8 @@ def test_each_setting_has_a_line_with_its_seeds() -> None:
     rows += [row("muon", 1, 60, None), row("muon", 2, 70, 90, status="diverged"), row("muon", 3, 1, 1, status="dead")]
     rows += [row("sgd", 0, None, None)]
     assert over_seeds(rows, ["optimizer", "seed"]) == [
-        "   optimizer=adamw generalised 2 of 2, median 150 (100 to 200); stable 2 of 2, median 350 (300 to 400)",
-        "   optimizer=muon generalised 3 of 3, median 60 (50 to 70); stable 0 of 3",
+        "  optimizer=adamw generalised 2 of 2, median 150 (100 to 200); stable 2 of 2, median 350 (300 to 400)",
+        "  optimizer=muon generalised 3 of 3, median 60 (50 to 70); stable 0 of 3",
     ]
     old = [row("adamw", seed, 100, None, **{"grok.collapses": None}) for seed in (0, 1)]
-    assert over_seeds(old, ["seed"]) == ["   generalised 2 of 2, median 100 (100 to 100)"]
+    assert over_seeds(old, ["seed"]) == ["  generalised 2 of 2, median 100 (100 to 100)"]

@@ -54,7 +54,7 @@ def over_seeds(rows: Sequence[Mapping[str, Any]], parameters: Sequence[str]) -> 
     for row in rows:
         if row["status"] in ENDED:
             over.setdefault(" ".join(f"{key}={_shown(row[key])}" for key in keys), []).append(row)
-    return [" ".join(["  ", *filter(None, [name]), _in_words(some)]) for name, some in over.items() if len(some) > 1]
+    return ["  " + " ".join([*filter(None, [name]), _in_words(some)]) for name, some in over.items() if len(some) > 1]
 
 
 def _in_words(rows: Sequence[Mapping[str, Any]]) -> str:

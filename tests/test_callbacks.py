@@ -85,7 +85,8 @@ def test_a_member_ends_where_grok_stop_after_ends_it():
     (stopped,) = ends([early("Acc/test>=0.15", 7)])
     (theirs,) = ends([early(callbacks={}, grok=options)])
     assert 10 < stopped["step"] < 60
-    assert_same_state(but_for(stopped, "callbacks", "grok"), but_for(theirs, "callbacks", "grok"))
+    aside = ("callbacks", "grok", "marks")
+    assert_same_state(but_for(stopped, *aside), but_for(theirs, *aside))
 
 
 def test_the_first_log_point_at_which_it_holds_counts():

@@ -75,6 +75,7 @@ STATES: dict[str, dict[str, Any]] = {
     "step in words": {"step": "4"},
     "no model": {"model": None},
     "marks": {"grok": {"train_step": "x", "test_step": None}},
+    "lasting marks": {"marks": {"step": 4, "now": {"train": {}, "test": {}}, "before": {}}},
     "alive": {"alive": "x"},
     "a million threads": {"threads": 10**6},
     "threads in words": {"threads": "2"},

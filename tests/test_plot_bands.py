@@ -1,5 +1,7 @@
 """Several runs drawn as mean and band, and the weight norms."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,7 +15,7 @@ def run(name: str, steps: list[int], values: list[float | None]) -> pd.DataFrame
     return pd.DataFrame({"run": name, "step": steps, "m": pd.Series(values, dtype=object)})
 
 
-def lines(axes) -> dict:
+def lines(axes) -> dict[str, Any]:
     return {line.get_label(): line for line in axes.lines if not line.get_label().startswith("_")}
 
 
@@ -28,7 +30,7 @@ def test_mean_smallest_and_largest():
     np.testing.assert_array_equal(band.high, [3, 8, 9])
     np.testing.assert_array_equal(band.runs, [3, 3, 2])
     assert band.several
-    assert band.made_of() == "mean of 2 to 3 runs"
+    assert band.made_of() == "mean of 3 runs, pale: of 2 or more"
 
 
 def test_steps_that_a_run_passed_by_are_left_out_and_ended_runs_count_to_their_end():
@@ -69,6 +71,43 @@ def test_bands_of_two_settings():
     assert (box.y0, box.y1) == pytest.approx((expected.min() - 0.25, expected.max() + 0.25))
     assert figure.axes[0].get_ylim() == (-0.04, 1.04)
     assert list(lines(mean_and_band(seeds, "Acc/test").axes[0])) == ["mean of 2 runs"]
+
+
+def curves(*accuracies: list[float]) -> pd.DataFrame:
+    parts = [
+        pd.DataFrame({"run": str(number), "step": range(0, 10 * len(one), 10), "Acc/test": one, "grok.threshold": 0.9})
+        for number, one in enumerate(accuracies)
+    ]
+    return pd.concat(parts)
+
+
+def named(axes, part: str) -> list[Any]:
+    """The lines whose label has a part."""
+    return [line for line in axes.lines if part in str(line.get_label())]
+
+
+def test_accuracies_have_the_marks_of_their_runs():
+    rows = curves([0, 1, 1, 1, 1], [0, 0, 1, 0, 1], [0, 0, 0, 0, 0.9], [0, 0, 0, 1, 0], [0] * 5)
+    axes = mean_and_band(rows.sample(frac=1, random_state=0), "Acc/test").axes[0]
+    (label,) = lines(axes)
+    assert label == "mean of 5 runs; 4 of 5 reach 0.9 \N{BLACK DOWN-POINTING TRIANGLE}, 3 stay \N{BLACK DIAMOND}"
+    drawn = named(axes, "_first") + named(axes, "_stable")
+    assert [line.get_xdata().tolist() for line in drawn] == [[30], [40]]
+    assert drawn[0].get_markerfacecolor() == drawn[0].get_color()
+    few = mean_and_band(curves([0, 1, 1], [0, 0, 0], [0, 0, 0]), "Acc/test").axes[0]
+    (mark,) = named(few, "_first")
+    assert (mark.get_xdata().tolist(), mark.get_markerfacecolor()) == ([20], "white")  # censored: at the end
+    for plain in (curves([0, 1, 1]), curves([0, 1], [0, 1]).drop(columns="grok.threshold")):
+        assert all("reach" not in name for name in lines(mean_and_band(plain, "Acc/test").axes[0]))
+
+
+def test_the_mean_over_runs_that_went_on_is_pale():
+    axes = mean_and_band(curves([0, 0.5, 1, 1], [0, 0.1]), "Acc/test").axes[0]
+    whole, pale = named(axes, "mean of")
+    assert whole.get_label().startswith("mean of 2 runs, pale: of 1 or more")
+    np.testing.assert_allclose(whole.get_ydata(), [0, 0.3, np.nan, np.nan])
+    np.testing.assert_allclose(pale.get_ydata(), [np.nan, 0.3, 1, 1])
+    assert (whole.get_alpha(), pale.get_alpha()) == (1, 0.4)
 
 
 def test_a_metric_that_is_not_there_is_named():

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -6,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from grokplane.plot.regions import REGIONS
+from grokplane.plot.regions import REGIONS, steps_to_stay
 from grokplane.plot.scales import scale
 from grokplane.plot.style import TEST, TRAIN
 from grokplane.plot.sweeps import classify, landscape, phase, spread, sweep_figure
@@ -278,10 +279,51 @@ def test_alpha_curve_has_every_seed_and_marks_those_that_never_got_there():
     assert margin.get_xlim() == steps.get_xlim() == accuracy.get_xlim()
 
 
-def test_band_goes_from_the_smallest_to_the_largest():
-    band = drawn(sweep_figure(alpha(), [FRACTION, "seed"]).axes[1], "_generalised band")
-    corners = {tuple(corner) for path in band.get_paths() for corner in path.vertices}
-    assert corners == {(0.3, 9000), (0.4, 5000), (0.4, 7000), (0.5, 1000), (0.5, 4000)}
+def test_band_is_the_interval_of_the_median_and_reaches_the_top_where_its_end_never_generalised():
+    axes = sweep_figure(alpha(), [FRACTION, "seed"]).axes[1]
+    corners = {tuple(corner) for path in drawn(axes, "_generalised band").get_paths() for corner in path.vertices}
+    top = axes.get_ylim()[1]
+    assert corners == {(0.3, 9000), (0.3, top), (0.4, 5000), (0.4, top), (0.5, 1000), (0.5, 4000)}
+
+
+def lasting(frame: pd.DataFrame, stable: Sequence[float | None]) -> pd.DataFrame:
+    return frame.assign(**{"grok.stable_step": stable, "grok.collapses": 0})
+
+
+def test_the_stable_mark_is_drawn_beside_the_first_one():
+    stable = [NEVER] * 6 + [6000, 8000, NEVER] + [1500, NEVER, NEVER]
+    figure = sweep_figure(lasting(alpha(), stable), [FRACTION, "seed"])
+    lay_out(figure)
+    margin, steps, _ = figure.axes
+    assert offsets(steps, "_stable runs") == [[0.4, 6000], [0.4, 8000], [0.5, 1500]]
+    np.testing.assert_array_equal(line(steps, "stable"), [np.nan, np.nan, 8000, np.nan])
+    np.testing.assert_array_equal(line(steps, "generalised"), [np.nan, np.nan, 7000, 2000])
+    assert offsets(margin, "not stable") == [[0.3, 0], [0.5, 0]]
+    never = sweep_figure(lasting(alpha(), [NEVER] * 12), [FRACTION, "seed"]).axes[1]
+    assert np.isnan(line(never, "stable")).all()
+    old = sweep_figure(lasting(alpha(), [NEVER] * 12).assign(**{"grok.collapses": None}), [FRACTION, "seed"]).axes[1]
+    assert "stable" not in [one.get_label() for one in old.lines]
+
+
+def test_a_run_that_diverged_is_not_stable_and_one_that_has_not_ended_is_unknown():
+    rows = [run(status=status) for status in ("finished", "diverged", "interrupted")] + [run(), memorised()]
+    found = steps_to_stay(lasting(pd.DataFrame(rows), [1200, 1200, 1200, NEVER, NEVER]))
+    assert found is not None
+    np.testing.assert_array_equal(found.values, [1200, np.inf, np.nan, np.inf, np.inf])
+    assert found.regions.tolist()[1:] == ["diverged", "unfinished", "not stable", "memorised only"]
+
+
+def test_a_third_panel_has_the_stable_marks():
+    frame = grid({(0, 0, 2): ROWS["memorised only"]})
+    stable = [NEVER] * 3 + [1100, 1200, NEVER] + [5000] * 12
+    figure = sweep_figure(lasting(frame, stable), [LR, DECAY, "seed"])
+    lay_out(figure)
+    last = figure.axes[2]
+    assert last.get_title() == "steps until it stays at 0.99 (log scale)"
+    np.testing.assert_array_equal(drawn(last, "values").get_array(), [1200] + [5000] * 4)
+    assert centres(last, "not stable") == [(0.001, 0.1)]
+    assert [text.get_text() for text in last.texts] == ["2/3"]
+    assert figure.legends[0].get_title().get_text() == "median of 3 runs a cell; k/n: only k of its n reached the mark"
 
 
 def test_diverged_failed_and_unfinished_cells_have_rows_of_their_own():

@@ -14,7 +14,7 @@ from grokplane.record.summary import write_summary
 from grokplane.sweep import command
 from grokplane.sweep.cells import Cell, make_cells
 from grokplane.sweep.sweepfile import read_sweep
-from grokplane.sweep.table import format_table, table, write_table
+from grokplane.sweep.table import format_table, over_seeds, table, write_table
 
 
 @pytest.fixture
@@ -76,3 +76,35 @@ def test_the_marks_of_the_tasks_of_a_mixture_are_columns_of_all_cells(cells: lis
     assert [row["grok.parts.add.test_step"] for row in read] == ["", "8", ""]
     assert [row["grok.parts.add.delay"] for row in read] == ["", "5", ""]
     assert [row["status"] for row in read] == ["finished", "finished", "pending"]
+
+
+def test_lasting_marks_and_values_at_the_mark_are_columns(cells: list[Cell], tmp_path: Path) -> None:
+    marks = {"first": 8, "sustained": 9, "stable": None, "below": 2, "lowest": 0.5, "collapses": 1, "last_collapse": 20}
+    grok = {"train_step": 5, "test_step": 8, "delay": 3, "threshold": 0.75, "at": {"0.95": {"Acc/unseen": marks}}}
+    grok |= {"sustained_step": 9, "stable_step": None, "below": 2, "lowest": 0.5, "collapses": 1, "last_collapse": 20}
+    summary = {"status": "finished", "steps": 9, "grok": grok, "last": {}, "best": {}}
+    write_summary(cells[1].folder, summary | {"at_marks": {"test_step": {"step": 8, "Loss/test": 0.25}}})
+    rows = table(cells, tmp_path)
+    for name in ("sustained_step", "stable_step", "below", "lowest", "collapses", "last_collapse"):
+        assert rows[1][f"grok.{name}"] == grok[name]
+        assert rows[0][f"grok.{name}"] is None
+    at = {name: rows[1][name] for name in rows[1] if name.startswith("grok.at.")}
+    assert at == {f"grok.at.0.95.Acc/unseen.{name}": marks[name] for name in ("first", "sustained", "stable")}
+    assert (rows[1]["at_marks.test_step.Loss/test"], rows[0]["at_marks.test_step.Loss/test"]) == (0.25, None)
+
+
+def row(optimizer: str, seed: int, first: int | None, stable: int | None, **more: object) -> dict[str, object]:
+    marks = {"grok.test_step": first, "grok.stable_step": stable, "grok.collapses": 0}
+    return {"optimizer": optimizer, "seed": seed, "status": "finished"} | marks | more
+
+
+def test_each_setting_has_a_line_with_its_seeds() -> None:
+    rows = [row("adamw", 0, 100, 300), row("muon", 0, 50, None), row("adamw", 1, 200, 400)]
+    rows += [row("muon", 1, 60, None), row("muon", 2, 70, 90, status="diverged"), row("muon", 3, 1, 1, status="dead")]
+    rows += [row("sgd", 0, None, None)]
+    assert over_seeds(rows, ["optimizer", "seed"]) == [
+        "  optimizer=adamw generalised 2 of 2, median 150 (100 to 200); stable 2 of 2, median 350 (300 to 400)",
+        "  optimizer=muon generalised 3 of 3, median 60 (50 to 70); stable 0 of 3",
+    ]
+    old = [row("adamw", seed, 100, None, **{"grok.collapses": None}) for seed in (0, 1)]
+    assert over_seeds(old, ["seed"]) == ["  generalised 2 of 2, median 100 (100 to 100)"]

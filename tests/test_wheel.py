@@ -87,7 +87,7 @@ def test_the_wheel_runs_a_shipped_sweep_as_a_stack(grokplane: Grokplane, tmp_pat
 def test_the_help_names_all_commands_and_needs_no_torch(grokplane: Grokplane, tmp_path: Path) -> None:
     done = grokplane("--help", cwd=tmp_path)
     assert done.returncode == 0
-    for command in ("train", "train-mnist", "sweep", "predict", "prune", "measure", "llc", "sync"):
+    for command in ("train", "train-mnist", "sweep", "predict", "prune", "measure", "llc", "marks", "sync"):
         assert f"\n  {command} " in done.stdout
     assert grokplane("--version", cwd=tmp_path).stdout == "grokplane 0.1.0\n"
     imported = (

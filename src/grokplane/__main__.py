@@ -46,6 +46,9 @@ COMMANDS = {
     "prune": Command("accuracy of a trained run against sparsity: RUN", "grokplane.prune"),
     "measure": Command("metrics over the checkpoints of runs: RUN ... --metrics NAME,...", "grokplane.measure"),
     "llc": Command("local learning coefficient of a run, by devinterp: RUN", "grokplane.llc"),
+    "marks": Command(
+        "when recorded accuracies reached a threshold and stayed: FILE|RUN ...", "grokplane.record.marked"
+    ),
     "sync": Command("rebuild a run's W&B run: RUN", "grokplane.record.sync"),
 }
 

@@ -18,6 +18,7 @@ _SCRIPTS = {
     "train-mnist": "train_mnist.py",
     "sweep": "sweep.py",
     "sync": "-m grokplane.record.sync",
+    "marks": "-m grokplane.record.marked",
 }
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
 

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from grokplane.answers import LabelSequence
-from grokplane.app.commands import Parser, at_least, format_table, run_command
+from grokplane.app.commands import Parser, at_least, run_command
 from grokplane.app.decoding import decode
 from grokplane.app.errors import Refused
 from grokplane.app.runs import load_trained
 from grokplane.app.trained import Trained
 from grokplane.data import Examples
 from grokplane.options import name_of
-from grokplane.say import note, say
+from grokplane.say import format_table, note, say
 from grokplane.strict_json import to_json
 from grokplane.train import Stack
 from grokplane.waiting import BEFORE_REFUSALS, Doing

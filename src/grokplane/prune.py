@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from grokplane.app.commands import Parser, at_least, format_table, run_command
+from grokplane.app.commands import Parser, at_least, run_command
 from grokplane.app.errors import Refused
 from grokplane.app.pruning import TOLERANCE, Pruned, prune, sparsities
 from grokplane.app.runs import load_trained
@@ -18,7 +18,7 @@ from grokplane.files import write_text
 from grokplane.record import overrides
 from grokplane.record.folder import PRUNED
 from grokplane.record.options import FORMATS
-from grokplane.say import note, say
+from grokplane.say import format_table, note, say
 from grokplane.strict_json import to_json
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 

@@ -10,6 +10,7 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
 from grokplane.waiting import spoken
@@ -35,6 +36,19 @@ def note(line: object) -> None:
 def printable(text: str) -> str:
     r"""The text with control characters as escapes, \x1b; the text may come from a file or a config."""
     return text.translate(_ESCAPED)
+
+
+def format_table(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
+    """Rows of text as columns two spaces apart, each column flush right or left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if flush else cell.ljust(width)
+            for cell, width, flush in zip(row, widths, right, strict=True)
+        )
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 class Lines(logging.Formatter):

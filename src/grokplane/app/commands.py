@@ -1,9 +1,9 @@
-"""What the commands on trained runs share: arguments, refusals in one line, tables of text."""
+"""What the commands on trained runs share: arguments, refusals in one line."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -82,16 +82,3 @@ def run_command(command: Callable[[], None]) -> int:
         note(one_line(error, [], []))
         return REFUSED
     return 0
-
-
-def format_table(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> str:
-    """Rows of text as columns two spaces apart, each column flush right or left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if flush else cell.ljust(width)
-            for cell, width, flush in zip(row, widths, right, strict=True)
-        )
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)

@@ -25,6 +25,7 @@ def report(folder: Path, summary: Mapping[str, Any]) -> str:
             "generalised",
             _mark(summary["grok"], "test", _QUESTIONS.get(questions, f"group {questions}")) + _delay(summary["grok"]),
         ),
+        *_lasting(summary["grok"]),
         *(("task", _part(name, marks)) for name, marks in summary["grok"].get("parts", {}).items()),
         ("last", _last(summary["last"])),
     ]
@@ -49,6 +50,18 @@ def _mark(grok: Mapping[str, Any], split: str, what: str) -> str:
     if step is None:
         return f"never: accuracy on the {what} stayed below {threshold:g}"
     return f"step {step:,}: accuracy on the {what} reached {threshold:g}"
+
+
+def _lasting(grok: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Whether the run stayed generalised; nothing for one that never was, or that an earlier version began."""
+    if grok["test_step"] is None or "stable_step" not in grok:
+        return []
+    stable, count = grok["stable_step"], grok["collapses"]
+    text = "not at the end" if stable is None else f"from step {stable:,} to the end"
+    if count:
+        lowest = "" if grok["lowest"] is None else f", lowest accuracy {grok['lowest']:.4g}"
+        text += f"; {count} collapse{'s' * (count > 1)}{lowest}"
+    return [("stable", text)]
 
 
 def _part(name: str, marks: Mapping[str, Any]) -> str:

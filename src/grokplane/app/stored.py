@@ -20,6 +20,7 @@ from grokplane.making import SETTLED, TARGET, check_keys, group_of, makes_its_pa
 from grokplane.models.module_factory import TARGET as MODULE
 from grokplane.options import ConfigError
 from grokplane.plugins import check_named
+from grokplane.train.lasting import Lasting
 
 # An installed package that lists its modules or classes here is trusted with being imported.
 PLUGINS = "grokplane.modules"
@@ -131,6 +132,8 @@ def is_state(state: object, step: int) -> bool:
         return False
     parts = state.get("parts", {})
     if not isinstance(parts, dict) or not all(isinstance(one, dict) for one in parts.values()):
+        return False
+    if "marks" in state and not Lasting.holds(state["marks"]):
         return False
     marks = [one.get(name) for one in (state["grok"], *parts.values()) for name in ("train_step", "test_step")]
     return state["step"] == step >= 0 and all(mark is None or type(mark) is int for mark in marks)

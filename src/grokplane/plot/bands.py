@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grokplane.plot import style, ticks
+from grokplane.plot.band_marks import mark_band
 from grokplane.plot.headings import heading
 from grokplane.plot.legends import legend
 from grokplane.plot.settings import settings
@@ -52,7 +53,7 @@ class Band:
         few, many = (int(counts.min()), int(counts.max())) if counts.size else (0, 0)
         if many <= 1:
             return f"{many} run{'s' * (many == 0)}"
-        return f"mean of {many} runs" if few == many else f"mean of {few} to {many} runs"
+        return f"mean of {many} runs" if few == many else f"mean of {many} runs, pale: of {few} or more"
 
 
 def over_runs(rows: pd.DataFrame, metric: str) -> Band:
@@ -90,8 +91,16 @@ def _band(steps: np.ndarray, table: np.ndarray) -> Band:
 
 
 def line_with_band(axes: Axes, band: Band, *, color: str, label: str, linestyle: style.LineStyle = "-") -> None:
-    """Draw the mean of a band as a line and, with several runs, the band as a shaded area."""
-    style.gapped_line(axes, band.steps, band.mean, color=color, linestyle=linestyle, label=label)
+    """Draw the mean of a band as a line and, with several runs, the band as a shaded area.
+
+    Where some of the runs have no value, because they ended early, the line is pale: it is the mean of the others.
+    """
+    fewer = band.runs < band.runs.max(initial=0)
+    line = {"color": color, "linestyle": linestyle}
+    style.gapped_line(axes, band.steps, np.where(fewer, np.nan, band.mean), label=label, **line)
+    if (fewer & (band.runs > 0)).any():
+        joined = fewer | np.append(fewer[1:], False)  # from the last point of all runs on
+        style.gapped_line(axes, band.steps, np.where(joined, band.mean, np.nan), label=f"_{label}", alpha=0.4, **line)
     if band.several:
         axes.fill_between(band.steps, band.low, band.high, color=color, alpha=0.2, linewidth=0)
 
@@ -106,7 +115,10 @@ def mean_and_band(
     """Metrics against the step (log), one panel each: the mean over runs and the band from minimum to maximum.
 
     Accuracies have an axis from 0 to 1, losses a log axis. See `over_runs` for runs that log at different steps or end
-    early.
+    early. Accuracies of several runs have their marks, if the frame has one `grok.threshold`: the median step at which
+    they reached it (triangle) and from which they stayed there (diamond) with 95% bootstrap intervals. Runs that never
+    did count as later than all others; a censored median is an empty marker at the right end. A run counts to its last
+    row, so a run that is training may still fall below the threshold.
 
     Args:
         frames: a frame with a column `run`, or several such frames by their names in the legend. Runs that differ in
@@ -157,8 +169,12 @@ def _check(parted: Mapping[str, pd.DataFrame], metrics: Sequence[str]) -> None:
 
 def _panel(axes: Axes, parted: Mapping[str, pd.DataFrame], metric: str) -> None:
     bands = {name: over_runs(rows, metric) for name, rows in parted.items()}
-    for color, (name, band) in zip(style.cycle(len(bands)), bands.items(), strict=True):
+    end = max([1.0, *(float(band.steps.max()) for band in bands.values() if band.steps.size)])
+    for number, (color, (name, band)) in enumerate(zip(style.cycle(len(bands)), bands.items(), strict=True)):
         label = f"{name}: {band.made_of()}" if name else band.made_of()
+        if metric.startswith("Acc/"):
+            told = mark_band(axes, parted[name], metric, color=color, line=(number, len(bands)), end=end)
+            label += f"; {told}" if told else ""
         line_with_band(axes, band, color=color, label=label)
     log = metric.startswith("Loss/") and any(bool((band.mean > 0).any()) for band in bands.values())
     words, place = metric_words(metric)

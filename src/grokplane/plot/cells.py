@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grokplane.marks import summarise
 from grokplane.plot.regions import REGIONS, Outcome
 
 
@@ -18,8 +19,8 @@ class Cells:
         keys: integers [cells, keys] by which the rows were grouped, in ascending order.
         value: median; NaN if it is not finite.
         region: most frequent region of the rows without a finite value if the median is not finite; else empty.
-        low: smallest finite value; NaN if there is none.
-        high: largest finite value; NaN if there is none.
+        low: lower end of the 95% bootstrap interval of the median (`grokplane.marks.summarise`); NaN if not finite.
+        high: upper end; infinite if it is never reached, NaN if the lower end is not finite.
         reached: number of rows with a finite value.
         runs: number of rows.
     """
@@ -50,7 +51,9 @@ def medians(outcome: Outcome, *keys: np.ndarray) -> Cells:
 
 def _median(values: np.ndarray, regions: np.ndarray) -> tuple[float, str, float, float, int, int]:
     known, finite = values[~np.isnan(values)], values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (np.nan, np.nan)
+    over = summarise(known.tolist())
+    low = np.nan if over.low is None else over.low
+    high = np.nan if over.low is None else np.inf if over.high is None else over.high
     value = float(np.median(known)) if known.size else np.nan
     if np.isfinite(value):
         return value, "", low, high, len(finite), len(values)

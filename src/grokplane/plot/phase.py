@@ -9,7 +9,8 @@ import numpy as np
 
 from grokplane.plot import heatmap, style
 from grokplane.plot.cells import Cells
-from grokplane.plot.regions import THRESHOLD, final_error, steps_to_generalise, thresholds
+from grokplane.plot.legends import NARROW
+from grokplane.plot.regions import THRESHOLD, final_error, steps_to_generalise, steps_to_stay, thresholds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,8 @@ def phase(
 
     A cell whose median over the seeds never generalised is coloured by its region (`regions.classify`). If seeds
     disagree, the cell states how many of them generalised. The right panel shows the median accuracy of the finished
-    runs; diverged runs count as lower than all others.
+    runs; diverged runs count as lower than all others. If the frame has lasting marks (`grok.stable_step`), a third
+    panel has the steps from which the test accuracy stayed at the threshold, and the figure is wider by a half.
 
     Args:
         frame: one row per run, with the columns `regions.COLUMNS`, `x` and `y`.
@@ -35,18 +37,27 @@ def phase(
         title: title above the panels.
         width: width of the figure in inches.
     """
-    over = heatmap.plane(frame, x, y)
-    figure, (left, right) = heatmap.panels(over, title, width)
-    steps = over.cells(steps_to_generalise(frame, threshold))
-    heatmap.bar(figure, heatmap.paint(left, over, steps, step_colors(steps.value)), left)
+    over, stay = heatmap.plane(frame, x, y), steps_to_stay(frame, threshold)
+    count = 2 if stay is None else 3
+    wide = width if stay is None or width < NARROW else width * 3 / 2
+    figure, (left, right, *more) = heatmap.panels(over, title, wide, count)
     known = sorted({*thresholds(frame, threshold).tolist()})
     reached = f"{known[0]:g}" if len(known) == 1 else "its threshold"
+    first, last = over.cells(steps_to_generalise(frame, threshold)), stay and over.cells(stay)
+    colors = step_colors(np.concatenate([first.value, *([] if last is None else [last.value])]))
+    heatmap.bar(figure, heatmap.paint(left, over, first, colors), left)
     left.set_title(f"steps until test accuracy reaches {reached} (log scale)", fontsize=style.FONT + 1)
     errors = over.cells(final_error(frame, "test"))
     accuracy = replace(errors, value=1 - errors.value)
     heatmap.bar(figure, heatmap.paint(right, over, accuracy, share_colors("Blues")), right)
     right.set_title("final test accuracy", fontsize=style.FONT + 1)
-    heatmap.legend(figure, {*steps.region, *accuracy.region}, _counts(left, over, steps))
+    shown = {*first.region, *accuracy.region}
+    if last is not None:
+        heatmap.bar(figure, heatmap.paint(more[0], over, last, colors), more[0])
+        more[0].set_title(f"steps until it stays at {reached} (log scale)", fontsize=style.FONT + 1)
+        _counts(more[0], over, last, "")
+        shown |= {*last.region}
+    heatmap.legend(figure, shown, _counts(left, over, first, "generalised" if last is None else "reached the mark"))
     return figure
 
 
@@ -69,8 +80,8 @@ def share_colors(name: str) -> tuple[Colormap, Normalize]:
     )
 
 
-def _counts(axes: Axes, over: heatmap.Plane, steps: Cells) -> str:
-    """Write the number of generalised seeds into cells whose seeds disagree; return a note about seeds."""
+def _counts(axes: Axes, over: heatmap.Plane, steps: Cells, what: str) -> str:
+    """Write the number of seeds with the mark into cells whose seeds disagree; return a note about seeds."""
     pairs = zip(steps.reached.tolist(), steps.runs.tolist(), strict=True)
-    note = heatmap.note_shares(axes, over, steps.keys, [(k or n, n) for k, n in pairs], "generalised")
+    note = heatmap.note_shares(axes, over, steps.keys, [(k or n, n) for k, n in pairs], what)
     return f"median of {note}" if note else ""

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 THRESHOLD = 0.99
-GENERALISED = "generalised"
+GENERALISED, NOT_STABLE = "generalised", "not stable"
 COLUMNS = ("status", "grok.train_step", "grok.test_step", "last.Acc/train", "last.Acc/test")
 
 
@@ -32,6 +32,7 @@ REGIONS = {
     "memorised only": Region("#F3C48F", "", "^"),
     "fit lost": Region(style.PURPLE, "//", "v"),
     "never fitted": Region("#C4C4C4", "", "s"),
+    "not stable": Region("#E8A6C8", "\\\\", "D"),
     "diverged": Region(style.VERMILION, "xx", "X"),
     "failed": Region("#3A3A3A", "", "P"),
     "unfinished": Region("#FFFFFF", "..", "o", style.GREY),
@@ -109,6 +110,25 @@ def steps_to_fit(frame: pd.DataFrame) -> Outcome:
 def steps_to_generalise(frame: pd.DataFrame, threshold: float = THRESHOLD) -> Outcome:
     """`grok.test_step`, with the regions of `classify`."""
     return Outcome(_reached(frame, "grok.test_step"), classify(frame, threshold).to_numpy())
+
+
+def steps_to_stay(frame: pd.DataFrame, threshold: float = THRESHOLD) -> Outcome | None:
+    """`grok.stable_step` of finished runs, with the regions of `classify`; None if no run that generalised has marks.
+
+    A run that diverged did not stay at the threshold; of an unfinished run, and of one without these marks (begun by an
+    earlier version), it is not known. The region of a run that generalised and was below the threshold at its end is
+    `not stable`.
+    """
+    if not {"grok.stable_step", "grok.collapses"} <= {*frame}:
+        return None
+    regions, marked = classify(frame, threshold).to_numpy(), ~np.isnan(numbers(frame, "grok.collapses"))
+    if not (marked & (regions == GENERALISED)).any():
+        return None
+    over, steps = ended(frame).to_numpy(), numbers(frame, "grok.stable_step")
+    lost = np.where(np.isin(over, UNKNOWN) | ~marked, np.nan, np.inf)
+    values = np.where((over == "") & ~np.isnan(steps), steps, lost)
+    ends = np.select([over != "", marked], [over, NOT_STABLE], "")
+    return Outcome(values, np.where(regions == GENERALISED, ends, regions))
 
 
 def final_error(frame: pd.DataFrame, subset: str) -> Outcome:

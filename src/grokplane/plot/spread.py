@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from grokplane.plot.regions import (
     final_error,
     steps_to_fit,
     steps_to_generalise,
+    steps_to_stay,
 )
 from grokplane.plot.scales import Scale, scale
 from grokplane.plot.settings import check_one_setting
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, PANEL, ROW = 9.0, 3.1, 0.3  # inches: figure width, panel height, row of the margin with runs that never did
+STABLE = style.PURPLE
 BESIDE, JITTER = 0.13, 0.07  # offsets relative to the distance of names on an axis
 
 
@@ -58,20 +60,16 @@ class _Seeds:
 
 @dataclass(frozen=True)
 class _Look:
-    """Legend label and colour of a line; lines of the training set are dashed and to the left of a name."""
+    """Legend label and colour of a line, and its place beside a name: -1 is left, 1 is right."""
 
     name: str
     color: str
+    side: int
 
     @property
     def linestyle(self) -> style.LineStyle:
-        """Dashed for the training set, so that a coinciding line stays visible."""
-        return (0, (4, 2)) if self.color == style.TRAIN else "-"
-
-    @property
-    def side(self) -> int:
-        """Side of a name: -1 is left, 1 is right."""
-        return -1 if self.color == style.TRAIN else 1
+        """Dashed for the training set and dotted for the stable mark, so that a coinciding line stays visible."""
+        return {style.TRAIN: (0, (4, 2)), STABLE: (0, (1, 1))}.get(self.color, "-")
 
 
 def spread(
@@ -79,11 +77,13 @@ def spread(
 ) -> Figure:
     """Steps to fit and to generalise (log) and final accuracies over one parameter, with all seeds and their median.
 
-    Over numbers, medians form a line and the band reaches from the minimum to the maximum; over names (operations,
-    optimizers), each name has a bar. Runs that never generalised are shown in rows above the panel, by their region
+    Over numbers, medians form a line and the band is their 95% bootstrap interval; over names (operations, optimizers),
+    each name has a bar. Runs that never generalised are shown in rows above the panel, by their region
     (`regions.classify`). The median counts them as infinite, so that its line has a gap if at least half of the seeds
-    never generalised; the band covers only the other seeds. A run that generalised and then diverged or stopped appears
-    in both places. Over `data.train_fraction` this is the alpha curve: Power et al. 2022 (arXiv 2201.02177), figure 1.
+    never generalised, and a band whose upper end never generalised reaches to the top. A run that generalised and then
+    diverged or stopped appears in both places. If the frame has lasting marks (`grok.stable_step`), the steps from
+    which runs stayed at the threshold are drawn beside the first ones, likewise. Over `data.train_fraction` this is the
+    alpha curve: Power et al. 2022 (arXiv 2201.02177), figure 1.
 
     Args:
         frame: one row per run, with the columns `regions.COLUMNS` and `x`.
@@ -101,7 +101,8 @@ def spread(
     names = [name for name in REGIONS if (marks == name).any()]
     figure, strip, (steps, accuracy) = _panels(len(names), width)
     along.dress(accuracy, "x")
-    _steps(steps, seeds, steps_to_fit(frame), steps_to_generalise(frame, threshold))
+    marked = {"generalised": steps_to_generalise(frame, threshold), "fitted": steps_to_fit(frame)}
+    _steps(steps, seeds, marked, steps_to_stay(frame, threshold))
     _accuracies(accuracy, seeds, final_error(frame, "train"), final_error(frame, "test"))
     legend(figure, steps)
     legend(figure, accuracy)
@@ -113,8 +114,10 @@ def spread(
 
 def _marks(frame: pd.DataFrame, threshold: float) -> pd.Series:
     """Label of each row in the margin: its region, or how the run ended after it generalised; empty if none."""
-    regions = classify(frame, threshold)
-    return regions.where(regions != GENERALISED, ended(frame))
+    regions, stay = classify(frame, threshold), steps_to_stay(frame, threshold)
+    if stay is None:
+        return regions.where(regions != GENERALISED, ended(frame))
+    return regions.where(regions != GENERALISED, np.where(np.isfinite(stay.values), "", stay.regions))
 
 
 def _panels(rows: int, width: float) -> tuple[Figure, Axes | None, Sequence[Axes]]:
@@ -127,16 +130,19 @@ def _panels(rows: int, width: float) -> tuple[Figure, Axes | None, Sequence[Axes
     return figure, every[0] if rows else None, every[-2:]
 
 
-def _steps(axes: Axes, seeds: _Seeds, fitted: Outcome, generalised: Outcome) -> None:
-    values = np.concatenate([fitted.values, generalised.values])
+def _steps(axes: Axes, seeds: _Seeds, marked: Mapping[str, Outcome], stable: Outcome | None) -> None:
+    colors = {"stable": STABLE, "generalised": style.TEST, "fitted": style.TRAIN}
+    sides = {"stable": 2, "generalised": 0, "fitted": -2} if stable is not None else {"generalised": 1, "fitted": -1}
+    every = {**marked, **({} if stable is None else {"stable": stable})}
+    values = np.concatenate([one.values for one in every.values()])
     known = values[np.isfinite(values)]
     style.plain(axes, "step (log scale)")
     if not known.size:
         style.note(axes, "no run fitted or generalised")
         return
     _log_limits(axes, known.min(), known.max())
-    _draw(axes, seeds, generalised.values, medians(generalised, seeds.rows), _Look("generalised", style.TEST))
-    _draw(axes, seeds, fitted.values, medians(fitted, seeds.rows), _Look("fitted", style.TRAIN))
+    for name, side in sides.items():
+        _draw(axes, seeds, every[name].values, medians(every[name], seeds.rows), _Look(name, colors[name], side))
     if len(seeds.rows) > len(seeds.scale.labels):
         _explain(axes)
 
@@ -155,24 +161,25 @@ def _log_limits(axes: Axes, low: float, high: float) -> None:
 def _accuracies(axes: Axes, seeds: _Seeds, train: Outcome, test: Outcome) -> None:
     style.plain(axes, "final accuracy")
     axes.set_ylim(-0.04, 1.04)
-    for outcome, look in ((test, _Look("test", style.TEST)), (train, _Look("train", style.TRAIN))):
+    for outcome, look in ((test, _Look("test", style.TEST, 1)), (train, _Look("train", style.TRAIN, -1))):
         cells = medians(outcome, seeds.rows)
         flipped = replace(cells, value=1 - cells.value, low=1 - cells.high, high=1 - cells.low)
         _draw(axes, seeds, 1 - outcome.values, flipped, look)
 
 
 def _draw(axes: Axes, seeds: _Seeds, values: np.ndarray, cells: Cells, look: _Look) -> None:
-    """Draw all finite values as points, the medians, and the band from the minimum to the maximum."""
+    """Draw all finite values as points, the medians, and the intervals of the medians, within the panel."""
     finite, shift = np.isfinite(values), look.side * BESIDE * seeds.names
     x, at = seeds.jittered() + shift, seeds.scale.places[cells.keys[:, 0]] + shift
     dots = {"alpha": 0.6, "linewidth": 0, "zorder": 3}
     axes.scatter(x[finite], values[finite], 16, color=look.color, label=f"_{look.name} runs", **dots)
+    low, high = np.clip([cells.low, cells.high], *axes.get_ylim())
     area = {"color": look.color, "alpha": 0.15, "linewidth": 0, "label": f"_{look.name} band"}
     if seeds.names:
-        axes.bar(at, cells.high - cells.low, 2 * BESIDE, cells.low, **area)
+        axes.bar(at, high - low, 2 * BESIDE, low, **area)
         axes.hlines(cells.value, at - BESIDE, at + BESIDE, color=look.color, linewidth=2, label=look.name)
     else:
-        axes.fill_between(at, cells.low, cells.high, **area)
+        axes.fill_between(at, low, high, **area)
         style.gapped_line(axes, at, cells.value, color=look.color, linestyle=look.linestyle, label=look.name)
 
 
@@ -180,7 +187,7 @@ def _explain(axes: Axes) -> None:
     """Add legend entries for the elements that both colours share."""
     axes.plot([], [], color=style.GREY, linewidth=1.6, label="median")
     axes.scatter([], [], 16, color=style.GREY, label="a run")
-    axes.fill_between([], [], color=style.GREY, alpha=0.3, linewidth=0, label="smallest to largest")
+    axes.fill_between([], [], color=style.GREY, alpha=0.3, linewidth=0, label="95% interval")
 
 
 def _margin(axes: Axes, seeds: _Seeds, marks: np.ndarray, names: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ from grokplane.record.summary import (
     STATUSES,
     SUMMARY,
     LastAndBest,
+    at_marks,
     cause,
     config_hash,
     read_summary,
@@ -138,8 +139,8 @@ class Recorder:
         Args:
             status: `finished`, `diverged`, `interrupted` or `failed`.
             step: number of updates done; by default the latest step that was logged or saved.
-            grok: `train_step`, `test_step`, `delay` (None if never reached), `threshold` and `questions`; None: the
-                last value that was given.
+            grok: `train_step`, `test_step`, `delay` (None if never reached), `threshold`, `questions` and further
+                marks; None: the last value that was given.
             diverged: the first step whose training loss was not finite.
             error: the reason of a failure, in one line.
 
@@ -155,6 +156,8 @@ class Recorder:
         self._summary |= {} if error is None else {"error": error}
         if status == "finished":
             self._summary["phase"] = phase_of(self._figures.last, self._summary["grok"])
+        if status != "failed":
+            self._summary["at_marks"] = at_marks(self.folder, self._summary["grok"])
         with ExitStack() as exits:  # releases files and lock even after an error
             exits.callback(self._let_go)
             exits.callback(self._rows.close)

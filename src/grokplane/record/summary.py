@@ -15,7 +15,7 @@ from typing import Any
 from grokplane.files import write_text
 from grokplane.options import ConfigError
 from grokplane.record.lock import is_locked
-from grokplane.record.rows import METRICS
+from grokplane.record.rows import METRICS, read_rows
 from grokplane.strict_json import to_json
 
 SUMMARY = "summary.json"
@@ -44,6 +44,23 @@ class LastAndBest:
                 continue
             if name not in self.best or sign * value > sign * self.best[name]["value"]:
                 self.best[name] = {"value": value, "step": row["step"]}
+
+
+def at_marks(folder: Path, grok: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """The rows of a run's log points at which it fitted (`train_step`) and generalised (`test_step`), if it did.
+
+    These rows have all metrics, whatever their `every`.
+
+    Args:
+        folder: the folder of the run, whose rows are complete.
+        grok: its marks as `summary.json` holds them.
+    """
+    steps = {name: (grok or {}).get(name) for name in ("train_step", "test_step")}
+    steps = {name: step for name, step in steps.items() if step is not None}
+    if not steps:
+        return {}
+    rows = {row["step"]: row for row in read_rows(folder / METRICS) if row["step"] in steps.values()}
+    return {name: rows[step] for name, step in steps.items() if step in rows}
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:

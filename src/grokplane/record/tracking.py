@@ -100,7 +100,7 @@ class Tracker:
             summary: `status`, `grok`, `phase` and `diverged` as in `summary.json`.
         """
         status = summary.get("status", "failed")
-        facts = {f"grok/{name}": value for name, value in (summary.get("grok") or {}).items()}
+        facts = {f"grok/{name}": value for name, value in flatten(summary.get("grok") or {}).items()}
         facts |= {"status": status} | {name: summary.get(name) for name in ("phase", "diverged")}
         with self._guarded():
             if self._run is not None:

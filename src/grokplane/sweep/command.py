@@ -41,7 +41,7 @@ from grokplane.sweep.plan import Stacked, described, left_to_do, stacks
 from grokplane.sweep.progress import SweepProgress
 from grokplane.sweep.stack_job import failure_line
 from grokplane.sweep.sweepfile import SweepFile, read_sweep
-from grokplane.sweep.table import TABLE, counted, format_table, table, write_table
+from grokplane.sweep.table import TABLE, counted, format_table, over_seeds, table, write_table
 from grokplane.train.memory import free_bytes
 from grokplane.waiting import BEFORE_REFUSALS, Doing
 
@@ -86,7 +86,8 @@ def _main(arguments: Sequence[str]) -> int:
         find_place(call.folder, sweep, cells, composer)
     if call.status:
         rows = table(cells, call.folder)
-        say(f"{format_table(rows, list(sweep.parameters))}\n{counted(rows)}")
+        lines = [format_table(rows, list(sweep.parameters)), counted(rows), *over_seeds(rows, list(sweep.parameters))]
+        say("\n".join(lines))
         return 0
     with Doing("checking the cells and measuring what they take", BEFORE_REFUSALS):
         tasks = left_to_do(cells)
@@ -157,7 +158,7 @@ def _run(place: Place, cells: Sequence[Cell], planned: Sequence[Stacked], execut
     with Doing("writing the table"):
         rows, others = table(cells, folder), table(place.others, folder)
         write_table([*rows, *others], folder / TABLE)
-    say(counted(rows))
+    say("\n".join([counted(rows), *over_seeds(rows, place.keys)]))
     for row in rows:
         if row["status"] != "finished":
             why = row["error"] or (

@@ -157,25 +157,32 @@ def _log(stack: Stack, reported: Sequence[bool], timer: _Timer, last: bool, queu
     for step in sorted(looks.keys() | ({stack.step} if due else set())):
         seen = observe(stack, seconds, step)
         records = measure(stack, seen, metrics_due(stack, step))
+        marked = set[int]()
         if step == stack.step and due:
-            _mark(stack, seen, last)
+            marked = _mark(stack, seen, records, last)
             _show(stack, records)
         rows = looks.get(step, [])
-        ending = [row for row in rows if last or not stack.alive[row]]
-        records = _with_all(stack, seen, records, ending)
+        whole = [row for row in rows if last or not stack.alive[row] or row in marked]
+        records = _with_all(stack, seen, records, whole)
         estimates = None if stack.gauge is None else stack.gauge.estimate(seen, rows)
         queue.put(step, [record if row in rows else {} for row, record in enumerate(records)], estimates)
 
 
-def _with_all(stack: Stack, seen: Observation, records: list[Record], ending: Sequence[int]) -> list[Record]:
-    """The records with all metrics for rows whose last record this is, also metrics whose `every` passes this step."""
-    if not ending or len(metrics_due(stack, seen.step)) == len(stack.shared.metrics):
+def _with_all(stack: Stack, seen: Observation, records: list[Record], rows: Sequence[int]) -> list[Record]:
+    """The records with all metrics for some rows, also metrics whose `every` passes this step.
+
+    These are the rows whose last record this is, and those that fitted or generalised here.
+    """
+    if not rows or len(metrics_due(stack, seen.step)) == len(stack.shared.metrics):
         return records
-    return [whole if row in ending else records[row] for row, whole in enumerate(measure(stack, seen))]
+    return [whole if row in rows else records[row] for row, whole in enumerate(measure(stack, seen))]
 
 
-def _mark(stack: Stack, seen: Observation, last: bool) -> None:
-    """Mark the members that fitted, generalised or must stop at a log point; at the end, those that diverged."""
+def _mark(stack: Stack, seen: Observation, records: Sequence[Record], last: bool) -> set[int]:
+    """Mark the members that fitted, generalised or must stop at a log point; at the end, those that diverged.
+
+    Returns the rows that fitted or generalised here.
+    """
     held_out = seen.scored[stack.shared.grok.questions]
     named = [group for name in stack.examples.parts for group in _of_part(name)]
     groups = {group: seen.scored[group] for group in named if group in seen.scored}
@@ -184,14 +191,20 @@ def _mark(stack: Stack, seen: Observation, last: bool) -> None:
     accuracies = dict(zip(groups, rest, strict=True))
     if last:
         stack.mark_diverged(~torch.isfinite(seen.train.mean(seen.train.losses)))
+    made = set[int]()
     for row in torch.nonzero(stack.alive).flatten().tolist():
         marks, options = stack.marks[stack.rows[row]], stack.present[row].grok
         marks.see(stack.step, fitted[row], generalised[row], options)
+        if marks.lasting is not None:
+            further = {name: records[row].get(name, math.nan) for name in options.metrics}
+            marks.lasting.see(stack.step, {"train": fitted[row], "test": generalised[row], **further})
+        made |= {row} if marks.made_at(stack.step) else set()
         for name, part in marks.parts.items():
             own = [accuracies[group][row] if group in accuracies else math.nan for group in _of_part(name)]
             part.see(stack.step, *own, options)
         if marks.says_stop(stack.step, options):
             stack.alive[row] = False
+    return made
 
 
 def _of_part(name: str) -> tuple[str, str]:

@@ -77,6 +77,12 @@ def measure(stack: Stack, seen: Observation, metrics: Mapping[str, Metric] | Non
     return records
 
 
+def names_of_all(stack: Stack, names: Collection[str]) -> set[str]:
+    """Those names of values that every member has; see `measure`."""
+    own = [_own(stack, row, names, [0.0] * len(names), ()) for row in range(len(stack.rows))]
+    return set(names).intersection(*own)
+
+
 def _numpy(values: Tensor) -> np.ndarray:
     return values.resolve_conj().resolve_neg().cpu().numpy()
 

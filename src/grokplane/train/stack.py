@@ -61,7 +61,10 @@ class Stack:
         self._over: dict[int, dict[str, Any]] = {}
         self.begun = not any(starts.started(members))
         self._build()
-        self.marks = [GrokMarks(parts={name: GrokMarks() for name in self.examples.parts}) for _ in members]
+        self.marks = [
+            GrokMarks(parts={name: GrokMarks() for name in self.examples.parts}, lasting=member.grok.lasting())
+            for member in members
+        ]
         self.gauge = self._measured()
 
     def _build(self) -> None:
@@ -271,9 +274,14 @@ class Stack:
         self._take_up([states[number] for number in self.rows])
         self.begun = True
         self.hooks.load_states(states)
-        # The loop logs this step again. It also marks it again if this run has a log point there.
+        # The loop logs this step again. It also marks the living again if this run has a log point there.
         marks = [GrokMarks.of(state, self.examples.parts) for state in states]
-        self.marks = [one if number in over else one.before(self.step) for number, one in enumerate(marks)]
+        for one, member in zip(marks, self.members, strict=True):
+            if one.lasting is not None and not one.lasting.fits(member.grok.lasting()):
+                one.lasting = None  # the earlier log points were not marked at these thresholds
+        self.marks = [
+            one.before(self.step) if state["alive"] else one for one, state in zip(marks, states, strict=True)
+        ]
 
     def _take_up(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Restore the rows' members from states that `state` returned."""

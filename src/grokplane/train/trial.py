@@ -10,7 +10,7 @@ from grokplane.data import StackedSubset
 from grokplane.metrics import collected
 from grokplane.options import ConfigError
 from grokplane.train.memory import check_memory
-from grokplane.train.observe import observe
+from grokplane.train.observe import names_of_all, observe
 from grokplane.train.stack import Stack
 
 POINTS = 16  # points of each subset
@@ -21,7 +21,7 @@ def try_metrics(stack: Stack) -> None:
 
     Raises:
         ConfigError: the stack does not fit into memory; a metric fails, or returns values that `collected` refuses; a
-            callback asks for a metric that is not there.
+            callback or `grok.metrics` asks for a metric that is not there.
     """
     check_memory(stack)
     examples = stack.examples
@@ -30,15 +30,20 @@ def try_metrics(stack: Stack) -> None:
     stack.examples = replace(examples, train=_first(examples.train), test=_first(examples.test), ood=ood, groups=groups)
     seen, metrics = observe(stack, seconds_per_step=1.0), stack.shared.metrics
     with torch.no_grad():
+        found = {"accuracy": list(collected({}, seen).numbers)}  # with the losses, in every record
         for name, metric in metrics.items():
             try:
-                collected({name: metric}, seen)
+                numbers = collected({name: metric}, seen).numbers
             except ConfigError:
                 raise
             except Exception as error:  # a user's metric may raise anything
                 cause = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
                 raise ConfigError(f"metrics.{name}", type(metric).__name__, f"fails on a look ({cause})") from error
+            found.setdefault(name, [value for value in numbers if value not in found["accuracy"]])
         names = collected(metrics, seen).numbers.keys()
+    of_all = names_of_all(stack, names)
+    shared = {name: [value for value in values if value in of_all] for name, values in found.items()}
+    stack.shared.grok.check_metrics(shared, [name for name, one in metrics.items() if getattr(one, "every", 1) != 1])
     for callback in stack.shared.callbacks.values():
         callback.check(names)
 

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 
-from grokplane.app.commands import Parser, at_least, format_table, run_command, run_folders
+from grokplane.app.commands import Parser, at_least, run_command, run_folders
 from grokplane.app.learning import check_installed, sample_run
 from grokplane.app.progress import Preparation
 from grokplane.app.runs import open_run
 from grokplane.mechanism.learning_coefficient import Sampling
 from grokplane.record.measured import MEASURED
-from grokplane.say import say
+from grokplane.say import format_table, say
 
 DESCRIPTION = f"""\
 Estimates the local learning coefficient of a run's training loss at saved checkpoints, by the Langevin sampler of the

@@ -169,7 +169,12 @@ def test_frozen_layers_are_those_of_the_run_that_is_started_from() -> None:
     other = trained(member(seed=9, train=training(steps=5)))
     stack = Stack([member(rules={"freeze": Freeze()}, train=training(start_from="other", steps=6))])
     stack.start([other.state(0)])
+    assert [point.interrupted for point in run(stack, stop=lambda: stack.step == 2)][-1]
+    again = Stack(stack.members)
+    again.load_states([stack.state(0)])
+    finish(again)
     finish(stack)
+    assert torch.equal(weights(again), weights(stack))
     assert torch.equal(stack.parameters[EMBEDDING], other.parameters[EMBEDDING])
     assert not torch.equal(stack.parameters["linears.0.weight"], other.parameters["linears.0.weight"])
 

@@ -191,7 +191,7 @@ class StackedModel(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} names no layers")
 
     def layer_names(self) -> dict[str, dict[str, str]]:
-        """The full name of each layer's parameters, by layer and role."""
+        """The full name of each layer's parameters, by layer and role; `layers` must give the parameters themselves."""
         names = {id(value): name for name, value in self.named_parameters()}
         return {
             layer: {role: names[id(value)] for role, value in roles.items()} for layer, roles in self.layers().items()

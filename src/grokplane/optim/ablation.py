@@ -46,9 +46,10 @@ class _Ablation(Rule):
 
     def __init__(self, choices: Sequence[Ablation], context: Context) -> None:
         super().__init__(context)
-        name = context.layers.get("embedding", {}).get("weight")
+        layers = context.layers()
+        name = layers.get("embedding", {}).get("weight")
         if name is None:
-            allowed = f"needs a network with an embedding; its layers are {', '.join(context.layers)}"
+            allowed = f"needs a network with an embedding; its layers are {', '.join(layers)}"
             raise ConfigError("rules", "ablation", allowed)
         self._weight = self.parameters[name]
         groups = [_abelian(group) for group in context.groups]

@@ -85,7 +85,7 @@ class _StackedByGroup(StackedOptimizer):
 
     def __init__(self, parameters: Parameters, optimizers: Mapping[str, StackedOptimizer]) -> None:
         self._optimizers = list(optimizers.values())
-        super().__init__(parameters, optimizers["hidden" if "hidden" in optimizers else "read_out"].rates)
+        super().__init__(parameters, optimizers.get("hidden", optimizers["read_out"]).rates)
 
     def rates_of(self, name: str) -> Sequence[float]:
         """Learning rates of the parameter's own optimizer."""

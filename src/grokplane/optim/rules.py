@@ -8,7 +8,7 @@ weights after it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -33,7 +33,7 @@ class Context:
         started: whether each member starts from another run, so that its seed does not give its initial weights; empty:
             no member does.
         carried: whether each member also goes on with the memory of that run; empty: no member does.
-        layers: the full name of each layer's parameters, by layer and role; see `StackedModel.layer_names`.
+        layers: gives the full name of each layer's parameters, by layer and role; see `StackedModel.layer_names`.
         groups: the group of each member's operands, None for a task without one; see `OperandGroup`.
     """
 
@@ -42,7 +42,7 @@ class Context:
     rates: Callable[[str], Sequence[float]]
     started: Sequence[bool] = ()
     carried: Sequence[bool] = ()
-    layers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    layers: Callable[[], Mapping[str, Mapping[str, str]]] = dict
     groups: Sequence[OperandGroup | None] = ()
 
     def selected(self, key: str, names: Sequence[str]) -> list[str]:
@@ -51,15 +51,17 @@ class Context:
         Raises:
             ConfigError: names the key and the names that the network has.
         """
-        roles = list(dict.fromkeys(role for of_layer in self.layers.values() for role in of_layer))
+        layers = self.layers()
+        roles = list(dict.fromkeys(role for of_layer in layers.values() for role in of_layer))
+        known = [*layers, *roles]
         for name in names:
-            if name not in self.layers and name not in roles:
-                raise ConfigError(key, names, f"no {name} here; {one_of(name, [*self.layers, *roles])}")
+            if name not in known:
+                raise ConfigError(key, names, f"no {name} here; {one_of(name, known)}")
         if not names:
-            raise ConfigError(key, names, f"must contain at least one name; {one_of('', [*self.layers, *roles])}")
+            raise ConfigError(key, names, f"must contain at least one name; {one_of('', known)}")
         return [
             parameter
-            for layer, of_layer in self.layers.items()
+            for layer, of_layer in layers.items()
             for role, parameter in of_layer.items()
             if layer in names or role in names
         ]

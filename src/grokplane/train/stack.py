@@ -96,9 +96,8 @@ class Stack:
         also = {"parts": named} if named else {}
         self.optimizer = kind.stacked(optimizers, self.parameters, self.network.hidden(), **also)
         started, carried = starts.started(members), starts.carried(members)
-        layers, operand_groups = self.network.layer_names(), self.examples.operand_groups
-        rates = self.optimizer.rates_of
-        context = Context(self.parameters, seeds, rates, started, carried, layers, operand_groups)
+        rates, layers = self.optimizer.rates_of, self.network.layer_names
+        context = Context(self.parameters, seeds, rates, started, carried, layers, self.examples.operand_groups)
         self.rules = {
             name: type(choice).stacked([member.rules[name] for member in members], context)
             for name, choice in members[0].rules.items()

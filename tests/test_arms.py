@@ -16,6 +16,7 @@ from grokplane.models import MLP
 from grokplane.operand_group import OperandGroup
 from grokplane.optim import Ablation, Adam, AdamW, ByGroup, ConstantNorm, Freeze, HoldNorm
 from grokplane.optim.ablation import over_elements, projection
+from grokplane.optim.constant_norm import scale_to
 from grokplane.options import ConfigError
 from grokplane.train import Member, Stack, check_stackable, run
 
@@ -96,7 +97,7 @@ def test_a_given_norm_and_that_of_a_layer_are_held_and_other_layers_are_not_scal
 
 def test_zeros_stay_zeros_where_a_norm_is_held() -> None:
     values = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
-    optim.constant_norm.scale_to(torch.tensor([2.0, 10.0]), [values])
+    scale_to(torch.tensor([2.0, 10.0]), [values])
     assert values.tolist() == [[0.0, 0.0], [6.0, 8.0]]
 
 

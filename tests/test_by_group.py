@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from builders import finish, member, trained, training, weights
 from command import QUIET, TINY, Inside, ended_well, refusal, rows
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from grokplane import config
@@ -115,11 +115,10 @@ def test_a_stacked_member_equals_its_solo_run(build_members: Any) -> None:
 def test_a_state_taken_mid_way_goes_on_bit_identically_and_a_stopped_member_keeps_its_state(build_members: Any) -> None:
     members = build_members()
     whole, first, second = trained(*members), Stack(members), Stack(members)
-    for point in run(first, stop=lambda: first.step == 7):
-        if point.interrupted:
-            second.load_states([first.state(number) for number in range(2)])
-            first.alive[1] = False
-            stopped = first.state(1)
+    assert [point.interrupted for point in run(first, stop=lambda: first.step == 7)][-1]
+    second.load_states([first.state(number) for number in range(2)])
+    first.alive[1] = False
+    stopped = first.state(1)
     finish(second)
     assert all(torch.equal(second.parameters[name], value) for name, value in whole.parameters.items())
     finish(first)
@@ -232,7 +231,7 @@ def node(**keys: Any) -> Any:
 
 def test_an_error_names_the_key_of_the_group() -> None:
     with pytest.raises(ConfigError, match=r"^optimizer.hidden.nesterov=true: needs optimizer.momentum above 0"):
-        config.made("optimizer", OmegaConf.create(node(nesterov=True)))
+        config.made("optimizer", DictConfig(node(nesterov=True)))
 
 
 def test_the_keys_of_the_groups_are_stackable_in_configs() -> None:

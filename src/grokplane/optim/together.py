@@ -12,7 +12,7 @@ from grokplane.optim.freeze import Freeze
 from grokplane.optim.grokfast import GrokfastEMA, GrokfastMA
 from grokplane.optim.hold_norm import HoldNorm
 from grokplane.optim.noise import UpdateNoise
-from grokplane.options import ConfigError
+from grokplane.options import ConfigError, name_of
 
 FILTERS, NORMS = GrokfastEMA | GrokfastMA, ConstantNorm | HoldNorm
 # Kinds of which one rule is allowed, in words.
@@ -35,8 +35,8 @@ def check_together(rules: Mapping[str, object]) -> None:
         if len(alike) > 1:
             raise ConfigError("rules", typed, f"only one {words} is allowed, not {' and '.join(alike)}")
     placed = [
-        (name, rule, place, wrong)
-        for name, rule in rules.items()
+        (name_of(rule), rule, place, wrong)
+        for rule in rules.values()
         for place, (kind, wrong) in enumerate(ORDER.items())
         if isinstance(rule, kind)
     ]

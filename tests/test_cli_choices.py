@@ -30,8 +30,8 @@ MORE = (
 )
 # Each is one multirun and its number of jobs.
 SWEEPS = [
-    (20, ("optimizer=glob(*)", "loss=glob(*)")),
-    (8, ("rules=" + ",".join(f"[{name}]" for name in config.group_names("rules")),)),
+    (24, ("optimizer=glob(*)", "loss=glob(*)")),
+    (10, ("rules=" + ",".join(f"[{name}]" for name in config.group_names("rules") if name != "ablation"),)),
     (
         6,
         (
@@ -53,6 +53,7 @@ NAMED = [
         [f"data.operation={name}", "data/split=random", "data.layout=equation", "schedule=cosine"]
         for name in OPERATIONS
     ),
+    ["rules=[ablation]", "rules.ablation.frequencies=[2]"],
     *([f"model.activation={name}", "model.embedding=concat", "data.label_noise=0.2"] for name in ACTIVATIONS),
 ]
 DIVERGING = (*TINY, "record.wandb=disabled", "optimizer=sgd", "optimizer.lr=1e6", "loss=mse", "train.steps=50")

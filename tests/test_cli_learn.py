@@ -35,6 +35,7 @@ SPELLING = ("model=transformer", "model.layers=1", "model.width=32", "model.mlp_
 # By data/model: what is typed, and the names of layers that must be among the metrics.
 LEARNT: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "modular": ((*FEW, *SMALL_MLP), ("layer 1", "layer 2")),
+    "addition": (("data=addition", *SMALL_MLP), ("layer 1", "layer 2")),
     "permutations": (("data=permutations", "data.train_fraction=0.002", *SMALL_MLP), ("layer 2",)),
     "group": (
         ("data=group", "data.group=D7", "data.train_fraction=0.1", "model.embedding=concat", *SMALL_MLP),

@@ -208,12 +208,12 @@ def test_what_is_no_plugin_is_refused_by_name(name: str, tmp_path: Path, inside:
     [
         ((NAMED, "data=larger", "data.n=1"), "data.n=1: must be at least 2"),
         ((NAMED, "data=larger", "data.m=1"), "data.m=1: unknown key"),
-        ((NAMED, "data=large"), "data=large: did you mean larger or modular? allowed: copy, "),
+        ((NAMED, "data=large"), "data=large: did you mean larger or modular? allowed: addition, copy, "),
         (
             (NAMED, "data=larger", "experiment=enerrio"),
             "data.p: set by experiment=enerrio, but no key of data=larger; ",
         ),
-        (("data=larger",), "data=larger: allowed: copy, "),
+        (("data=larger",), "data=larger: allowed: addition, copy, "),
         (("grokplane.plugins=my_nets",), "grokplane.plugins=my_nets: must be one list of module names"),
         (
             ("-m", "grokplane.plugins=[my_nets],[x]"),

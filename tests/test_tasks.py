@@ -18,6 +18,7 @@ from grokplane import metrics, resources
 from grokplane.answers import Labels, Numbers
 from grokplane.data import (
     LAYOUTS,
+    Addition,
     LabelHoldout,
     Modular,
     OrderedSplit,
@@ -41,6 +42,21 @@ from grokplane.train.observe import measure, observe
 Permutation = tuple[int, ...]
 PERMUTATIONS = list(itertools.permutations(range(5)))
 SPLIT = RandomSplit()
+
+
+# Plain addition
+
+
+def test_plain_addition_has_every_unordered_pair_once_and_no_modulus() -> None:
+    task = Addition(SPLIT, p=10, train_fraction=0.8182)
+    table, examples = task.table(0), task.examples(0)
+    rows = torch.cat([table.inputs, table.targets[:, None]], 1).tolist()
+    assert rows == [[a, b, a + b] for a in range(10) for b in range(a, 10)]
+    assert (table.vocabulary, table.answers) == (10, Labels(19))
+    assert (len(examples.train), len(examples.test)) == (45, 10)
+    assert task.ask(["9", "3"]).tolist() == [9, 3]
+    with pytest.raises(ConfigError, match="operands must be 0 to 9"):
+        task.ask(["3", "10"])
 
 
 # Layouts

@@ -17,13 +17,13 @@ MISSING = "???"  # OmegaConf's mark of a missing value
 # Keys that Hydra reads, and keys that the choice itself determines.
 SETTLED = (TARGET, "_recursive_")
 Targets = Mapping[tuple[str, str], type]
-# Keys that hold choices of another config group by name: a choice at `data/tasks/NAME` is one of `data`.
-_HOLDS = re.compile(r"(data)/tasks/[^/]+")
+# Keys that hold choices of the group of their own config: a choice at `data/tasks/NAME` is one of `data`.
+_HOLDS = re.compile(r"(?<=\bdata)/tasks/[^/]+|(?<=\boptimizer)/(?:embedding|hidden|read_out)\b")
 
 
 def group_of(place: str) -> str:
     """The config group of a choice at a place of a config: `data/tasks/add/split` holds a choice of `data/split`."""
-    return _HOLDS.sub(r"\1", place)
+    return _HOLDS.sub("", place)
 
 
 def make(group: str, node: Any, targets: Targets, at: str) -> Any:
@@ -43,7 +43,7 @@ def make(group: str, node: Any, targets: Targets, at: str) -> Any:
     if not isinstance(node, Mapping):
         return node
     if TARGET not in node:
-        return {key: make(group_of(f"{group}/{key}"), part, targets, f"{at}.{key}") for key, part in node.items()}
+        return {key: _part(f"{group}/{key}", part, targets, f"{at}.{key}") for key, part in node.items()}
     choice = named(group, node[TARGET], targets, at)
     values = {key: value for key, value in node.items() if key not in SETTLED}
     check_keys(values, choice, at)
@@ -51,11 +51,23 @@ def make(group: str, node: Any, targets: Targets, at: str) -> Any:
         if value == MISSING:
             raise ConfigError(f"{at}.{key}", MISSING, "must be given a value")
     if not makes_its_parts(choice):
-        values = {key: make(f"{group}/{key}", value, targets, f"{at}.{key}") for key, value in values.items()}
+        values = {key: _part(f"{group}/{key}", value, targets, f"{at}.{key}") for key, value in values.items()}
     try:
         return choice(**values)
     except TypeError as error:  # a missing value
         raise ConfigError(at, node[TARGET], f"cannot be built from these values ({error})") from error
+
+
+def _part(place: str, node: Any, targets: Targets, at: str) -> Any:
+    """Build the choice at a place inside another one; errors that name a key of its group name the key of the place."""
+    group = group_of(place)
+    try:
+        return make(group, node, targets, at)
+    except ConfigError as error:
+        own = f"{group.replace('/', '.')}."
+        if group == place or not error.key.startswith(own) or error.key.startswith(f"{at}."):
+            raise
+        raise ConfigError(f"{at}.{error.key.removeprefix(own)}", error.value, error.allowed) from error
 
 
 def named(group: str, target: object, targets: Targets, at: str) -> type:

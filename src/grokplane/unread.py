@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ class Surroundings:
         own_noise: whether layers have noise of the model's own at log points.
         noise_looked_at: whether a metric or an estimator uses layers with that noise.
         on_cpu: whether the run is trained on a CPU.
+        parts: the parts of the network that have parameters, see `StackedModel.parts`; only for an optimizer that
+            needs them.
     """
 
     features: int | None
@@ -26,6 +28,7 @@ class Surroundings:
     own_noise: bool
     noise_looked_at: bool
     on_cpu: bool
+    parts: Sequence[str] = ()
 
 
 def unread(choice: Any, around: Surroundings, prefix: str = "") -> dict[str, str]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -194,11 +194,24 @@ def _check_memory(text: str, step: int, state: Mapping[str, Any], member: Member
     if ours != theirs:
         raise ConfigError("rules", ours, f"the run {text} has rules={theirs}, and its memory is theirs; {allowed}")
     optimizer = state["config"].get("optimizer") or {}
-    target = str(optimizer.get("_target_"))
-    if target != path(type(member.optimizer)):
-        there = config.choice_names().get(target, target)
-        raise ConfigError("optimizer", name_of(member.optimizer), f"the run {text} has {there}; {allowed}")
-    for spec in fields(member.optimizer):  # type: ignore[arg-type]
-        value, there = getattr(member.optimizer, spec.name), optimizer.get(spec.name)
-        if not spec.metadata.get("stackable") and spec.name in optimizer and value != there:
-            raise ConfigError(f"optimizer.{spec.name}", value, f"the run {text} has {shown(there)}; {allowed}")
+    _check_optimizer("optimizer", member.optimizer, optimizer, lambda there: f"the run {text} has {there}; {allowed}")
+
+
+def _check_optimizer(key: str, ours: Any, theirs: Mapping[str, Any], refusal: Callable[[str], str]) -> None:
+    """Refuse a stored optimizer that differs from ours, or in whose parts one differs, in other than stackable keys.
+
+    Args:
+        key: the key of the optimizer.
+        ours: the choice.
+        theirs: the stored config of the other one.
+        refusal: the end of the message, from what the other run has.
+    """
+    target = str(theirs.get("_target_"))
+    if target != path(type(ours)):
+        raise ConfigError(key, name_of(ours), refusal(config.choice_names().get(target, target)))
+    for spec in fields(ours):
+        value, there = getattr(ours, spec.name), theirs.get(spec.name)
+        if is_dataclass(value) and isinstance(there, Mapping):
+            _check_optimizer(f"{key}.{spec.name}", value, there, refusal)
+        elif not spec.metadata.get("stackable") and spec.name in theirs and value != there:
+            raise ConfigError(f"{key}.{spec.name}", value, refusal(shown(there)))

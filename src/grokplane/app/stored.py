@@ -94,7 +94,7 @@ def _typed(group: str, node: Any, at: str) -> Any:
     check_keys(values, choice, at)
     made = OmegaConf.structured(config.schema(choice))
     for key, value in values.items():
-        part = value if makes_its_parts(choice) else _typed(f"{group}/{key}", value, f"{at}.{key}")
+        part = value if makes_its_parts(choice) else _typed(group_of(f"{group}/{key}"), value, f"{at}.{key}")
         try:
             made[key] = part
         except OmegaConfBaseException as error:

@@ -1,5 +1,6 @@
 """Tasks as tables of questions and answers, splits, label noise, index streams, and their stack on the device."""
 
+from grokplane.data.addition import Addition
 from grokplane.data.balanced import BalancedSplit
 from grokplane.data.batches import SAMPLERS, Batches, Shuffled, WithReplacement
 from grokplane.data.cosets import CosetSplit
@@ -26,6 +27,7 @@ __all__ = [
     "MNIST",
     "OPERATIONS",
     "SAMPLERS",
+    "Addition",
     "BalancedSplit",
     "Batches",
     "Copy",

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from grokplane.options import ConfigError
 from grokplane.random import Counters, generator
 
+PARTS = ("embedding", "hidden", "read_out")
+
 
 class Tap(Protocol):
     """A function that is called for every named layer of a forward pass."""
@@ -187,6 +189,27 @@ class StackedModel(nn.Module):
     def layers(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
         """The parameters of each named layer by role ("weight", "bias"), in the order of the forward pass."""
         raise NotImplementedError(f"{type(self).__name__} names no layers")
+
+    def layer_names(self) -> dict[str, dict[str, str]]:
+        """The full name of each layer's parameters, by layer and role; `layers` must give the parameters themselves."""
+        names = {id(value): name for name, value in self.named_parameters()}
+        return {
+            layer: {role: names[id(value)] for role, value in roles.items()} for layer, roles in self.layers().items()
+        }
+
+    def parts(self) -> dict[str, list[str]]:
+        """Full names of the parameters by part of the network.
+
+        `embedding` is the token embeddings and positions, `read_out` the last layer, `hidden` all other parameters.
+
+        Raises:
+            ConfigError: the parts cannot be told apart.
+        """
+        layers = self.layer_names()
+        named = {layer: "embedding" for layer in ("embedding", "positions") if layer in layers}
+        named.setdefault(list(layers)[-1], "read_out")
+        part = {name: named.get(layer, "hidden") for layer, roles in layers.items() for name in roles.values()}
+        return {one: [name for name, _ in self.named_parameters() if part.get(name, "hidden") == one] for one in PARTS}
 
     def reset(self, member: int, init: str, generator: torch.Generator) -> None:
         """Draw one member's initial weights, layer by layer, from its own generator."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from grokplane.derivatives import transformed
-from grokplane.models.base import StackedModel, Tap
+from grokplane.models.base import PARTS, StackedModel, Tap
 from grokplane.models.mixing import mixes
 from grokplane.models.trials import Make
 from grokplane.models.watch import Layers, Watch
@@ -146,6 +146,18 @@ class StackedModule(StackedModel):
         inner = list(self._owned())[1:-1]
         linear = [path for path in inner if isinstance(self._plain.get_submodule(path), nn.Linear)]
         return [f"weights.{path}.weight" for path in linear if "weight" in self._owned()[path]]
+
+    def parts(self) -> dict[str, list[str]]:
+        """See `StackedModel.parts`; the part is the attribute of the module that holds the parameter."""
+        held = {name: name.split(".")[1] for name, _ in self.named_parameters()}
+        if "read_out" not in held.values():
+            allowed = (
+                "needs a module whose attributes name its parts: read_out for the last layer, embedding and positions "
+                f"for the tokens; this one has {', '.join(dict.fromkeys(held.values()))}"
+            )
+            raise ConfigError("optimizer", "by_group", allowed)
+        named = {"embedding": "embedding", "positions": "embedding", "read_out": "read_out"}
+        return {one: [name for name, at in held.items() if named.get(at, "hidden") == one] for one in PARTS}
 
     def layers(self) -> dict[str, dict[str, nn.Parameter]]:
         """The own parameters of every module that has some, by its path; the outermost module by its class's name."""

@@ -1,5 +1,6 @@
 """Optimizers per member on top of torch.optim, rules that extend their update, and learning-rate schedules."""
 
+from grokplane.optim.ablation import Ablation
 from grokplane.optim.adam import Adam
 from grokplane.optim.adamw import AdamW
 from grokplane.optim.base import (
@@ -10,9 +11,12 @@ from grokplane.optim.base import (
     broadcast_members,
     with_rates_times,
 )
+from grokplane.optim.by_group import ByGroup
 from grokplane.optim.constant_norm import ConstantNorm
 from grokplane.optim.directions import Directions
+from grokplane.optim.freeze import Freeze
 from grokplane.optim.grokfast import GrokfastEMA, GrokfastMA
+from grokplane.optim.hold_norm import HoldNorm
 from grokplane.optim.initial_decay import InitialDecay
 from grokplane.optim.muon import Muon
 from grokplane.optim.noise import UpdateNoise, WeightNoise
@@ -29,16 +33,20 @@ from grokplane.optim.torch_optimizer import TorchOptimizer
 __all__ = [
     "SAM",
     "SGD",
+    "Ablation",
     "Adam",
     "AdamW",
+    "ByGroup",
     "Constant",
     "ConstantNorm",
     "Context",
     "Cosine",
     "Directions",
     "Factor",
+    "Freeze",
     "GrokfastEMA",
     "GrokfastMA",
+    "HoldNorm",
     "InitialDecay",
     "Kept",
     "LinearWarmup",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -32,6 +32,8 @@ class OptimizerChoice(Protocol):
     def stacked(cls, choices: Sequence[Any], parameters: Parameters, hidden: Sequence[str]) -> StackedOptimizer:
         """Build the optimizer of a stack.
 
+        A class with `needs_parts = True` also gets `parts`: the parameters' names by part, see `StackedModel.parts`.
+
         Args:
             choices: one per member, of this class.
             parameters: the parameters to update.
@@ -47,12 +49,17 @@ _Choice = TypeVar("_Choice")
 
 
 def with_rates_times(choice: _Choice, factor: float) -> _Choice:
-    """An optimizer choice with all its learning rates (`lr` and keys that end in `_lr`) multiplied by a factor."""
+    """An optimizer choice with all its learning rates multiplied by a factor, also those of the choices in it.
+
+    A learning rate is a key `lr` or a key that ends in `_lr`.
+    """
     if factor == 1:
         return choice
     own: Any = choice
-    rates = [spec.name for spec in fields(own) if f"_{spec.name}".endswith("_lr")]
-    return replace(own, **{name: getattr(own, name) * factor for name in rates})
+    values = {spec.name: getattr(own, spec.name) for spec in fields(own)}
+    rates = {name: rate * factor for name, rate in values.items() if f"_{name}".endswith("_lr")}
+    inner = {name: with_rates_times(part, factor) for name, part in values.items() if is_dataclass(part)}
+    return replace(own, **rates, **inner)
 
 
 class StackedOptimizer:
@@ -102,6 +109,32 @@ class StackedOptimizer:
                 other runs.
         """
         raise NotImplementedError(f"{type(self).__name__} loads no state")
+
+
+class NoParameters(StackedOptimizer):
+    """The optimizer of no parameters: it does nothing and has no state."""
+
+    capturable = True
+
+    def __init__(self, rates: Sequence[float]) -> None:
+        super().__init__({}, rates)
+
+    def schedule(self, factor: Factor) -> None:
+        """Nothing is scheduled."""
+
+    def step(self) -> None:
+        """Nothing is updated."""
+
+    def masked(self, alive: Tensor) -> list[tuple[Tensor, Tensor | None]]:  # noqa: ARG002 (see `StackedOptimizer`)
+        """No tensors."""
+        return []
+
+    def state(self, member: int) -> MemberState:  # noqa: ARG002 (see `StackedOptimizer`)
+        """An empty state."""
+        return {}
+
+    def load_states(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
+        """Nothing is restored."""
 
 
 def per_member(values: Sequence[float], like: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from grokplane.optim.base import broadcast_members
 from grokplane.optim.rules import Context, Rule, member_norms
@@ -43,12 +44,18 @@ class _ConstantNorm(Rule):
 
     def after(self, step: int) -> None:  # noqa: ARG002 (the rule's arguments)
         """Scale every parameter."""
-        scale = self._held / self._norm()
-        for value in self.parameters.values():
-            value.mul_(broadcast_members(scale, value))
+        scale_to(self._held, list(self.parameters.values()))
 
-    def _norm(self) -> torch.Tensor:
+    def _norm(self) -> Tensor:
         return member_norms([value.detach() for value in self.parameters.values()])
+
+
+def scale_to(norm: Tensor, values: Sequence[Tensor]) -> None:
+    """Scale tensors [E, ...] in place so that each member's L2 norm over all of them is `norm` [E]; zeros stay zero."""
+    now = member_norms([value.detach() for value in values])
+    scale = torch.where(now > 0, norm / now, 1)
+    for value in values:
+        value.mul_(broadcast_members(scale, value))
 
 
 GROUP = "rules"

@@ -14,7 +14,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from grokplane.operand_group import OperandGroup
 from grokplane.optim.base import Factor, MemberState, Parameters, broadcast_members
+from grokplane.options import ConfigError, one_of
 
 Backward = Callable[[], Tensor]
 """Forward and backward pass at the present parameters: sets every `.grad` and returns the members' losses [E]."""
@@ -31,6 +33,8 @@ class Context:
         started: whether each member starts from another run, so that its seed does not give its initial weights; empty:
             no member does.
         carried: whether each member also goes on with the memory of that run; empty: no member does.
+        layers: gives the full name of each layer's parameters, by layer and role; see `StackedModel.layer_names`.
+        groups: the group of each member's operands, None for a task without one; see `OperandGroup`.
     """
 
     parameters: Parameters
@@ -38,6 +42,29 @@ class Context:
     rates: Callable[[str], Sequence[float]]
     started: Sequence[bool] = ()
     carried: Sequence[bool] = ()
+    layers: Callable[[], Mapping[str, Mapping[str, str]]] = dict
+    groups: Sequence[OperandGroup | None] = ()
+
+    def selected(self, key: str, names: Sequence[str]) -> list[str]:
+        """Full names of the parameters of these layers, and of these roles in any layer ("weight", "bias").
+
+        Raises:
+            ConfigError: names the key and the names that the network has.
+        """
+        layers = self.layers()
+        roles = list(dict.fromkeys(role for of_layer in layers.values() for role in of_layer))
+        known = [*layers, *roles]
+        for name in names:
+            if name not in known:
+                raise ConfigError(key, names, f"no {name} here; {one_of(name, known)}")
+        if not names:
+            raise ConfigError(key, names, f"must contain at least one name; {one_of('', known)}")
+        return [
+            parameter
+            for layer, of_layer in layers.items()
+            for role, parameter in of_layer.items()
+            if layer in names or role in names
+        ]
 
 
 class Rule:

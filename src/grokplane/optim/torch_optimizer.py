@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grokplane.optim.base import Parameters, StackedOptimizer
+from grokplane.optim.base import NoParameters, Parameters, StackedOptimizer
 from grokplane.optim.directions import Directions
 from grokplane.optim.torch_groups import TorchGroups
 from grokplane.optim.torch_options import TorchOptions
@@ -26,5 +26,7 @@ class TorchOptimizer(TorchOptions):
 
         `TorchGroups` launches more kernels and moves less memory than `Directions`, so it is used on the CPU only.
         """
+        if not parameters:
+            return NoParameters([one.options["lr"] for one in choices])
         on_cpu = next(iter(parameters.values())).device.type == "cpu"
         return (TorchGroups if on_cpu else Directions)(choices, parameters)

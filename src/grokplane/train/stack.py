@@ -94,9 +94,13 @@ class Stack:
         optimizers = [with_rates_times(one.optimizer, getattr(one.model, "lr_factor", 1.0)) for one in members]
         saved = self.network.state_dict()
         self.buffers = [saved[name] for name in saved if name not in self.parameters]
-        self.optimizer = type(optimizers[0]).stacked(optimizers, self.parameters, self.network.hidden())
+        kind: Any = type(optimizers[0])
+        named = self._parts()
+        also = {"parts": named} if named else {}
+        self.optimizer = kind.stacked(optimizers, self.parameters, self.network.hidden(), **also)
         started, carried = starts.started(members), starts.carried(members)
-        context = Context(self.parameters, seeds, self.optimizer.rates_of, started, carried)
+        rates, layers = self.optimizer.rates_of, self.network.layer_names
+        context = Context(self.parameters, seeds, rates, started, carried, layers, self.examples.operand_groups)
         self.rules = {
             name: type(choice).stacked([member.rules[name] for member in members], context)
             for name, choice in members[0].rules.items()
@@ -106,6 +110,10 @@ class Stack:
         on_cpu = self.device.type == "cpu"
         self.factor: Factor = 1.0 if on_cpu else torch.ones((), dtype=torch.float64, device=self.device)
         self._clock = torch.zeros((), dtype=torch.int64, device=self.device)
+
+    def _parts(self) -> dict[str, list[str]]:
+        """The names of the network's parameters by part; empty if the optimizer does not need them."""
+        return self.network.parts() if getattr(self.shared.optimizer, "needs_parts", False) else {}
 
     def _measured(self) -> Gauge | None:
         return self.present[0].mi.gauge(parts.inputs(self.examples, self.present, self.network))
@@ -184,6 +192,7 @@ class Stack:
             own_noise=all(getattr(member.model, "noise_measured", False) for member in self.members),
             noise_looked_at=self.gauge is not None and not self.gauge.noiseless,
             on_cpu=self.device.type == "cpu",
+            parts=[name for name, parameters in self._parts().items() if parameters],
         )
         first, *others = (unread(member, around) for member in self.members)
         return {key: why for key, why in first.items() if all(key in other for other in others)}

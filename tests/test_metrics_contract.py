@@ -17,6 +17,7 @@ from torch import Tensor
 from grokplane import config, metrics
 from grokplane.answers import Labels, LabelSequence
 from grokplane.metrics import Array, Inputs, LayerOutput, Observation, Parameters, Source, Subset
+from grokplane.operand_group import OperandGroup
 from grokplane.options import check_options
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +38,7 @@ def subset(start: int, n: int, device: str, positions: int | None) -> Subset:
 
     def run(part: slice, parameters: Parameters, inputs: Tensor | None = None, inner: Any = None) -> Tensor:  # noqa: ARG001 (the signature of a pass)
         scale = parameters.get("scale", torch.ones(MEMBERS, device=device))
+        scale = scale + parameters.get("embedding.weight", torch.zeros(MEMBERS, 1, 1, device=device)).sum((1, 2))
         return values[:, part] * scale.view(-1, *[1] * (values.dim() - 1))
 
     rows = torch.arange(start, start + n, device=device).expand(MEMBERS, -1)
@@ -55,12 +57,20 @@ def observation(device: str, positions: int | None = None) -> Observation:
     }
     rate = torch.ones(MEMBERS, device=device)
     train, held_out, ood = (subset(*part, device, positions) for part in ((0, 6), (6, 10), (16, 4)))
-    every = {"scale": torch.ones(MEMBERS, device=device)}
+    every = {
+        "scale": torch.ones(MEMBERS, device=device),
+        "embedding.weight": torch.ones(MEMBERS, 5, 2, device=device),
+    }
     train_points, points = (torch.arange(n, device=device).expand(MEMBERS, -1) % 2 == 0 for n in (6, 10))
     groups = {"unseen": ("test", points)}
     groups |= {"train/clean": ("train", train_points), "train/corrupted": ("train", ~train_points)}
     known = rate, parameters, every, lambda: parameters, 0.5, groups
-    return Observation(1, train, held_out, *known, questions=20, ood=ood)
+    operands = torch.stack([torch.arange(20) // 4, torch.arange(20) % 4], 1).to(device).expand(MEMBERS, -1, -1)
+    elements = torch.arange(5)
+    group = OperandGroup(elements, (elements[:, None] + elements) % 5, (5,))
+    of_task = {"operands": operands, "operand_groups": [group] * MEMBERS}
+    initial = {"initial": every, "initial_layers": parameters}
+    return Observation(1, train, held_out, *known, questions=20, ood=ood, **of_task, **initial)
 
 
 def seen_by(metric: Any, device: str) -> Observation:

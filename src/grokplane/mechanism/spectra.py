@@ -18,10 +18,10 @@ def squared_singular_values(matrices: Tensor) -> Tensor:
     max(m, n) * 2.2e-16 times the largest one, are 0. A member with values that are not finite has NaN.
     """
     values = matrices.double()
-    finite = torch.isfinite(values).all(2).all(1)[:, None]
-    values = torch.where(finite[..., None], values, 0)  # LAPACK rejects NaN
     tall = values.shape[1] >= values.shape[2]
-    found = torch.linalg.eigvalsh(values.mT @ values if tall else values @ values.mT)
+    gram = values.mT @ values if tall else values @ values.mT
+    finite = torch.isfinite(gram).flatten(1).all(1)[:, None]
+    found = torch.linalg.eigvalsh(torch.where(finite[..., None], gram, 0))  # LAPACK rejects NaN
     round_off = max(values.shape[1:]) * torch.finfo(torch.float64).eps * found[:, -1:]
     return torch.where(finite, torch.where(found > round_off, found, 0), torch.nan)
 

@@ -23,7 +23,7 @@ def class_means(values: Tensor, subset: Subset) -> Tensor:
 
 def own_means(means: Tensor, labels: Tensor) -> Tensor:
     """The mean of each point's class [E, n, F], of class means [E, C, F] and labels [E, n]."""
-    return means.gather(1, labels[..., None].expand(-1, -1, means.shape[-1]))
+    return means[torch.arange(len(labels), device=labels.device)[:, None], labels]
 
 
 def occupied(subset: Subset) -> Tensor:

@@ -14,6 +14,7 @@ from torch import Tensor
 from grokplane.data import Group, Modular, RandomSplit
 from grokplane.mechanism import class_geometry as classes
 from grokplane.mechanism import clock, spectra
+from grokplane.mechanism.centring import centred
 from grokplane.mechanism.operands import elements, quotients, rows_of_pairs, tokens_of_elements
 from grokplane.mechanism.parallelograms import parallelograms, quality
 from grokplane.mechanism.probe import ridge_probe
@@ -92,11 +93,23 @@ def test_matrices_that_have_no_dimension_give_nan_and_leave_others_alone() -> No
 def test_features_are_centred_over_points_that_are_not_padding() -> None:
     values, mask = draw(2, 6, 3), torch.arange(6) < torch.tensor([[6], [4]])
     values[1, 4:] = math.nan
-    found = spectra.centred(values, mask)
+    found, mean = centred(values, mask)
     assert not found[1, 4:].any()
     for member, n in enumerate((6, 4)):
         wanted = values[member, :n].numpy() - values[member, :n].numpy().mean(0)
         np.testing.assert_allclose(found[member, :n].numpy(), wanted, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(mean[member, 0], values[member, :n].mean(0), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_points_that_are_equal_up_to_round_off_have_no_differences(dtype: torch.dtype) -> None:
+    eps, mask = torch.finfo(dtype).eps, torch.ones(2, 50, dtype=torch.bool)
+    equal = (3 * draw(1, 1, 7).expand(2, 50, 7)).to(dtype)
+    relative = torch.tensor([2 * eps, 100 * eps], dtype=dtype)[:, None, None] * draw(2, 50, 7).sign().to(dtype)
+    values = equal * (1 + relative)
+    found, _ = centred(values, mask)
+    assert not found[0].any()
+    assert (found[1] != 0).all()
 
 
 def simplex(count: int, size: int) -> Tensor:
@@ -155,11 +168,18 @@ def test_a_probe_solves_the_penalised_least_squares(points: tuple[int, int], uni
         assert probe.classes(values)[member, :size].tolist() == scores.argmax(1).tolist()
 
 
-def test_a_probe_of_equal_points_answers_with_the_largest_class() -> None:
-    labels = torch.tensor([[2, 1, 2, 0]])
-    mask = torch.ones(1, 4, dtype=torch.bool)
-    probe = ridge_probe(torch.ones(1, 4, 3), labels, mask, 3, 1e-3)
-    assert probe.classes(torch.ones(1, 4, 3)).tolist() == [[2] * 4]
+def test_a_probe_of_equal_points_answers_with_the_most_frequent_class() -> None:
+    labels = torch.tensor([[2, 1, 2, 0, 1]])
+    mask, equal = torch.ones(1, 5, dtype=torch.bool), draw(1, 1, 3).expand(1, 5, 3)
+    probe = ridge_probe(equal, labels, mask, 3, 1e-3)
+    assert probe.classes(equal + draw(1, 5, 3)).tolist() == [[1] * 5]  # the first of equally large ones
+
+
+def test_of_classes_with_equal_points_a_probe_answers_with_the_first() -> None:
+    values = draw(1, 3, 4).repeat(1, 4, 1)  # the points of classes 0, 1, 2 and again 3, 4, 5, ...
+    labels = torch.arange(12)[None]
+    probe = ridge_probe(values, labels, torch.ones(1, 12, dtype=torch.bool), 12, 1e-3)
+    assert probe.classes(values).tolist() == [[0, 1, 2] * 4]
 
 
 def digits(element: int, orders: tuple[int, ...]) -> tuple[int, ...]:

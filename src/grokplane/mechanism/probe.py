@@ -7,6 +7,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from grokplane.mechanism.centring import centred
+
+# Scores approximate 0 and 1. Those that differ less are equal but for round-off, as for classes with equal points.
+TIE = 1e-9
+
 
 class Probe(NamedTuple):
     """A linear classifier: the class of a point h is the largest entry of prior + (h - mean) coefficients.
@@ -22,8 +27,9 @@ class Probe(NamedTuple):
     prior: Tensor
 
     def classes(self, values: Tensor) -> Tensor:
-        """Predicted class [E, n] of points [E, n, F]; of equal scores the first."""
-        return (self.prior + (values.double() - self.mean) @ self.coefficients).argmax(2)
+        """Predicted class [E, n] of points [E, n, F]: the first one whose score is the largest, up to `TIE`."""
+        scores = self.prior + (values.double() - self.mean) @ self.coefficients
+        return (scores >= scores.amax(2, keepdim=True) - TIE).byte().argmax(2)
 
 
 def ridge_probe(values: Tensor, labels: Tensor, mask: Tensor, classes: int, ridge: float) -> Probe:
@@ -36,18 +42,16 @@ def ridge_probe(values: Tensor, labels: Tensor, mask: Tensor, classes: int, ridg
         classes: number of classes C.
         ridge: lambda in units of the mean over units of sum_i (h_i - mean)^2.
     """
-    real = mask[..., None]
-    values = torch.where(real, values.double(), 0)
-    mean = values.sum(1, keepdim=True) / real.sum(1, keepdim=True)
-    centred = torch.where(real, values - mean, 0)
-    wanted = centred.new_zeros(*labels.shape, classes).scatter_(2, labels[..., None], real.double())
-    strength = ridge * centred.square().sum((1, 2)) / centred.shape[2]
+    around, real = centred(values, mask), mask[..., None].double()
+    points = around.values
+    wanted = points.new_zeros(*labels.shape, classes).scatter_(2, labels[..., None], real)
+    strength = ridge * points.square().sum((1, 2)) / points.shape[2]
     strength = torch.where(strength == 0, 1, strength)[:, None, None]  # all points are equal
-    if centred.shape[1] < centred.shape[2]:  # H'(HH' + lambda)^-1 Y
-        coefficients = centred.mT @ _solved(centred @ centred.mT, strength, wanted)
+    if points.shape[1] < points.shape[2]:  # H'(HH' + lambda)^-1 Y
+        coefficients = points.mT @ _solved(points @ points.mT, strength, wanted)
     else:  # (H'H + lambda)^-1 H'Y
-        coefficients = _solved(centred.mT @ centred, strength, centred.mT @ wanted)
-    return Probe(mean, coefficients, wanted.sum(1, keepdim=True) / real.sum(1, keepdim=True))
+        coefficients = _solved(points.mT @ points, strength, points.mT @ wanted)
+    return Probe(around.mean, coefficients, wanted.sum(1, keepdim=True) / real.sum(1, keepdim=True))
 
 
 def _solved(gram: Tensor, strength: Tensor, right: Tensor) -> Tensor:

@@ -26,13 +26,6 @@ def squared_singular_values(matrices: Tensor) -> Tensor:
     return torch.where(finite, torch.where(found > round_off, found, 0), torch.nan)
 
 
-def centred(values: Tensor, mask: Tensor) -> Tensor:
-    """Differences [E, n, F] in float64 of values [E, n, F] to the mean of the points of a mask [E, n]; 0 elsewhere."""
-    real = mask[..., None]
-    values = torch.where(real, values.double(), 0)
-    return torch.where(real, values - values.sum(1, keepdim=True) / real.sum(1, keepdim=True), 0)
-
-
 def effective_rank(squares: Tensor) -> Tensor:
     """exp(entropy of s_i / sum_j s_j): Roy and Vetterli 2007, "The effective rank"."""
     return _entropy(squares.sqrt()).exp()

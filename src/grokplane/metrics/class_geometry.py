@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from grokplane.answers import Reads
+from grokplane.mechanism.centring import centred
 from grokplane.mechanism.class_geometry import angles, from_their_centre, mean_distance, norm_variation
 from grokplane.metrics.class_means import class_means, occupied, own_means
 from grokplane.metrics.metric import Metric
@@ -37,7 +38,7 @@ class ClassGeometry(Metric):
     needs_layers: ClassVar[bool] = True
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
-        """Values [E] in float64 by subset and layer; NaN (null) for fewer than two classes."""
+        """Values [E] in float64 by subset and layer; NaN (null) with fewer than two classes or equal points."""
         return {
             f"{measure}_{name}/{layer}": value
             for name, subset in seen.subsets.items()
@@ -48,14 +49,14 @@ class ClassGeometry(Metric):
 
 def _values(values: Tensor, subset: Subset) -> dict[str, Tensor]:
     """The four measures [E] of values [E, n, F]."""
-    values = torch.where(subset.mask[..., None], values.double(), 0)
+    values = centred(values, subset.mask).values
     means, present = class_means(values, subset), occupied(subset)
     scatter = subset.mean(torch.linalg.vector_norm(values - own_means(means, subset.classes.labels), dim=2))
-    centred = from_their_centre(means, present)
-    spread, to_simplex = angles(centred, present)
+    around = from_their_centre(means, present)
+    spread, to_simplex = angles(around, present)
     return {
         "ILDR": mean_distance(means, present) / scatter,
-        "NC2_norms": norm_variation(centred, present),
+        "NC2_norms": norm_variation(around, present),
         "NC2_angles": spread,
         "NC2_simplex": to_simplex,
     }

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from grokplane.mechanism.spectra import MEASURES, centred, squared_singular_values
+from grokplane.mechanism.centring import centred
+from grokplane.mechanism.spectra import MEASURES, squared_singular_values
 from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.positions import at_question
@@ -46,7 +47,7 @@ def _of_features(seen: Observation) -> Iterator[tuple[str, Tensor]]:
     for name, subset in seen.subsets.items():
         for layer, output in subset.layers.items():
             features = at_question(output.activations, subset).flatten(2)
-            yield f"{name}/{layer}", squared_singular_values(centred(features, subset.mask))
+            yield f"{name}/{layer}", squared_singular_values(centred(features, subset.mask).values)
 
 
 GROUP = "metrics"

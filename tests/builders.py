@@ -17,8 +17,8 @@ from grokplane.optim import AdamW, Constant
 from grokplane.train import LogOptions, Member, Point, Stack, TrainOptions, run
 
 NEVER, ALWAYS = LogOptions(dense_steps=0, every=10**9), LogOptions(dense_steps=0, every=1)
-# Those that give numbers alone, so that records can be compared as flat dicts. The second ones read sequences, the third
-# ones operands of a group.
+# Those that give numbers alone, so that records can be compared as flat dicts. The second read sequences, the third
+# operands of a group.
 _CHOICES = [choice for group, _, choice in config.choices() if group == "metrics" and choice is not Spectrum]
 _OF_SEQUENCES = [choice for choice in _CHOICES if getattr(choice, "reads", None) in ("sequences", "fed_back")]
 _OF_GROUPS = [choice for choice in _CHOICES if getattr(choice, "needs_group", False)]

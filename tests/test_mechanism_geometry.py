@@ -17,7 +17,7 @@ from grokplane.mechanism import clock, spectra
 from grokplane.mechanism.centring import centred
 from grokplane.mechanism.operands import elements, quotients, rows_of_pairs, tokens_of_elements
 from grokplane.mechanism.parallelograms import parallelograms, quality
-from grokplane.mechanism.probe import ridge_probe
+from grokplane.mechanism.probe import Probe, ridge_probe
 from grokplane.operand_group import OperandGroup
 
 
@@ -175,11 +175,11 @@ def test_a_probe_of_equal_points_answers_with_the_most_frequent_class() -> None:
     assert probe.classes(equal + draw(1, 5, 3)).tolist() == [[1] * 5]  # the first of equally large ones
 
 
-def test_of_classes_with_equal_points_a_probe_answers_with_the_first() -> None:
-    values = draw(1, 3, 4).repeat(1, 4, 1)  # the points of classes 0, 1, 2 and again 3, 4, 5, ...
-    labels = torch.arange(12)[None]
-    probe = ridge_probe(values, labels, torch.ones(1, 12, dtype=torch.bool), 12, 1e-3)
-    assert probe.classes(values).tolist() == [[0, 1, 2] * 4]
+def test_of_scores_that_differ_by_round_off_a_probe_takes_the_first() -> None:
+    coefficients = torch.tensor([[[0.1, 0.3, 0.3 + 1e-13, 0.3 + 1e-8]]], dtype=torch.float64)
+    for count, wanted in ((3, 1), (4, 3)):
+        probe = Probe(torch.zeros(1, 1, 1), coefficients[..., :count], torch.zeros(1, 1, count))
+        assert probe.classes(torch.ones(1, 2, 1)).tolist() == [[wanted] * 2]
 
 
 def digits(element: int, orders: tuple[int, ...]) -> tuple[int, ...]:
@@ -228,7 +228,13 @@ def test_a_line_has_every_parallelogram_of_integers_and_of_the_group_those_witho
     near(quality(line, integers, 0.01), [1])
     near(quality(line, group, 0.01), [len(relations((13,), False)) / len(relations((13,), True))])
     near(quality(noise, integers, 0.01), [0])
-    assert quality(torch.ones(1, 13, 5), integers, 0.01).isnan().all()
+    assert quality(draw(1, 1, 5).expand(1, 13, 5), integers, 0.01).isnan().all()
+
+
+def test_a_circle_has_no_parallelogram_of_the_group() -> None:
+    angles = 2 * math.pi * 3 / 13 * torch.arange(13, dtype=torch.float64)
+    circle = torch.stack([angles.cos(), angles.sin()], 1)[None]
+    near(quality(circle, parallelograms((13,), True, 10**6, 0), 0.01), [0])
 
 
 def test_drawn_parallelograms_have_the_share_of_all() -> None:
@@ -287,7 +293,7 @@ def test_distance_irrelevance_is_that_of_loops_and_of_known_logits() -> None:
     near(found, [0, 1, float(slow)])
 
 
-@pytest.mark.parametrize(("count", "most"), [(20, 100), (7, 2), (1, 1)])
+@pytest.mark.parametrize(("count", "most"), [(20, 100), (7, 2), (1, 1), (0, 3)])
 def test_operands_of_a_round_are_distinct(count: int, most: int) -> None:
     rounds = clock.distinct_pairs(9, count, 11, most, seed=3)
     assert sum(map(len, rounds)) == count

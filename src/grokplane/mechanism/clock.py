@@ -20,7 +20,7 @@ def distinct_pairs(tokens: int, count: int, outputs: int, most: int, seed: int) 
     """
     generator = torch.Generator().manual_seed(seed)
     found, left, size = [], count, min(most, tokens // 2)
-    while left > 0:
+    while left > 0 and size > 0:
         pairs = torch.randperm(tokens, generator=generator)[: 2 * min(size, left)].view(-1, 2)
         answers = torch.randint(outputs, (len(pairs), 1), generator=generator)
         found.append(torch.cat([pairs, answers], 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from grokplane.operand_group import OperandGroup
@@ -27,11 +28,12 @@ def elements(groups: Sequence[OperandGroup], operands: Tensor) -> Tensor:
 def quotients(groups: Sequence[OperandGroup]) -> Tensor:
     """a∘b^-1 in row a and column b of each member's table [E, n, n]; padded with 0 to the largest n."""
     largest = max(group.order for group in groups)
-    found = torch.zeros(len(groups), largest, largest, dtype=torch.int64)
-    for member, group in enumerate(groups):
-        every = torch.arange(group.order)
-        found[member, group.products, every.expand_as(group.products)] = every[:, None].expand_as(group.products)
-    return found
+    rests = [largest - group.order for group in groups]
+    # Padding is written to an extra row.
+    products = [F.pad(one.products, (0, rest, 0, rest), value=largest) for one, rest in zip(groups, rests, strict=True)]
+    places, every = torch.stack(products), torch.arange(largest)[:, None]
+    found = torch.zeros(len(groups), largest + 1, largest, dtype=torch.int64)
+    return found.scatter_(1, places, every.expand_as(places))[:, :largest]
 
 
 def rows_of_pairs(operands: Tensor, tokens: int) -> Tensor:

@@ -8,6 +8,8 @@ from math import prod
 import torch
 from torch import Tensor
 
+from grokplane.mechanism.centring import centred
+
 
 @lru_cache(maxsize=16)
 def parallelograms(orders: tuple[int, ...], wrapped: bool, most: int, seed: int) -> Tensor:
@@ -61,8 +63,7 @@ def quality(embeddings: Tensor, corners: Tensor, tolerance: float) -> Tensor:
     One holds if |E_i + E_j - E_m - E_n| <= tolerance * s, where s is the root mean square distance of the embeddings to
     their mean. NaN if all embeddings are equal.
     """
-    values = embeddings.double()
-    values = values - values.mean(1, keepdim=True)
+    values, _ = centred(embeddings, torch.ones_like(embeddings[..., 0], dtype=torch.bool))
     gram = values @ values.mT
     spread = gram.diagonal(dim1=1, dim2=2).mean(1, keepdim=True)
     squares = torch.zeros((), dtype=gram.dtype, device=gram.device)

@@ -267,6 +267,7 @@ def test_quotients_and_tokens_of_elements() -> None:
         assert group.elements[tokens_of_elements(group)].tolist() == list(range(n))
     operands = torch.tensor([[[3, 0], [1, 6], [-1, -1]]])
     known = groups[1].elements
+    assert elements([group_of(Modular(split, p=8))], operands).tolist() == [[[3, 0], [1, 6], [-1, -1]]]
     assert elements(groups[1:], operands).tolist() == [[[int(known[3]), -1], [int(known[1]), int(known[6])], [-1, -1]]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,9 @@ def test_ranks_are_those_of_every_weight_and_of_centred_features(number: int) ->
         assert found[f"spectral_norm_{name}"][number] == pytest.approx(s.max(), rel=1e-9)
 
 
-def test_the_distance_ratio_is_that_of_loops_over_points() -> None:
-    stack = stacked(ClassGeometry())
+def test_class_geometry_is_that_of_loops_over_points_and_classes_that_have_some() -> None:
+    few = member(data=task(train_fraction=0.2), metrics={"it": ClassGeometry()}, train=training(steps=5))
+    stack = trained(few, replace(few, seed=1), replace(few, seed=2, data=task()))
     seen, found = observe(stack), asked(ClassGeometry(), stack)
     for name in ("train", "eval"):
         for number in range(3):
@@ -99,6 +101,10 @@ def test_the_distance_ratio_is_that_of_loops_over_points() -> None:
             between = [math.dist(x, y) for a, x in means.items() for b, y in means.items() if a != b]
             within = [math.dist(x, means[label]) for x, label in zip(values, labels.tolist(), strict=True)]
             assert found[f"ILDR_{name}/layer 1"][number] == pytest.approx(np.mean(between) / np.mean(within), rel=1e-9)
+            middle = np.mean(list(means.values()), 0)
+            norms = [math.dist(mean, middle) for mean in means.values()]
+            assert found[f"NC2_norms_{name}/layer 1"][number] == pytest.approx(np.std(norms) / np.mean(norms), rel=1e-9)
+    assert min(len(set(own(seen, "train", number, "layer 1")[1].tolist())) for number in range(3)) < 7
 
 
 def test_probes_are_fitted_to_training_points_and_scored_on_the_others() -> None:

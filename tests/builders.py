@@ -18,11 +18,15 @@ from grokplane.train import LogOptions, Member, Point, Stack, TrainOptions, run
 
 NEVER, ALWAYS = LogOptions(dense_steps=0, every=10**9), LogOptions(dense_steps=0, every=1)
 # Those that give numbers alone, so that records can be compared as flat dicts, and neither the expensive ones nor those
-# that not every network has; the second ones read sequences.
+# that not every network has. The second read sequences, the third operands of a group.
 _LEFT_OUT = (Spectrum, Fourier, Irreps, Hessian, Kernel, Linearised, LocalComplexity)
 _CHOICES = [choice for group, _, choice in config.choices() if group == "metrics" and choice not in _LEFT_OUT]
 _OF_SEQUENCES = [choice for choice in _CHOICES if getattr(choice, "reads", None) in ("sequences", "fed_back")]
-METRICS: dict[str, Metric] = {choice.__name__: choice() for choice in _CHOICES if choice not in _OF_SEQUENCES}
+_OF_GROUPS = [choice for choice in _CHOICES if getattr(choice, "needs_group", False)]
+METRICS: dict[str, Metric] = {
+    choice.__name__: choice() for choice in _CHOICES if choice not in _OF_SEQUENCES + _OF_GROUPS
+}
+GROUP_METRICS: dict[str, Metric] = {choice.__name__: choice() for choice in _OF_GROUPS}
 SEQUENCE_METRICS: dict[str, Metric] = {choice.__name__: choice() for choice in _OF_SEQUENCES}
 OPTIMIZERS: dict[str, tuple[type[optim.TorchOptimizer], dict[str, Any]]] = {
     "adamw": (optim.AdamW, {"betas": [0.9, 0.98]}),

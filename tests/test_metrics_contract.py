@@ -46,6 +46,7 @@ def subset(start: int, n: int, device: str, positions: int | None) -> Subset:
         scale = parameters.get("scale", torch.ones(MEMBERS, device=device))
         if layers is not None:
             layers["layer 1"] = LayerOutput(values[:, part], values[:, part].relu(), True)
+        scale = scale + parameters.get("embedding.weight", torch.zeros(MEMBERS, 1, 1, device=device)).sum((1, 2))
         return values[:, part] * scale.view(-1, *[1] * (values.dim() - 1))
 
     rows = torch.arange(start, start + n, device=device).expand(MEMBERS, -1)
@@ -72,7 +73,7 @@ def observation(device: str, positions: int | None = None) -> Observation:
     rows = torch.arange(20, device=device)
     operands = torch.where(rows < 16, torch.stack([rows // 4, rows % 4]), -1).T.expand(MEMBERS, -1, -1)
     of_task = operands, [of_residues("add", 4, 4)] * MEMBERS
-    return Observation(1, train, held_out, *known, None, 20, ood, *of_task, initial=every)
+    return Observation(1, train, held_out, *known, None, 20, ood, *of_task, every, parameters)
 
 
 def seen_by(metric: Any, device: str) -> Observation:

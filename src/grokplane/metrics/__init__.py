@@ -4,12 +4,16 @@ from grokplane.metrics.accuracy import Accuracy, of_truth
 from grokplane.metrics.activations import Activations
 from grokplane.metrics.autoregressive import Autoregressive
 from grokplane.metrics.cka import CKA
+from grokplane.metrics.class_geometry import ClassGeometry
 from grokplane.metrics.collected import ARRAYS, Collected, collected
 from grokplane.metrics.compressed import Compressed
 from grokplane.metrics.dead_neurons import DeadNeurons
 from grokplane.metrics.digit_accuracy import DigitAccuracy
+from grokplane.metrics.distance import Distance
+from grokplane.metrics.distance_irrelevance import DistanceIrrelevance
 from grokplane.metrics.fourier import Fourier
 from grokplane.metrics.gauge import Gauge, Inputs
+from grokplane.metrics.gradient_symmetry import GradientSymmetry
 from grokplane.metrics.gradients import Gradients
 from grokplane.metrics.hessian import Hessian
 from grokplane.metrics.information import Information, InformationChoice, Off
@@ -24,7 +28,10 @@ from grokplane.metrics.metric import Array, Metric
 from grokplane.metrics.observation import LayerOutput, Observation, Subset
 from grokplane.metrics.pending import Job, Pending
 from grokplane.metrics.perplexity import Perplexity
+from grokplane.metrics.probes import Probes
+from grokplane.metrics.ranks import Ranks
 from grokplane.metrics.reduce import masked_fraction
+from grokplane.metrics.rqi import RQI
 from grokplane.metrics.softmax_collapse import SoftmaxCollapse
 from grokplane.metrics.source import Parameters, Source
 from grokplane.metrics.sparsity import Sparsity
@@ -37,16 +44,21 @@ from grokplane.metrics.within_class import WithinClass
 __all__ = [
     "ARRAYS",
     "CKA",
+    "RQI",
     "Accuracy",
     "Activations",
     "Array",
     "Autoregressive",
+    "ClassGeometry",
     "Collected",
     "Compressed",
     "DeadNeurons",
     "DigitAccuracy",
+    "Distance",
+    "DistanceIrrelevance",
     "Fourier",
     "Gauge",
+    "GradientSymmetry",
     "Gradients",
     "Hessian",
     "Information",
@@ -68,6 +80,8 @@ __all__ = [
     "Parameters",
     "Pending",
     "Perplexity",
+    "Probes",
+    "Ranks",
     "SoftmaxCollapse",
     "Source",
     "Sparsity",

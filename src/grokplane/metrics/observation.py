@@ -50,6 +50,7 @@ class Observation:
         operand_groups: for each member the group whose elements operands and answers are; None if there is none.
             A metric with `needs_group = True` finds operands and groups of all members.
         initial: the initial parameters [E, ...] by full name; empty unless a metric declares `needs_initial = True`.
+        initial_layers: the same in the form of `parameters`.
     """
 
     step: int
@@ -67,6 +68,7 @@ class Observation:
     operands: Tensor | None = None
     operand_groups: Sequence[OperandGroup | None] = ()
     initial: Mapping[str, Tensor] = field(default_factory=dict)
+    initial_layers: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
     @cached_property
     def gradients(self) -> Mapping[str, Mapping[str, Tensor]]:

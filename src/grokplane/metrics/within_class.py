@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from grokplane.answers import Reads
+from grokplane.metrics.class_means import class_means, own_means
 from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.positions import at_question
-from grokplane.metrics.subset import Subset, parts
+from grokplane.metrics.subset import Subset
 
 
 @dataclass(frozen=True)
@@ -36,25 +37,12 @@ class WithinClass(Metric):
         return found
 
 
-def _class_means(values: Tensor, subset: Subset) -> Tensor:
-    """Class means [E, C, F] of values [E, n, F] over unpadded points; zero for an empty class."""
-    real, (wanted, classes) = subset.mask.to(values.dtype), subset.classes
-    members, points = wanted.shape
-    count = values.new_zeros(members, classes).scatter_add_(1, wanted, real).clamp_min_(1)
-    means = values.new_zeros(members, classes, values.shape[-1])
-    for part in parts(points, members * classes * values.element_size()):
-        member = values.new_zeros(members, wanted[:, part].shape[1], classes)
-        member.scatter_(2, wanted[:, part, None], real[:, part, None])
-        means.baddbmm_((member / count[:, None]).mT, values[:, part])
-    return means
-
-
 def _ratio(values: Tensor, subset: Subset) -> Tensor:
     """tr(S_W) / tr(S_B) [E] of values [E, n, F], from differences to the means, because large squares would cancel."""
     values = torch.where(subset.mask[..., None], values, 0)
     values = values - (values * subset.weights[..., None].to(values.dtype)).sum(1, keepdim=True)
-    means = _class_means(values, subset)
-    own = means.gather(1, subset.classes.labels[..., None].expand(-1, -1, values.shape[-1]))
+    means = class_means(values, subset)
+    own = own_means(means, subset.classes.labels)
     within = torch.linalg.vector_norm(values - own, dim=2).double().square()
     between = torch.linalg.vector_norm(own, dim=2).double().square()
     return subset.mean(within) / subset.mean(between)

@@ -49,7 +49,19 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
     groups = {name: (group.subset, group.points) for name, group in examples.groups.items()}
     known = layers, parameters, gradients, seconds_per_step, groups, noiseless, examples.questions, others.get("ood")
     of_task = examples.operands, examples.operand_groups
-    return Observation(now, train, others["eval"], rates, *known, *of_task, stack.initial)
+    initial = stack.initial, _initial_layers(stack)
+    return Observation(now, train, others["eval"], rates, *known, *of_task, *initial)
+
+
+def _initial_layers(stack: Stack) -> dict[str, dict[str, Tensor]]:
+    """The initial parameters by layer and role; empty unless they are kept."""
+    if not stack.initial:
+        return {}
+    names = {id(value): name for name, value in stack.parameters.items()}
+    return {
+        layer: {role: stack.initial[names[id(value)]] for role, value in roles.items()}
+        for layer, roles in stack.network.layers().items()
+    }
 
 
 def measure(stack: Stack, seen: Observation, metrics: Mapping[str, Metric] | None = None) -> list[Record]:

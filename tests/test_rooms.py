@@ -13,7 +13,7 @@ import grokplane
 SOURCE = Path(grokplane.__file__).parent
 FLOOR = ("options", "derivatives", "making", "random", "resources", "processes", "files", "say", "strict_json")
 FLOOR += ("plugins", "shipped", "pasting", "hydra_node", "unread", "waiting", "schemas", "config_files", "written")
-FLOOR += ("process_settings", "answers", "phases", "operand_group")
+FLOOR += ("process_settings", "answers", "phases", "operand_group", "ends")
 # What each room may import beside the floor and itself.
 MAY = {
     "callbacks": set[str](),

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from grokplane.ends import Ends
 from grokplane.options import ConfigError
 from grokplane.random import Counters, generator
 
@@ -183,6 +184,22 @@ class StackedModel(nn.Module):
             inputs: all questions of one member's table [N, ...].
             targets: their answers [N, ...], without label noise.
         """
+
+    def names(self) -> dict[str, list[str]]:
+        """Full names of the parameters of each layer, in the order of the forward pass."""
+        full = {id(value): name for name, value in self.named_parameters()}
+        return {layer: [full[id(value)] for value in roles.values()] for layer, roles in self.layers().items()}
+
+    def matrices(self) -> list[str]:
+        """Names of all matrices [E, out, in] of layers, embeddings included, in the order of the forward pass."""
+        parameters = dict(self.named_parameters())
+        return [name for names in self.names().values() for name in names if parameters[name].dim() == 3]
+
+    def ends(self) -> Ends:
+        """The parameters at both ends of the network."""
+        names = self.names()
+        embedding = [name for layer in ("embedding", "positions") for name in names.get(layer, ())]
+        return Ends(embedding, list(names.values())[-1])
 
     def layers(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
         """The parameters of each named layer by role ("weight", "bias"), in the order of the forward pass."""

@@ -12,8 +12,10 @@ from grokplane.optim.base import (
 )
 from grokplane.optim.constant_norm import ConstantNorm
 from grokplane.optim.directions import Directions
+from grokplane.optim.egalitarian import Egalitarian
 from grokplane.optim.grokfast import GrokfastEMA, GrokfastMA
 from grokplane.optim.initial_decay import InitialDecay
+from grokplane.optim.lion import Lion
 from grokplane.optim.muon import Muon
 from grokplane.optim.noise import UpdateNoise, WeightNoise
 from grokplane.optim.orthograd import OrthoGrad
@@ -36,12 +38,14 @@ __all__ = [
     "Context",
     "Cosine",
     "Directions",
+    "Egalitarian",
     "Factor",
     "GrokfastEMA",
     "GrokfastMA",
     "InitialDecay",
     "Kept",
     "LinearWarmup",
+    "Lion",
     "MemberState",
     "Muon",
     "OptimizerChoice",

@@ -21,7 +21,10 @@ Factor = float | Tensor
 
 
 class OptimizerChoice(Protocol):
-    """A choice of the config group `optimizer`: how one member is updated."""
+    """A choice of the config group `optimizer`: how one member is updated.
+
+    A choice with the class variable `needs_ends = True` has a `stacked` with a fourth argument, the network's `Ends`.
+    """
 
     @property
     def lr(self) -> float:
@@ -52,7 +55,8 @@ def with_rates_times(choice: _Choice, factor: float) -> _Choice:
         return choice
     own: Any = choice
     rates = [spec.name for spec in fields(own) if f"_{spec.name}".endswith("_lr")]
-    return replace(own, **{name: getattr(own, name) * factor for name in rates})
+    scaled = {name: getattr(own, name) * factor for name in rates if getattr(own, name) is not None}
+    return replace(own, **scaled)
 
 
 class StackedOptimizer:

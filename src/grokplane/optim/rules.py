@@ -31,6 +31,7 @@ class Context:
         started: whether each member starts from another run, so that its seed does not give its initial weights; empty:
             no member does.
         carried: whether each member also goes on with the memory of that run; empty: no member does.
+        matrices: names of the matrices [E, out, in] in the order of the forward pass.
     """
 
     parameters: Parameters
@@ -38,6 +39,7 @@ class Context:
     rates: Callable[[str], Sequence[float]]
     started: Sequence[bool] = ()
     carried: Sequence[bool] = ()
+    matrices: Sequence[str] = ()
 
 
 class Rule:

@@ -91,9 +91,12 @@ class Stack:
         optimizers = [with_rates_times(one.optimizer, getattr(one.model, "lr_factor", 1.0)) for one in members]
         saved = self.network.state_dict()
         self.buffers = [saved[name] for name in saved if name not in self.parameters]
-        self.optimizer = type(optimizers[0]).stacked(optimizers, self.parameters, self.network.hidden())
+        kind: Any = type(optimizers[0])
+        ends = [self.network.ends()] if getattr(kind, "needs_ends", False) else []
+        self.optimizer = kind.stacked(optimizers, self.parameters, self.network.hidden(), *ends)
         started, carried = starts.started(members), starts.carried(members)
-        context = Context(self.parameters, seeds, self.optimizer.rates_of, started, carried)
+        rates, matrices = self.optimizer.rates_of, self.network.matrices()
+        context = Context(self.parameters, seeds, rates, started, carried, matrices)
         self.rules = {
             name: type(choice).stacked([member.rules[name] for member in members], context)
             for name, choice in members[0].rules.items()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from grokplane.data import Group, Modular, RandomSplit
 from grokplane.mechanism import class_geometry as classes
-from grokplane.mechanism import clock, spectra
+from grokplane.mechanism import clock, dimension
 from grokplane.mechanism.centring import centred
 from grokplane.mechanism.operands import elements, quotients, rows_of_pairs, tokens_of_elements
 from grokplane.mechanism.parallelograms import parallelograms, quality
@@ -44,8 +44,8 @@ SLOW: dict[str, Callable[[list[float]], float]] = {
 
 
 def measured(matrices: Tensor) -> dict[str, Tensor]:
-    squares = spectra.squared_singular_values(matrices)
-    return {name: function(squares) for name, function in spectra.MEASURES.items()}
+    squares = dimension.squared_singular_values(matrices)
+    return {name: function(squares) for name, function in dimension.MEASURES.items()}
 
 
 @pytest.mark.parametrize("shape", [(3, 5, 9), (3, 9, 5), (2, 1, 4)])

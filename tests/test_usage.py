@@ -52,7 +52,7 @@ def test_help_shows_the_choices_of_the_call(tmp_path: Path, inside: Inside, monk
     typed = ("model=mlp_mnist", "optimizer.lr=0.5", "rules=[sam]", "experiment=nanda", "mi=compressed")
     lines = [" ".join(line.split()) for line in inside("--help", *typed, cwd=tmp_path).stdout.splitlines()]
     for line in (
-        "optimizer=adamw Adam with decoupled weight decay. Others: adam, by_group, muon, rmsprop, sgd.",
+        "optimizer=adamw Adam with decoupled weight decay. Others: adam, by_group, lion, muon, rmsprop, sgd.",
         "optimizer.lr=0.5 learning rate (a number at least 0)",
         "optimizer.betas=[0.9,0.98] decay of the two moments (a list of 2 numbers, each below 1 and at least 0)",
         "model.hidden=[200,200] width of each hidden layer (a list of whole numbers, each at least 1)",

@@ -186,6 +186,11 @@ class StackedModel(nn.Module):
             targets: their answers [N, ...], without label noise.
         """
 
+    def matrices(self) -> list[str]:
+        """Names of all matrices [E, out, in] of layers, embeddings included, in the order of the forward pass."""
+        parameters = dict(self.named_parameters())
+        return [name for roles in self.layer_names().values() for name in roles.values() if parameters[name].dim() == 3]
+
     def layers(self) -> Mapping[str, Mapping[str, nn.Parameter]]:
         """The parameters of each named layer by role ("weight", "bias"), in the order of the forward pass."""
         raise NotImplementedError(f"{type(self).__name__} names no layers")

@@ -14,10 +14,12 @@ from grokplane.optim.base import (
 from grokplane.optim.by_group import ByGroup
 from grokplane.optim.constant_norm import ConstantNorm
 from grokplane.optim.directions import Directions
+from grokplane.optim.egalitarian import Egalitarian
 from grokplane.optim.freeze import Freeze
 from grokplane.optim.grokfast import GrokfastEMA, GrokfastMA
 from grokplane.optim.hold_norm import HoldNorm
 from grokplane.optim.initial_decay import InitialDecay
+from grokplane.optim.lion import Lion
 from grokplane.optim.muon import Muon
 from grokplane.optim.noise import UpdateNoise, WeightNoise
 from grokplane.optim.orthograd import OrthoGrad
@@ -42,6 +44,7 @@ __all__ = [
     "Context",
     "Cosine",
     "Directions",
+    "Egalitarian",
     "Factor",
     "Freeze",
     "GrokfastEMA",
@@ -50,6 +53,7 @@ __all__ = [
     "InitialDecay",
     "Kept",
     "LinearWarmup",
+    "Lion",
     "MemberState",
     "Muon",
     "OptimizerChoice",

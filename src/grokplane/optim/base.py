@@ -57,7 +57,8 @@ def with_rates_times(choice: _Choice, factor: float) -> _Choice:
         return choice
     own: Any = choice
     values = {spec.name: getattr(own, spec.name) for spec in fields(own)}
-    rates = {name: rate * factor for name, rate in values.items() if f"_{name}".endswith("_lr")}
+    given = {name: rate for name, rate in values.items() if f"_{name}".endswith("_lr") and rate is not None}
+    rates = {name: rate * factor for name, rate in given.items()}
     inner = {name: with_rates_times(part, factor) for name, part in values.items() if is_dataclass(part)}
     return replace(own, **rates, **inner)
 

@@ -35,6 +35,7 @@ class Context:
         carried: whether each member also goes on with the memory of that run; empty: no member does.
         layers: gives the full name of each layer's parameters, by layer and role; see `StackedModel.layer_names`.
         groups: the group of each member's operands, None for a task without one; see `OperandGroup`.
+        matrices: names of the matrices [E, out, in] in the order of the forward pass.
     """
 
     parameters: Parameters
@@ -65,6 +66,8 @@ class Context:
             for role, parameter in of_layer.items()
             if layer in names or role in names
         ]
+
+    matrices: Sequence[str] = ()
 
 
 class Rule:

@@ -99,8 +99,9 @@ class Stack:
         also = {"parts": named} if named else {}
         self.optimizer = kind.stacked(optimizers, self.parameters, self.network.hidden(), **also)
         started, carried = starts.started(members), starts.carried(members)
-        rates, layers = self.optimizer.rates_of, self.network.layer_names
-        context = Context(self.parameters, seeds, rates, started, carried, layers, self.examples.operand_groups)
+        rates, layers, groups = self.optimizer.rates_of, self.network.layer_names, self.examples.operand_groups
+        matrices = self.network.matrices()
+        context = Context(self.parameters, seeds, rates, started, carried, layers, groups, matrices)
         self.rules = {
             name: type(choice).stacked([member.rules[name] for member in members], context)
             for name, choice in members[0].rules.items()
@@ -113,7 +114,8 @@ class Stack:
 
     def _parts(self) -> dict[str, list[str]]:
         """The names of the network's parameters by part; empty if the optimizer does not need them."""
-        return self.network.parts() if getattr(self.shared.optimizer, "needs_parts", False) else {}
+        needed = any(getattr(member.optimizer, "needs_parts", False) for member in self.present)
+        return self.network.parts() if needed else {}
 
     def _measured(self) -> Gauge | None:
         return self.present[0].mi.gauge(parts.inputs(self.examples, self.present, self.network))

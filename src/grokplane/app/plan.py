@@ -129,7 +129,7 @@ def _swept(overrides: Sequence[str], config_name: str, clock: _Clock) -> Plan:
 
 
 def _check_launcher_of_branches(jobs: Sequence[Job]) -> None:
-    """Refuse branches for other launchers than the stacked one: Hydra would compose them without their runs' configs."""
+    """Refuse branches for other launchers than the stacked one: Hydra would compose them without their runs."""
     launcher = jobs[0].made.hydra.launcher
     if "executor" not in launcher and any(job.asked.train.branch_from is not None for job in jobs):
         name = jobs[0].made.hydra.runtime.choices.get("hydra/launcher")

@@ -63,7 +63,7 @@ def _read(folder: Path, files: tuple[tuple[int, int, int], ...]) -> Saved | None
 
 
 def tell_start(folder: Path, one: DictConfig) -> None:
-    """Report that a resumed run with this config starts at step 0, or at that of its branch: it has no checkpoint yet."""
+    """Report where a resumed run with this config starts if it has no checkpoint yet."""
     if saved(folder.absolute()) is None:
         where = "at step 0" if one.train.branch_from is None else f"from {one.train.branch_from}"
         note(f"{folder}: no checkpoint there yet: starts {where}")

@@ -14,8 +14,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
-from grokplane.app.exit_codes import DIVERGED, FINISHED, SIGNALLED
 from grokplane.app.branching import begin_record
+from grokplane.app.exit_codes import DIVERGED, FINISHED, SIGNALLED
 from grokplane.app.member_writer import MemberWriter, grok_summary
 from grokplane.app.progress import Preparation, Progress
 from grokplane.app.report import shortened

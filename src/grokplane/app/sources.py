@@ -1,4 +1,4 @@
-"""The runs that another run takes its first weights from: `train.start_from` and `train.branch_from`, RUN or RUN@STEP."""
+"""The runs that `train.start_from` and `train.branch_from` name as RUN or RUN@STEP."""
 
 from __future__ import annotations
 

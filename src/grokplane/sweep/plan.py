@@ -31,6 +31,8 @@ from grokplane.train.memory import free_bytes
 
 log = logging.getLogger(__name__)
 
+REMEDY = "name another folder with hydra.sweep.dir=FOLDER, or delete these"
+
 
 class Remaining(NamedTuple):
     """A run that has remaining work.
@@ -165,8 +167,12 @@ def _points(one: DictConfig) -> int:
     return 0
 
 
-def left_to_do(cells: Sequence[Cell]) -> list[Remaining]:
+def left_to_do(cells: Sequence[Cell], remedy: str = REMEDY) -> list[Remaining]:
     """The cells that are not over, as tasks that resume from their last checkpoints. Nothing is written.
+
+    Args:
+        cells: of a sweep.
+        remedy: what the message about folders that hold other runs advises.
 
     Raises:
         Refused: folders that hold runs with another config, or with one that cannot be resumed; the message names them.
@@ -187,9 +193,8 @@ def left_to_do(cells: Sequence[Cell]) -> list[Remaining]:
         tasks += [] if task is None else [task]
         forget_saved()
     if wrong:
-        allowed = "name another folder with hydra.sweep.dir=FOLDER, or delete these"
         told = few(wrong, "; ")
-        raise Refused(f"{cells[0].folder.parent} holds cells that this sweep cannot resume: {told}: {allowed}")
+        raise Refused(f"{cells[0].folder.parent} holds runs that this call cannot resume: {told}: {remedy}")
     return tasks
 
 

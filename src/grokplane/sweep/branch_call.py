@@ -147,7 +147,7 @@ def _grid(name: str | None, lines: Sequence[str]) -> list[tuple[str, tuple[str, 
     found = []
     for made in itertools.product(*texts):
         shown = [line for key, line in zip(axes, made, strict=True) if name is None or values[key] is not None]
-        told = cell_name(dict(line.partition("=")[::2] for line in shown))
+        told = cell_name({one.get_key_element(): one.value() for one in config.parse(shown)})
         found.append((",".join(part for part in (name, told) if part), made))
         refuse_many(found, "the arms")
     return found

@@ -11,7 +11,7 @@ from grokplane.waiting import BEFORE_REFUSALS, Doing
 USAGE = """{program} RUN [RUN ...] --at STEP [key=value ...] [--control] [--arm NAME key=value ...] [--out DIR]
 
 Continues a run from a checkpoint under other settings. Each arm is a run of its own, with the config of RUN and the
-keys that change; arms that differ in stackable keys are trained as one stack. Up to STEP an arm is RUN, to the last bit.
+keys that change; arms that differ in stackable keys form one stack. Up to STEP an arm is RUN, to the last bit.
 
   --at STEP,...          steps that have a checkpoint; last: the last one
   key=value              a key that changes; key=a,b makes an arm for each value, several such keys a grid
@@ -22,8 +22,8 @@ keys that change; arms that differ in stackable keys are trained as one stack. U
   --help                 show this text
 
 An arm lands in STEP-NAME, where NAME is its key=value pairs or that of --arm. The same call again skips finished arms
-and resumes the others. Exit code: 0 when every arm finished, 1 when one failed, 3 when one diverged, 2 for a call that is
-refused, 130 or 143 when stopped by a signal.
+and resumes the others. Exit code: 0 when every arm finished, 1 when one failed, 3 when one diverged, 2 for a call that
+is refused, 130 or 143 when stopped by a signal.
 """
 
 

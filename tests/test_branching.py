@@ -111,7 +111,9 @@ def test_a_branch_names_its_run_and_takes_over_its_config(inside: Inside, parent
         "- optimizer.lr=0.01",
         "- train.steps=44",
     ]
-    assert [row for row in rows(arm.folder) if row["step"] < STEPS] == [row for row in rows(theirs) if row["step"] < STEPS]
+    assert [row for row in rows(arm.folder) if row["step"] < STEPS] == [
+        row for row in rows(theirs) if row["step"] < STEPS
+    ]
     assert rows(arm.folder)[-1]["step"] == 44
     first = arm.steps[0]
     assert first == STEPS
@@ -240,13 +242,13 @@ def test_a_multirun_needs_the_stacked_launcher(inside: Inside, parent: Any, tmp_
         "hydra.sweep.dir=m",
     )
     assert "needs hydra/launcher=stacked" in refusal(inside(*keys, cwd=tmp_path))
-    ended_well(inside, *keys, "hydra/launcher=stacked", cwd=tmp_path)
+    assert "stack 2 of 2" in ended_well(inside, *keys, "hydra/launcher=stacked", cwd=tmp_path).stderr
     assert [summary(tmp_path / f"m/{number}")["parent"]["step"] for number in (0, 1)] == [AT, 32]
 
 
 def test_a_sweep_over_the_step_keeps_its_cells_when_the_run_is_gone(inside: Inside, parent: Any, tmp_path: Path):
     theirs = parent()
-    grid = {"train.branch_from": {"values": [f"parent@{AT}", "parent@32", "gone"]}}
+    grid = {"train.branch_from": {"values": [f"parent@{AT}", "parent@32", "gone@8"]}}
     command = ["${env}", "${interpreter}", "${program}", "optimizer.weight_decay=0", "${args_no_hyphens}"]
     file = sweep_file(tmp_path, parameters=grid, command=command)
     assert inside(str(file), "hydra.sweep.dir=s", cwd=tmp_path, program=SWEEP).returncode == 1
@@ -255,9 +257,9 @@ def test_a_sweep_over_the_step_keeps_its_cells_when_the_run_is_gone(inside: Insi
     done = {summary(tmp_path / "s" / name)["parent"]["step"] for name in found if found[name] == "finished"}
     assert done == {AT, 32}
     shutil.move(theirs, tmp_path / "gone")
-    inside(str(file), "hydra.sweep.dir=s", cwd=tmp_path, program=SWEEP)
+    ended_well(inside, str(file), "hydra.sweep.dir=s", cwd=tmp_path, program=SWEEP)
     again = {name: row["status"] for name, row in table(tmp_path / "s").items()}
-    assert [again[name] for name in found if found[name] == "finished"] == ["finished"] * 2
+    assert list(again.values()) == ["finished"] * 3
 
 
 # Memory, marks and initial weights

@@ -29,6 +29,7 @@ from command import (
 from sweeping import SWEEP, assert_close_weights, cells, sweep_file, table
 
 from grokplane import open_run, optim
+from grokplane.models.mlp import MLP
 from grokplane.options import ConfigError
 from grokplane.record import copy_record, load_arrays
 from grokplane.record.arrays import ArrayWriter
@@ -379,7 +380,7 @@ def test_a_member_that_had_stopped_goes_on_and_one_that_diverged_is_refused():
 
 
 def test_a_network_that_subtracts_its_start_keeps_its_seed():
-    centred = replace(member().model, centred=True)
+    centred = MLP(hidden=[8, 8], embedding_dim=6, centred=True)
     parent = Parent(trained(member(model=centred)), member(model=centred))
     begun([arm(model=centred)], [parent])
     with pytest.raises(ConfigError, match=r"^seed=1: model.centred"):

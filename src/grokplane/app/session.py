@@ -236,5 +236,5 @@ def plain(one: DictConfig) -> dict[str, Any]:
     if not container.get("grokplane", {}).get("plugins"):
         container.pop("grokplane", None)
     container["train"] |= {"resume": False, "overwrite": False}
-    container["train"] |= {key.removeprefix("train."): absolute(text) for key, text in sources(container).items()}
+    container["train"] |= {key.removeprefix("train."): absolute(text) for key, text in sources(one).items()}
     return {str(key): value for key, value in container.items()}

@@ -19,11 +19,13 @@ from hydra.core.plugins import Plugins
 
 from grokplane import app, config, plugins, sweep
 from grokplane.process_settings import set_up_process
+from grokplane.sweep import branching
 
 PROGRAMS = {
     "train.py": partial(app.main, "train"),
     "train_mnist.py": partial(app.main, "train_mnist"),
     "sweep.py": sweep.main,
+    "branch.py": branching.main,
 }
 
 

@@ -33,7 +33,7 @@ from command import (
 from sweeping import SWEEP, assert_close_rows, assert_close_weights, cells, sweep_file, table
 
 from grokplane import measure, open_run, optim, predict, prune
-from grokplane.app import starting
+from grokplane.app import sources as starting
 from grokplane.options import ConfigError
 from grokplane.record import Checkpoints
 from grokplane.train import Stack, run

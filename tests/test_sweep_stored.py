@@ -68,7 +68,7 @@ def test_a_stored_config_that_is_none_of_ours_is_named(spoil: Spoil, line: str, 
     before = digest(tmp_path)
     with pytest.raises(Refused) as told:
         left_to_do([found])
-    start = f"{tmp_path} holds cells that this sweep cannot resume: {cell.folder.name}: {line}"
+    start = f"{tmp_path} holds runs that this call cannot resume: {cell.folder.name}: {line}"
     assert str(told.value).startswith(start)
     assert str(told.value).endswith(": name another folder with hydra.sweep.dir=FOLDER, or delete these")
     assert digest(tmp_path) == before

@@ -41,6 +41,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command("train on algorithmic data: key=value ...", "grokplane.app", ("train",)),
     "train-mnist": Command("train on images: key=value ...", "grokplane.app", ("train_mnist",)),
+    "branch": Command("continue runs under other settings: RUN --at STEP [key=value ...]", "grokplane.sweep.branching"),
     "sweep": Command("run a sweep file: FILE [key=value ...]", "grokplane.sweep"),
     "predict": Command('what a trained run answers: RUN "3,4" ...', "grokplane.predict"),
     "prune": Command("accuracy of a trained run against sparsity: RUN", "grokplane.prune"),

@@ -17,6 +17,7 @@ _SCRIPTS = {
     "train": "train.py",
     "train-mnist": "train_mnist.py",
     "sweep": "sweep.py",
+    "branch": "branch.py",
     "sync": "-m grokplane.record.sync",
     "marks": "-m grokplane.record.marked",
 }

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import compress
 from operator import not_
+from pathlib import Path
 from typing import Any
 
 from hydra.errors import ConfigCompositionException
@@ -15,7 +16,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from grokplane import config
+from grokplane.app.branching import base, branch_of, check_changes, choices, take_over
 from grokplane.hydra_node import hydra_is
+from grokplane.models.module_factory import TARGET as MODULE
 from grokplane.options import ConfigError
 
 
@@ -50,9 +53,17 @@ class Composer:
             self._parsed |= zip(unknown, self._parse(unknown), strict=True)
         return [self._parsed[line] for line in overrides]
 
-    def compose(self, overrides: Sequence[str], with_hydra: bool = False) -> DictConfig:
-        """What `grokplane.config.compose` returns, with the same errors."""
-        made = self.job(overrides)
+    def compose(self, overrides: Sequence[str], with_hydra: bool = False, own: Path | None = None) -> DictConfig:
+        """What `grokplane.config.compose` returns, with the same errors.
+
+        With `train.branch_from` among the overrides the config is that of the run there, with the other overrides.
+
+        Args:
+            overrides: as on the command line.
+            with_hydra: keep Hydra's own node, `hydra`.
+            own: the folder of a branch, whose config serves if the run that it branches from is gone.
+        """
+        made = self.job(overrides, own)
         with hydra_is(made):
             config.validate(made)
         if not with_hydra:
@@ -60,9 +71,10 @@ class Composer:
                 del made["hydra"]
         return made
 
-    def job(self, overrides: Sequence[str]) -> DictConfig:
+    def job(self, overrides: Sequence[str], own: Path | None = None) -> DictConfig:
         """The config of a job with Hydra's node, as `whole` composes it; bounds of keys are not checked."""
-        made = self._job(overrides)
+        text = branch_of(self.read(overrides))
+        made = self._job(overrides) if text is None else self._branch(overrides, text, own)
         with hydra_is(made):
             config.absolute_files(made, made.hydra.runtime.cwd)
         return made
@@ -81,6 +93,32 @@ class Composer:
                 _set(made, one)
         except (ConfigError, AssertionError, AttributeError, LookupError, TypeError):
             return self._whole(overrides)
+        _note_overrides(made, [one for one in read if not one.is_hydra_override()])
+        return made
+
+    def _branch(self, overrides: Sequence[str], text: str, own: Path | None) -> DictConfig:
+        """The config of the run that `train.branch_from` names, with the overrides applied to it."""
+        read = self.read(overrides)
+        check_changes(read)
+        modules = [str(one.value()) for one in read if one.get_key_element().lstrip("+") == MODULE]
+        stored = base(text, modules, own)
+        groups = [one for one in read if _names_group(one)]
+        typed = [one.key_or_group.replace("/", ".") for one in groups]
+        hydra = [one.input_line for one in read if one.is_hydra_override()]
+        lines = (*choices(stored, typed), *(one.input_line for one in groups), *hydra)
+        if lines not in self._bases:
+            self._bases[lines] = self._whole(lines)
+        made = copy.deepcopy(self._bases[lines])
+        with read_write(made), open_dict(made):
+            take_over(made, stored, typed)
+        for one in read:
+            if one not in groups and not one.is_hydra_override():
+                try:
+                    _set(made, one)
+                except (AssertionError, AttributeError, LookupError, TypeError) as error:
+                    raise ConfigError(
+                        one.key_or_group, one.value(), "cannot be set in the config of the run"
+                    ) from error
         _note_overrides(made, [one for one in read if not one.is_hydra_override()])
         return made
 

@@ -77,7 +77,7 @@ def _train(overrides: Sequence[str], config_name: str, multirun: bool) -> int:
         arguments = [*todo.overrides, "hydra.output_subdir=null"]
         if todo.multirun:
             code = _hydra(config_name, ["--multirun", *arguments])
-        elif jobs[0].made.hydra.verbose:  # which describes the composition
+        elif jobs[0].made.hydra.verbose and jobs[0].asked.train.branch_from is None:  # which describes the composition
             code = _hydra(config_name, arguments)
         else:
             code = _run_composed(config_name, jobs[0].made, arguments)
@@ -214,7 +214,7 @@ def _job(asked: DictConfig, config_name: str) -> int:
         if over is not None:
             say(over.line)
             return over.code
-        tell_start(folder)
+        tell_start(folder, asked)
     try:
         outcome = execute([asked], [folder], notes=[_notes()])
     except REFUSALS:

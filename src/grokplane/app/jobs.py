@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 from grokplane import config
 from grokplane.app.errors import REFUSALS, Refused, one_line
 from grokplane.app.resume import NothingLeft, nothing_left, resumed_config, saved
-from grokplane.app.starting import begin, refuse_itself
+from grokplane.app.sources import refuse_itself
+from grokplane.app.starting import begin
 from grokplane.app.untyped import known_keys
 from grokplane.hydra_node import hydra_is
 from grokplane.options import ConfigError
@@ -138,7 +139,8 @@ def check_trainable(one: DictConfig, elsewhere: bool = False, begins: bool = Tru
     Args:
         one: a run's config.
         elsewhere: build it on the CPU, as its device is another machine's.
-        begins: whether it has no checkpoint, and so needs the run of `train.start_from`.
+        begins: whether it has no checkpoint, and so needs the run of `train.start_from` or
+            `train.branch_from`.
 
     Returns:
         Keys that mean nothing for the run, and why.

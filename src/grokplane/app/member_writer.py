@@ -44,6 +44,12 @@ class MemberWriter:
         self._stack, self._number, self._recorder, self._config = stack, number, recorder, config
         self._done = False
 
+    def begin(self) -> None:
+        """Save the state of a new branch, so that from now on it resumes by itself."""
+        state = self._stack.state(self._number)
+        grok = grok_summary(self._stack, self._number)
+        self._recorder.checkpoint(state["step"], {**state, "config": self._config}, grok=grok)
+
     def take(self, point: Point) -> None:
         """Log, checkpoint and close as the point says; nothing more once the member is done."""
         if self._done:

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from grokplane import config
+from grokplane.app.branching import branch_of
 from grokplane.app.composing import Composer
 from grokplane.app.errors import REFUSALS, Refused
 from grokplane.app.hydra_keys import check_hydra
@@ -64,7 +65,7 @@ def plan(overrides: Sequence[str], config_name: str, multirun: bool) -> Plan:
     clock = _Clock(datetime.now())
     if not multirun:
         fixed = [one.input_line for one in config.parse(overrides) if not one.is_sweep_override()]
-        made = config.compose(fixed, config_name, with_hydra=True)
+        made = _composed(fixed, config_name)
         if made.hydra.mode != RunMode.MULTIRUN:
             if len(fixed) < len(overrides):
                 config.compose(overrides, config_name)  # refuses them
@@ -75,12 +76,19 @@ def plan(overrides: Sequence[str], config_name: str, multirun: bool) -> Plan:
 def _single(overrides: Sequence[str], made: DictConfig, clock: _Clock, config_name: str) -> Plan:
     timed = clock.stopped(made, ("name", "hydra.run.dir"))
     if any(not line.startswith("hydra.") for line in timed):  # part of `override_dirname`, too
-        made = config.compose([*overrides, *timed], config_name, with_hydra=True)
+        made = _composed([*overrides, *timed], config_name)
     else:
         made.hydra.overrides.hydra.extend(timed)
     job = _job(overrides, made, None)
     check_hydra([made])
     return Plan([job], [*overrides, *timed], False, job.folder)
+
+
+def _composed(overrides: Sequence[str], config_name: str) -> DictConfig:
+    """The config of a single job; that of a branch is made from its run's."""
+    if branch_of(config.parse(overrides)) is not None:
+        return Composer(config_name).compose(overrides, with_hydra=True)
+    return config.compose(overrides, config_name, with_hydra=True)
 
 
 def _swept(overrides: Sequence[str], config_name: str, clock: _Clock) -> Plan:
@@ -116,7 +124,16 @@ def _swept(overrides: Sequence[str], config_name: str, clock: _Clock) -> Plan:
     if not jobs[0].asked.train.resume:
         check_no_sweep(folder, "hydra.sweep.dir")
     check_hydra([job.made for job in jobs])
+    _check_launcher_of_branches(jobs)
     return Plan(jobs, [*given, *same], True, folder)
+
+
+def _check_launcher_of_branches(jobs: Sequence[Job]) -> None:
+    """Refuse branches for other launchers than the stacked one: Hydra would compose them without their runs."""
+    launcher = jobs[0].made.hydra.launcher
+    if "executor" not in launcher and any(job.asked.train.branch_from is not None for job in jobs):
+        name = jobs[0].made.hydra.runtime.choices.get("hydra/launcher")
+        raise ConfigError("hydra/launcher", name, "train.branch_from in a multirun needs hydra/launcher=stacked")
 
 
 def _master(overrides: Sequence[str], config_name: str) -> tuple[DictConfig, Sequence[str]]:

@@ -11,8 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
 from grokplane.app.exit_codes import DIVERGED, FINISHED
-from grokplane.app.starting import KEY as START
-from grokplane.app.starting import same
+from grokplane.app.sources import ENTRIES, same
 from grokplane.app.stored import composed, is_state, module_of
 from grokplane.options import LISTS, ConfigError, shown
 from grokplane.record import Checkpoints, NoCheckpoint, Saved
@@ -63,10 +62,11 @@ def _read(folder: Path, files: tuple[tuple[int, int, int], ...]) -> Saved | None
         return None
 
 
-def tell_start(folder: Path) -> None:
-    """Report that a resumed run starts at step 0: it has no checkpoint yet."""
+def tell_start(folder: Path, one: DictConfig) -> None:
+    """Report where a resumed run with this config starts if it has no checkpoint yet."""
     if saved(folder.absolute()) is None:
-        note(f"{folder}: no checkpoint there yet: starts at step 0")
+        where = "at step 0" if one.train.branch_from is None else f"from {one.train.branch_from}"
+        note(f"{folder}: no checkpoint there yet: starts {where}")
 
 
 def run_config(folder: Path) -> dict[str, Any] | None:
@@ -123,7 +123,7 @@ def _differ(ours: Mapping[str, Any], theirs: Mapping[str, Any], key: str) -> boo
 
 
 def _equal(key: str, our: object, their: object) -> bool:
-    return same(our, their) if key == START else our == their
+    return same(our, their) if key in ENTRIES else our == their
 
 
 def resumed_config(folder: Path, asked: DictConfig, overrides: Sequence[str], config_name: str) -> DictConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,16 +14,19 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from grokplane import config
+from grokplane.app.branching import begin_record
 from grokplane.app.exit_codes import DIVERGED, FINISHED, SIGNALLED
 from grokplane.app.member_writer import MemberWriter, grok_summary
 from grokplane.app.progress import Preparation, Progress
 from grokplane.app.report import shortened
 from grokplane.app.resume import forget_saved, saved
 from grokplane.app.signals import StopRequest
-from grokplane.app.starting import absolute, begin, forget_sources, origin, pinned
+from grokplane.app.sources import absolute, forget_sources, origin, pinned, sources
+from grokplane.app.starting import begin
 from grokplane.files import write_text
 from grokplane.options import ConfigError
 from grokplane.record import FolderLock, Recorder, claim
+from grokplane.record.folder import delete_run
 from grokplane.say import note
 from grokplane.train import Stack, TrainOptions, prepare_process, run
 from grokplane.waiting import Doing
@@ -94,14 +98,15 @@ def execute(
                 _go_on(stack, folders)
             forget_saved()
         with Doing("reading the weights to start from"):
-            begin(stack)
+            emptied = begin(stack)
+            _begin_records(emptied, configs, folders)
         forget_sources()
         for folder in folders if not label else ():  # whoever trains stacks has told of theirs
             note(f"folder       {shortened(folder)}")
         pairs = list(zip(configs, folders, strict=True))
         with Doing("opening the record"):
             recorders = [
-                exits.enter_context(_recorder(one, folder, stack, number, locks[number]))
+                exits.enter_context(_recorder(one, folder, stack, number, locks[number], branches=bool(emptied)))
                 for number, (one, folder) in enumerate(pairs)
             ]
         for (one, folder), more in zip(pairs, notes or [{}] * len(pairs), strict=True):
@@ -110,6 +115,8 @@ def execute(
         writers = [
             MemberWriter(stack, number, recorder, plain(configs[number])) for number, recorder in enumerate(recorders)
         ]
+        for writer in writers if emptied else ():
+            writer.begin()
         if _prepared(stack, stop):
             with Progress(stack.step, options.steps, label) as progress:
                 for point in run(stack, stop):
@@ -141,6 +148,21 @@ def _prepared(stack: Stack, stop: StopRequest) -> bool:
     return True
 
 
+def _begin_records(emptied: Sequence[Sequence[str]], configs: Sequence[DictConfig], folders: Sequence[Path]) -> None:
+    """Begin the records of new branches with those of their runs, and tell what of their state starts empty.
+
+    Args:
+        emptied: a branch's lines about memory that starts empty, see `grokplane.train.branch`; empty for other stacks.
+        configs, folders: of the members.
+    """
+    for one, folder in zip(configs, folders, strict=True) if emptied else ():
+        if one.train.overwrite:
+            delete_run(folder)
+        begin_record(one, folder)
+    for line, count in Counter(line for lines in emptied for line in lines).items():
+        note(f"{line}: {count} of {len(folders)} runs" if len(folders) > 1 else line)
+
+
 def _go_on(stack: Stack, folders: Sequence[Path]) -> None:
     """Take the stack up where the folders' checkpoints left it; at step 0 where there are none yet."""
     checkpoints = [saved(folder.absolute()) for folder in folders]
@@ -162,14 +184,15 @@ def _claimed(folders: Sequence[Path], options: TrainOptions, exits: ExitStack) -
     return locks
 
 
-def _recorder(one: DictConfig, folder: Path, stack: Stack, number: int, lock: FolderLock) -> Recorder:
+def _recorder(one: DictConfig, folder: Path, stack: Stack, number: int, lock: FolderLock, branches: bool) -> Recorder:
+    """The recorder of a member; that of a new branch goes on behind the copied record."""
     options = stack.shared.train
     return Recorder(
         folder,
         plain(one),
         config.made("record", one.record),
-        overwrite=options.overwrite,
-        resume_step=stack.step if options.resume else None,
+        overwrite=options.overwrite and not branches,
+        resume_step=stack.step if options.resume or branches else None,
         keep_checkpoints=stack.shared.checkpoints.last,
         stays=stack.shared.checkpoints.stays,
         extra={
@@ -204,7 +227,8 @@ def write_config(folder: Path, one: DictConfig, notes: Mapping[str, str]) -> Non
 def plain(one: DictConfig) -> dict[str, Any]:
     """A config as plain nested dicts, as it is stored: without the keys that say how this call started the run.
 
-    The node `grokplane` is stored if it names plug-ins, and the folder in `train.start_from` is absolute.
+    The node `grokplane` is stored if it names plug-ins, and the folders in `train.start_from` and
+    `train.branch_from` are absolute.
     """
     container = OmegaConf.to_container(one, resolve=True)
     assert isinstance(container, dict)
@@ -212,5 +236,5 @@ def plain(one: DictConfig) -> dict[str, Any]:
     if not container.get("grokplane", {}).get("plugins"):
         container.pop("grokplane", None)
     container["train"] |= {"resume": False, "overwrite": False}
-    container["train"]["start_from"] = absolute(container["train"]["start_from"])
+    container["train"] |= {key.removeprefix("train."): absolute(text) for key, text in sources(one).items()}
     return {str(key): value for key, value in container.items()}

@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from grokplane.pasting import HOME, folder_override, program, quoted
 
 # Keys for which null is no folder's name; ./null is the folder.
-NULLABLE = ("train.start_from", "data.cayley")
+NULLABLE = ("train.start_from", "train.branch_from", "data.cayley")
 _OVERRIDE = re.compile(r"(?P<key>\+{0,2}(?P<name>[\w.]+))=(?P<value>.*)", re.DOTALL)
 
 

@@ -59,17 +59,18 @@ class _EMA(Rule):
         alphas, lambs = [choice.alpha for choice in choices], [choice.lamb for choice in choices]
         self._rest = {name: 1 - per_member(alphas, value) for name, value in self.parameters.items()}
         self._lamb = {name: per_member(lambs, value) for name, value in self.parameters.items()}
-        self._carried = torch.tensor(context.carried) if any(context.carried) else None
+        self._carried = list(context.carried) or [False] * len(context.seeds)
 
     def before(self, step: int, factor: Factor) -> None:  # noqa: ARG002 (the rule's arguments)
         """Filter every gradient."""
+        first = [step == since and not carried for since, carried in zip(self.since, self._carried, strict=True)]
         for name, gradient in gradients(self.parameters).items():
             mean = self.memory["mean"][name]
-            if step == 0 and self._carried is not None:
-                carried = broadcast_members(self._carried.to(mean.device), mean)
-                mean.copy_(torch.where(carried, mean.lerp(gradient, self._rest[name]), gradient))
-            elif step == 0:
+            if all(first):
                 mean.copy_(gradient)
+            elif any(first):
+                takes = broadcast_members(torch.tensor(first, device=mean.device), mean)
+                mean.copy_(torch.where(takes, gradient, mean.lerp(gradient, self._rest[name])))
             else:
                 mean.lerp_(gradient, self._rest[name])
             gradient.addcmul_(mean, self._lamb[name])
@@ -106,14 +107,18 @@ class _MA(Rule):
     def before(self, step: int, factor: Factor) -> None:  # noqa: ARG002 (the rule's arguments)
         """Filter every gradient."""
         slot = step % self._window
+        full = [step >= since + self._window - 1 for since in self.since]
         for name, gradient in gradients(self.parameters).items():
             ring, total = self.memory["ring"][name], self.memory["sum"][name]
             total.sub_(ring[:, slot]).add_(gradient)
             ring[:, slot] = gradient
             if slot == self._window - 1:
                 total.copy_(ring.sum(1))
-            if step >= self._window - 1:
+            if all(full):
                 gradient.addcmul_(total, self._factor[name])
+            elif any(full):
+                takes = broadcast_members(torch.tensor(full, device=total.device), total)
+                gradient.addcmul_(torch.where(takes, total, 0), self._factor[name])
 
 
 GROUP = "rules"

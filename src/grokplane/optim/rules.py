@@ -18,6 +18,7 @@ from grokplane.operand_group import OperandGroup
 from grokplane.optim.base import Factor, MemberState, Parameters, broadcast_members
 from grokplane.options import ConfigError, one_of
 
+SINCE = "since"  # entry of a rule's state: the step at which its memory began, if that is not step 0
 Backward = Callable[[], Tensor]
 """Forward and backward pass at the present parameters: sets every `.grad` and returns the members' losses [E]."""
 
@@ -45,6 +46,7 @@ class Context:
     carried: Sequence[bool] = ()
     layers: Callable[[], Mapping[str, Mapping[str, str]]] = dict
     groups: Sequence[OperandGroup | None] = ()
+    matrices: Sequence[str] = ()
 
     def selected(self, key: str, names: Sequence[str]) -> list[str]:
         """Full names of the parameters of these layers, and of these roles in any layer ("weight", "bias").
@@ -67,8 +69,6 @@ class Context:
             if layer in names or role in names
         ]
 
-    matrices: Sequence[str] = ()
-
 
 class Rule:
     """One rule over a stack. The tensors in `memory` are saved and frozen with each member.
@@ -80,6 +80,7 @@ class Rule:
             another run. For all others they are computed anew, because the seed gives the initial weights.
         capturable: whether every step but the first does the same, apart from device tensors that `at` fills.
         carries: whether another run can go on with the memory from its own step 0.
+        since: the step at which the memory of each member began [E]: 0, or that of a branch that added the rule.
     """
 
     capturable = False
@@ -90,6 +91,7 @@ class Rule:
         self.memory: dict[str, dict[str, Tensor]] = {}
         self.initial: dict[str, dict[str, Tensor]] = {}
         self._started = list(context.started)
+        self.since = [0] * len(context.seeds)
 
     def begin(self) -> None:
         """Compute `initial` in place from the present weights, which are the initial ones."""
@@ -119,14 +121,16 @@ class Rule:
     def state(self, member: int) -> MemberState:
         """A copy of one member's memory, on the CPU."""
         started = bool(self._started) and self._started[member]
-        return {
+        told = {
             name: {key: value[member].detach().cpu().clone() for key, value in named.items()}
             for name, named in (self.memory | (self.initial if started else {})).items()
         }
+        return told | ({SINCE: {"step": torch.tensor(self.since[member])}} if self.since[member] else {})
 
     def load_states(self, states: Sequence[Mapping[str, Mapping[str, Tensor]]]) -> None:
         """Restore the members' memory from `state`."""
         self.carry(states)
+        self.since = [int(state[SINCE]["step"]) if SINCE in state else 0 for state in states]
         for name, named in self.initial.items():
             for key, value in named.items():
                 for member in (member for member, started in enumerate(self._started) if started):

@@ -2,6 +2,7 @@
 
 from grokplane.record.arrays import Arrays, load_arrays
 from grokplane.record.checkpoints import Checkpoints, NoCheckpoint, Saved
+from grokplane.record.copying import copy_record
 from grokplane.record.folder import FolderTaken, check_folder, claim
 from grokplane.record.frames import find_runs, load, overrides, summaries
 from grokplane.record.lock import FolderBusy, FolderLock, is_locked
@@ -22,6 +23,7 @@ __all__ = [
     "Saved",
     "check_folder",
     "claim",
+    "copy_record",
     "fetch",
     "find_runs",
     "is_locked",

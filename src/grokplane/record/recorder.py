@@ -233,11 +233,12 @@ class Recorder:
 
     def _told(self, status: str) -> dict[str, Any]:
         seconds = self._earlier_seconds + time.monotonic() - self._started
+        own_steps = self._step - (self._summary.get("parent") or {}).get("step", 0)  # a branch begins at a later step
         figures = {
             "status": status,
             "steps": self._step,
             "wall_seconds": seconds,
-            "steps_per_second": self._step / seconds if seconds > 0 else None,
+            "steps_per_second": own_steps / seconds if seconds > 0 else None,
             "last": self._figures.last,
             "best": self._figures.best,
         }

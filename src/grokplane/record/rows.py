@@ -65,10 +65,19 @@ def rewind(path: Path, step: float) -> None:
     """
     if not path.exists():
         return
-    kept = b"".join(line for line, row in _whole_lines(path) if row["step"] < step)
+    kept = lines_before(path, step)
     if len(kept) != path.stat().st_size:
         with atomic_file(path) as file:
             file.write(kept)
+
+
+def lines_before(path: Path, step: float) -> bytes:
+    """The lines of the rows before a step; a torn last line is left out.
+
+    Raises:
+        ConfigError: see `read_rows`.
+    """
+    return b"".join(line for line, row in _whole_lines(path) if row["step"] < step)
 
 
 def _whole_lines(path: Path, fractions: bool = False) -> Iterator[tuple[bytes, dict[str, Any]]]:

@@ -142,7 +142,7 @@ def _cell(sweep: SweepFile, values: Mapping[str, Any], folder: Path, composer: C
     told = dict(values)
     try:
         told = _told(values, lines, composer)  # parsed values name the cell: 1e-5 and 0.00001 are the same
-        made = composer.compose(overrides)
+        made = composer.compose(overrides, own=folder / cell_name(told))
         check_module(made, sweep.modules)
         return Cell(told, overrides, folder / cell_name(told), made)
     except REFUSALS as error:

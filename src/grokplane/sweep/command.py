@@ -56,7 +56,7 @@ def main() -> None:
     open_streams()
     arguments = as_nulls(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors in place of printing several lines
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, leave)
     try:
         code = _main(arguments)
     except REFUSALS as error:
@@ -67,7 +67,8 @@ def main() -> None:
     sys.exit(code)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the signature of a handler)
+def leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (the signature of a handler)
+    """End the process with the exit code of the signal."""
     sys.exit(SIGNALLED + number)
 
 
@@ -154,7 +155,7 @@ def _run(place: Place, cells: Sequence[Cell], planned: Sequence[Stacked], execut
             (cell.folder / ".hydra").mkdir(parents=True, exist_ok=True)
             write_text(cell.folder / ".hydra" / "overrides.yaml", OmegaConf.to_yaml(list(cell.overrides)))
             note_failure(cell.folder, cell.error)
-    code = _train(cells, planned, executor)
+    code = train_stacks(cells, planned, executor)
     with Doing("writing the table"):
         rows, others = table(cells, folder), table(place.others, folder)
         write_table([*rows, *others], folder / TABLE)
@@ -176,7 +177,7 @@ def _run(place: Place, cells: Sequence[Cell], planned: Sequence[Stacked], execut
     return FAILED if any(row["status"] != "finished" for row in rows) else 0
 
 
-def _train(cells: Sequence[Cell], planned: Sequence[Stacked], executor: Executor) -> int:
+def train_stacks(cells: Sequence[Cell], planned: Sequence[Stacked], executor: Executor) -> int:
     """Train the stacks; return 128 + the signal that stopped the sweep, or 0."""
     code, count = 0, len(planned)
     jobs = [stack.job(f"stack {place} of {count}") for place, stack in enumerate(planned, 1)]

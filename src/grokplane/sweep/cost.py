@@ -84,7 +84,7 @@ def _other(member: Member, several_data: bool) -> Member:
 
 def _cheap(member: Member) -> Member:
     """The member without work that is done once and cached on disk, without other threads, processes and runs."""
-    member = replace(member, train=replace(member.train, start_from=None))
+    member = replace(member, train=replace(member.train, start_from=None, branch_from=None))
     if isinstance(member.mi, Compressed):
         return replace(member, mi=replace(member.mi, code="pca", workers=0))
     if isinstance(member.mi, Information):

@@ -115,7 +115,7 @@ class Multirun:
             self._codes.append(over.code)
             return None
         if last is None:
-            tell_start(job.folder)
+            tell_start(job.folder, merged)
         return Remaining(merged, job.folder, -1 if last is None else last.step, notes)
 
     def _train(

@@ -126,9 +126,10 @@ def _differences(there: Place, sweep: SweepFile, composer: Composer) -> str:
         return f"it is a sweep of {there.program}.py, not of {sweep.config_name}.py"
     if there.keys != tuple(sweep.parameters):
         return f"it sweeps {', '.join(there.keys)}, not {', '.join(sweep.parameters)}"
-    overrides = (*sweep.fixed.values(), *next(iter(there.cells.values())))
+    name, lines = next(iter(there.cells.items()))
+    overrides = (*sweep.fixed.values(), *lines)
     try:
-        asked = composer.compose(overrides)
+        asked = composer.compose(overrides, own=there.folder / name)
         return few(disagreements(plain(asked), _completed(there.config, module_of(asked))))
     except REFUSALS as error:
         return one_line(error, overrides, known_keys(sweep.config_name, overrides))

@@ -15,7 +15,7 @@ from grokplane import config, plugins
 from grokplane.app.errors import REFUSALS, Refused
 from grokplane.app.resume import check_length, disagreements, few, forget_saved, nothing_left, run_config, saved
 from grokplane.app.session import plain
-from grokplane.app.starting import absolute
+from grokplane.app.sources import BRANCH, absolute, at_step, sources, with_sources
 from grokplane.app.stored import composed, module_of
 from grokplane.options import ConfigError
 from grokplane.record import check_folder
@@ -30,6 +30,8 @@ from grokplane.train.device import find_device
 from grokplane.train.memory import free_bytes
 
 log = logging.getLogger(__name__)
+
+REMEDY = "name another folder with hydra.sweep.dir=FOLDER, or delete these"
 
 
 class Remaining(NamedTuple):
@@ -77,8 +79,8 @@ class Stacked:
 
 def _shipped(one: DictConfig) -> str:
     """A config as text for another process, which may have another working directory."""
-    where = absolute(one.train.start_from)
-    return OmegaConf.to_yaml(OmegaConf.merge(one, {"train": {"start_from": where}}), resolve=True)
+    where = {key: absolute(text) for key, text in sources(one).items()}
+    return OmegaConf.to_yaml(with_sources(one, where), resolve=True)
 
 
 def stacks(tasks: Sequence[Remaining], max_members: int | None, measure: bool = False) -> list[Stacked]:
@@ -94,7 +96,10 @@ def stacks(tasks: Sequence[Remaining], max_members: int | None, measure: bool = 
     """
     for device in {task.config.train.device for task in tasks} if max_members is None else ():
         _refuse_unmeasurable(device)
-    signatures = [(signature(plain(task.config)), task.config.train.resume, task.step) for task in tasks]
+    begin = [(task.step, _branch_step(task)) for task in tasks]
+    signatures = [
+        (signature(plain(task.config)), task.config.train.resume, *at) for task, at in zip(tasks, begin, strict=True)
+    ]
     measured: dict[int, Memory] = {}
 
     def at_most(group: list[int]) -> int:
@@ -109,6 +114,17 @@ def stacks(tasks: Sequence[Remaining], max_members: int | None, measure: bool = 
     parts = grouped(signatures, at_most)
     by_signature = {signatures[number]: found for number, found in measured.items()}
     return [Stacked([tasks[number] for number in part], by_signature.get(signatures[part[0]])) for part in parts]
+
+
+def _branch_step(task: Remaining) -> int | None:
+    """The step at which a branch without a checkpoint begins; None for other tasks."""
+    text = task.config.train.branch_from
+    if text is None or task.step >= 0:
+        return None
+    try:
+        return at_step(BRANCH, text).step
+    except ConfigError:  # reported when the member is trained
+        return None
 
 
 def _refuse_unmeasurable(device: str) -> None:
@@ -151,8 +167,12 @@ def _points(one: DictConfig) -> int:
     return 0
 
 
-def left_to_do(cells: Sequence[Cell]) -> list[Remaining]:
+def left_to_do(cells: Sequence[Cell], remedy: str = REMEDY) -> list[Remaining]:
     """The cells that are not over, as tasks that resume from their last checkpoints. Nothing is written.
+
+    Args:
+        cells: of a sweep.
+        remedy: what the message about folders that hold other runs advises.
 
     Raises:
         Refused: folders that hold runs with another config, or with one that cannot be resumed; the message names them.
@@ -173,9 +193,8 @@ def left_to_do(cells: Sequence[Cell]) -> list[Remaining]:
         tasks += [] if task is None else [task]
         forget_saved()
     if wrong:
-        allowed = "name another folder with hydra.sweep.dir=FOLDER, or delete these"
         told = few(wrong, "; ")
-        raise Refused(f"{cells[0].folder.parent} holds cells that this sweep cannot resume: {told}: {allowed}")
+        raise Refused(f"{cells[0].folder.parent} holds runs that this call cannot resume: {told}: {remedy}")
     return tasks
 
 
@@ -191,11 +210,11 @@ def _stored(folder: Path, module: str | None) -> dict[str, Any] | None:
 
 def _task(cell: Cell, stored: Mapping[str, Any] | None) -> Remaining | None:
     assert cell.config is not None
-    steps, start = cell.config.train.steps, cell.config.train.start_from
+    steps, where = cell.config.train.steps, sources(cell.config)
     if stored is not None:  # a cell may have been trained further by itself
-        steps, start = max(steps, stored["train"]["steps"]), stored["train"]["start_from"]
-    going_on = OmegaConf.merge(cell.config, {"train": {"resume": True, "steps": steps, "start_from": start}})
-    assert isinstance(going_on, DictConfig)
+        steps, where = max(steps, stored["train"]["steps"]), sources(stored)
+    going_on = with_sources(cell.config, where)
+    going_on.train.steps, going_on.train.resume = steps, True
     if stored is not None:
         check_length(going_on, stored)
     if nothing_left(cell.folder, going_on) is not None:

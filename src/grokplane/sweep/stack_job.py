@@ -14,7 +14,8 @@ from grokplane.app.errors import REFUSALS, one_line
 from grokplane.app.exit_codes import DIVERGED, FAILED, FINISHED, SIGNALLED
 from grokplane.app.resume import forget_saved, nothing_left, saved
 from grokplane.app.session import execute, write_config
-from grokplane.app.starting import begin, pinned
+from grokplane.app.sources import pinned
+from grokplane.app.starting import begin
 from grokplane.options import ConfigError
 from grokplane.record import FolderBusy, FolderLock, FolderTaken, claim, read_summary
 from grokplane.record.folder import delete_run, note_failure
@@ -66,7 +67,7 @@ class _Member:
 
         Raises:
             FolderBusy, FolderTaken: see `grokplane.record.check_folder`.
-            ConfigError: see `grokplane.app.starting.pinned`.
+            ConfigError: see `grokplane.app.sources.pinned`.
         """
         self.config = pinned(self.config, self.folder)
         options = self.config.train

@@ -1,5 +1,6 @@
 """Training: members, stacks, the loop, log points, grok marks. Does not depend on files, W&B or plots."""
 
+from grokplane.train.branches import Parent, branch, needs_initial
 from grokplane.train.grok import GrokMarks, GrokOptions
 from grokplane.train.log_points import LogOptions
 from grokplane.train.loop import Point, run, train
@@ -14,10 +15,13 @@ __all__ = [
     "GrokOptions",
     "LogOptions",
     "Member",
+    "Parent",
     "Point",
     "Stack",
     "TrainOptions",
+    "branch",
     "check_stackable",
+    "needs_initial",
     "prepare_process",
     "run",
     "train",

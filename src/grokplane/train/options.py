@@ -44,6 +44,12 @@ class TrainOptions:
         "what is taken from that run: its weights, or also the memory of its optimizer and rules",
         choices=(WEIGHTS, WITH_OPTIMIZER),
     )
+    branch_from: str | None = option(
+        None,
+        "continue a run from its checkpoint with its config and the keys of this call: RUN@STEP, or RUN for its last",
+        folder=True,
+        stackable=True,
+    )
     resume: bool = option(False, "resume from the last checkpoint in hydra.run.dir")
     overwrite: bool = option(False, "delete the run in the folder and start again")
 
@@ -55,6 +61,11 @@ class TrainOptions:
             raise ConfigError("train.sampling", self.sampling, "needs a number for train.batch_size, which is full")
         if self.start_from == "":
             raise ConfigError("train.start_from", "", "must be RUN@STEP or RUN, or null for the weights of the seed")
+        if self.branch_from == "":
+            raise ConfigError("train.branch_from", "", "must be RUN@STEP or RUN, or null for a run from step 0")
+        if self.branch_from is not None and self.start_from is not None:
+            allowed = "excludes train.branch_from, which continues a run; leave one of them out"
+            raise ConfigError("train.start_from", self.start_from, allowed)
         if self.resume and self.overwrite:
             raise ConfigError("train.overwrite", True, "excludes train.resume=true")
 

@@ -39,7 +39,8 @@ class Stack:
         diverged: first step whose training loss was not finite [E] int64, -1 if none; on the device, changed in place.
         factor: factor of the schedule on every learning rate in the present step.
         initial: the initial parameters [E, ...] by name; empty unless a metric needs them.
-        begun: whether all members have their initial weights: those of the seed or, after `start`, of other runs.
+        begun: whether all members have their first weights: those of the seed or, after `start` or `train.branch`, of
+            other runs.
         marks, hooks: when each member fitted and generalised, and the hooks of its callbacks, including members that
             are over.
 
@@ -59,7 +60,7 @@ class Stack:
         self.device = find_device(options.device)
         self.hooks = Hooks(members)
         self._over: dict[int, dict[str, Any]] = {}
-        self.begun = not any(starts.started(members))
+        self.begun = not any(starts.elsewhere(members))
         self._build()
         self.marks = [
             GrokMarks(parts={name: GrokMarks() for name in self.examples.parts}, lasting=member.grok.lasting())
@@ -98,7 +99,7 @@ class Stack:
         named = self._parts()
         also = {"parts": named} if named else {}
         self.optimizer = kind.stacked(optimizers, self.parameters, self.network.hidden(), **also)
-        started, carried = starts.started(members), starts.carried(members)
+        started, carried = starts.elsewhere(members), starts.carried(members)
         rates, layers, groups = self.optimizer.rates_of, self.network.layer_names, self.examples.operand_groups
         matrices = self.network.matrices()
         context = Context(self.parameters, seeds, rates, started, carried, layers, groups, matrices)
@@ -146,24 +147,33 @@ class Stack:
         """
         if [state is not None for state in states] != starts.started(self.members):
             raise ValueError("a state is needed for each member with train.start_from, and for no other")
+        if any(starts.branched(self.members)):
+            raise ValueError("members with train.branch_from begin with train.branch")
         starts.load_weights(self.network, self.members, states)
         if any(starts.carried(self.members)):
             starts.load_memory(self.optimizer, self.rules, self.members, states)
+        self.remember_initial()
+        self.begun = True
+
+    def remember_initial(self) -> None:
+        """Take the present weights for the initial ones, where rules or metrics need those."""
         for rule in self.rules.values():
             rule.begin()
         self.initial = self._weights() if self.initial else {}
-        self.begun = True
 
     def _weights(self) -> dict[str, Tensor]:
         """A copy of all parameters [E, ...] by name."""
         return {name: value.detach().clone() for name, value in self.parameters.items()}
 
     def check_begun(self) -> None:
-        """Raise ConfigError for members with `train.start_from` whose stack has no states to start from yet."""
+        """Raise ConfigError for members with `train.start_from` or `branch_from` whose stack has no states yet."""
         if not self.begun:
-            which = next(one.train.start_from for one in self.members if one.train.start_from is not None)
-            allowed = "training reads no files; give Stack.start the state of that run first"
-            raise ConfigError("train.start_from", which, allowed)
+            where = next(
+                one.train for one, there in zip(self.members, starts.elsewhere(self.members), strict=True) if there
+            )
+            key, how = ("start_from", "Stack.start") if where.branch_from is None else ("branch_from", "train.branch")
+            allowed = f"training reads no files; give {how} the state of that run first"
+            raise ConfigError(f"train.{key}", getattr(where, key), allowed)
 
     def narrow(self) -> None:
         """Remove the members that are not alive from all tensors, so that they cost nothing more.

@@ -22,6 +22,16 @@ def started(members: Sequence[Member]) -> list[bool]:
     return [member.train.start_from is not None for member in members]
 
 
+def branched(members: Sequence[Member]) -> list[bool]:
+    """Whether each member branches from another run."""
+    return [member.train.branch_from is not None for member in members]
+
+
+def elsewhere(members: Sequence[Member]) -> list[bool]:
+    """Whether the first weights of each member are those of another run."""
+    return [start or branch for start, branch in zip(started(members), branched(members), strict=True)]
+
+
 def carried(members: Sequence[Member]) -> list[bool]:
     """Whether each member goes on with the memory of another run's optimizer and rules."""
     return [one and members[0].train.start_with == WITH_OPTIMIZER for one in started(members)]
@@ -34,7 +44,7 @@ def initial_needed(member: Member) -> bool:
 
 def initial_state(member: Member, initial: Mapping[str, Tensor], row: int) -> dict[str, Any]:
     """The entry `initial` of a checkpoint: initial weights that the seed does not give, if they are needed."""
-    if not initial or member.train.start_from is None:
+    if not initial or not any(elsewhere([member])):
         return {}
     return {"initial": {name: value[row].cpu().clone() for name, value in initial.items()}}
 
@@ -46,12 +56,10 @@ def load_initial(initial: Mapping[str, Tensor], members: Sequence[Member], state
         ConfigError: neither the seed nor the state gives the initial weights that a metric needs.
     """
     for row, (member, state) in enumerate(zip(members, states, strict=True)):
-        if initial and member.train.start_from is not None and "initial" not in state:
+        if initial and any(elsewhere([member])) and "initial" not in state:
             needing = [name for name, metric in member.metrics.items() if getattr(metric, "needs_initial", False)]
-            why = (
-                "needs the initial weights, which checkpoints of a run with train.start_from hold only if it recorded "
-            )
-            raise ConfigError("metrics", ",".join(needing), f"{why}this metric from its first step on")
+            why = "needs the initial weights, which checkpoints of a run that began with those of another run hold only"
+            raise ConfigError("metrics", ",".join(needing), f"{why} if it recorded this metric from its first step on")
         for name, value in state.get("initial", {}).items() if initial else ():
             initial[name][row].copy_(value)
 
@@ -66,7 +74,7 @@ def load_weights(network: StackedModel, members: Sequence[Member], states: Seque
     ours = network.state_dict()
     for member, state in zip(members, states, strict=True):
         if state is not None:
-            _check_parameters(member, ours, state["model"])
+            check_parameters(member, ours, state["model"])
     with torch.no_grad():
         for name, value in ours.items():
             for row, state in enumerate(states):
@@ -74,7 +82,7 @@ def load_weights(network: StackedModel, members: Sequence[Member], states: Seque
                     value[row].copy_(state["model"][name])
 
 
-def _check_parameters(member: Member, ours: Mapping[str, Tensor], theirs: Mapping[str, Any]) -> None:
+def check_parameters(member: Member, ours: Mapping[str, Tensor], theirs: Mapping[str, Any]) -> None:
     """Refuse the parameters [...] of a run that are not those of the network [E, ...]."""
     needs = "a run with the same model on a task of the same shapes is needed"
     for name, value in ours.items():
@@ -108,7 +116,7 @@ def load_memory(
         for row, state in enumerate(states)
     ]
     try:
-        optimizer.load_states([_as(state["optimizer"], optimizer.parameters) for state in found])
+        optimizer.load_states([as_of(state["optimizer"], optimizer.parameters) for state in found])
         for name, rule in rules.items():
             rule.carry([state["rules"][name] for state in found])
     except (KeyError, RuntimeError, AttributeError) as error:
@@ -118,7 +126,9 @@ def load_memory(
         raise _refused(member, allowed) from error
 
 
-def _as(moments: Mapping[str, Mapping[str, Tensor]], parameters: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+def as_of(
+    moments: Mapping[str, Mapping[str, Tensor]], parameters: Mapping[str, Tensor]
+) -> dict[str, dict[str, Tensor]]:
     """An optimizer's state of one member with the dtypes of the parameters [E, ...]; counts keep theirs."""
 
     def cast(value: Tensor, like: Tensor) -> Tensor:
@@ -131,4 +141,5 @@ def _as(moments: Mapping[str, Mapping[str, Tensor]], parameters: Mapping[str, Te
 
 
 def _refused(member: Member, allowed: str) -> ConfigError:
-    return ConfigError("train.start_from", member.train.start_from, allowed)
+    key = "start_from" if member.train.branch_from is None else "branch_from"
+    return ConfigError(f"train.{key}", getattr(member.train, key), allowed)

@@ -11,14 +11,23 @@ from torch import Tensor
 from grokplane import config, optim
 from grokplane.data import Modular, RandomSplit
 from grokplane.losses import CrossEntropy
-from grokplane.metrics import Fourier, Irreps, Metric, Spectrum
+from grokplane.metrics import (
+    ActivationMaps,
+    Embeddings,
+    Fourier,
+    Irreps,
+    LogitSlices,
+    Metric,
+    Spectrum,
+    WeightHistograms,
+)
 from grokplane.models.mlp import MLP
 from grokplane.optim import AdamW, Constant
 from grokplane.train import LogOptions, Member, Point, Stack, TrainOptions, run
 
 NEVER, ALWAYS = LogOptions(dense_steps=0, every=10**9), LogOptions(dense_steps=0, every=1)
 # Those that give numbers alone, so that records can be compared as flat dicts; the second ones read sequences.
-_OTHERS = (Spectrum, Fourier, Irreps)
+_OTHERS = (Spectrum, Fourier, Irreps, ActivationMaps, Embeddings, LogitSlices, WeightHistograms)
 _CHOICES = [choice for group, _, choice in config.choices() if group == "metrics" and choice not in _OTHERS]
 _OF_SEQUENCES = [choice for choice in _CHOICES if getattr(choice, "reads", None) in ("sequences", "fed_back")]
 METRICS: dict[str, Metric] = {choice.__name__: choice() for choice in _CHOICES if choice not in _OF_SEQUENCES}

@@ -1,12 +1,14 @@
 """Metrics of a log point: one small dataclass per metric, selected by name in the config group `metrics`."""
 
 from grokplane.metrics.accuracy import Accuracy, of_truth
+from grokplane.metrics.activation_maps import ActivationMaps
 from grokplane.metrics.activations import Activations
 from grokplane.metrics.autoregressive import Autoregressive
 from grokplane.metrics.collected import ARRAYS, Collected, collected
 from grokplane.metrics.compressed import Compressed
 from grokplane.metrics.dead_neurons import DeadNeurons
 from grokplane.metrics.digit_accuracy import DigitAccuracy
+from grokplane.metrics.embeddings import Embeddings
 from grokplane.metrics.fourier import Fourier
 from grokplane.metrics.gauge import Gauge, Inputs
 from grokplane.metrics.gradients import Gradients
@@ -14,6 +16,7 @@ from grokplane.metrics.information import Information, InformationChoice, Off
 from grokplane.metrics.irreps import Irreps
 from grokplane.metrics.learning_rate import LearningRate
 from grokplane.metrics.logit_scale import LogitScale
+from grokplane.metrics.logit_slices import LogitSlices
 from grokplane.metrics.loss import Loss
 from grokplane.metrics.metric import Array, Metric
 from grokplane.metrics.observation import LayerOutput, Observation, Subset
@@ -26,12 +29,14 @@ from grokplane.metrics.sparsity import Sparsity
 from grokplane.metrics.spectrum import Spectrum
 from grokplane.metrics.step_time import StepTime
 from grokplane.metrics.subset import Look, joined, parts
+from grokplane.metrics.weight_histograms import WeightHistograms
 from grokplane.metrics.weight_norms import WeightNorms
 from grokplane.metrics.within_class import WithinClass
 
 __all__ = [
     "ARRAYS",
     "Accuracy",
+    "ActivationMaps",
     "Activations",
     "Array",
     "Autoregressive",
@@ -39,6 +44,7 @@ __all__ = [
     "Compressed",
     "DeadNeurons",
     "DigitAccuracy",
+    "Embeddings",
     "Fourier",
     "Gauge",
     "Gradients",
@@ -50,6 +56,7 @@ __all__ = [
     "LayerOutput",
     "LearningRate",
     "LogitScale",
+    "LogitSlices",
     "Look",
     "Loss",
     "Metric",
@@ -64,6 +71,7 @@ __all__ = [
     "Spectrum",
     "StepTime",
     "Subset",
+    "WeightHistograms",
     "WeightNorms",
     "WithinClass",
     "collected",

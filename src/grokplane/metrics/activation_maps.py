@@ -41,7 +41,7 @@ class ActivationMaps(Metric):
                 lambda subset, layer=layer, units=units: subset.layers[layer].activations.flatten(2)[..., units]
             )
             maps = picked(values, index).mT.unflatten(2, (own.order, own.order))
-            found |= {f"maps/{layer}": Array(maps), f"units/{layer}": Array(units.expand(len(index), -1))}
+            found |= {f"maps/{layer}": Array(maps), f"map_units/{layer}": Array(units.expand(len(index), -1))}
         return found
 
     def _layers(self, known: list[str]) -> list[str]:

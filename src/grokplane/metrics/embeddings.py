@@ -29,7 +29,7 @@ class Embeddings(Metric):
             raise ConfigError(
                 "metrics", "embeddings", "needs a model with a weight for each token, such as an embedding"
             )
-        return {"embedding": Array(picked(weights, own.tokens())), "orders": Array(own.orders)}
+        return {"embedding": Array(picked(weights, own.tokens())), "embedding_orders": Array(own.orders)}
 
 
 GROUP = "metrics"

@@ -17,7 +17,7 @@ from grokplane.options import ConfigError, checked, option
 @dataclass(frozen=True)
 @checked
 class LogitSlices(Metric):
-    """`outputs`: the outputs of the questions (x, c) for all elements x, at some fixed elements c.
+    """`slices`: the outputs of the questions (x, c) for all elements x, at some fixed elements c.
 
     The figure `logit_components` shows their first two principal components.
     """
@@ -39,9 +39,9 @@ class LogitSlices(Metric):
         chosen = index[:, :, fixed].mT.flatten(1)
         outputs = picked(seen.table_outputs, chosen).unflatten(1, (len(fixed), own.order))
         return {
-            "outputs": Array(outputs),
-            "fixed": Array(fixed.expand(len(index), -1)),
-            "orders": Array(own.orders),
+            "slices": Array(outputs),
+            "slice_elements": Array(fixed.expand(len(index), -1)),
+            "slice_orders": Array(own.orders),
         }
 
 

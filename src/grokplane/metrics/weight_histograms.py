@@ -16,7 +16,7 @@ from grokplane.options import checked, option
 @dataclass(frozen=True)
 @checked
 class WeightHistograms(Metric):
-    """`counts/<layer>`: number of weights, without biases, in each of `edges`.
+    """`weight_counts/<layer>`: number of weights, without biases, in each of `weight_edges`.
 
     Bins are equal in asinh(w / linear): of nearly equal width for |w| below `linear`, of nearly equal ratio above it.
     The figure `weight_histograms` shows them.
@@ -35,8 +35,8 @@ class WeightHistograms(Metric):
             weights = [value.flatten(1) for role, value in roles.items() if role.startswith("weight")]
             if weights:
                 of_all = torch.cat(weights, 1)
-                found[f"counts/{layer}"] = Array(histogram(of_all, edges.to(of_all)))
-                found["edges"] = Array(edges.to(of_all.device).float().expand(len(of_all), -1))
+                found[f"weight_counts/{layer}"] = Array(histogram(of_all, edges.to(of_all)))
+                found["weight_edges"] = Array(edges.to(of_all.device).float().expand(len(of_all), -1))
         return found
 
 

@@ -22,7 +22,7 @@ class WeightHistograms(Metric):
     The figure `weight_histograms` shows them.
     """
 
-    bins: int = option(80, "number of bins", at_least=2)
+    bins: int = option(50, "number of bins", at_least=2)
     linear: float = option(0.01, "absolute weight below which bins are of nearly equal width", above=0)
     limit: float = option(10.0, "end of the bins; larger weights are counted in the first and last bin", above=0)
 

@@ -11,7 +11,7 @@ from grokplane.plot import characters, style
 from grokplane.plot.grid import Margins, grid
 from grokplane.plot.images import step_image
 from grokplane.plot.points import phase_points
-from grokplane.plot.recorded import Arrays, mark_ends, stages
+from grokplane.plot.recorded import Arrays, mark_line, stages
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,11 +29,11 @@ def has_frequencies(arrays: Arrays, orders: str = "embedding_orders") -> bool:
 def embedding_circles(arrays: Arrays, *, marks: Mapping[str, int | None] | None = None, title: str = "") -> Figure:
     """The embedding in the plane of each of its five strongest frequencies, at the start, the marks and the end.
 
-    A column is a frequency k, a row the log point nearest to a mark. A point is an element g, with the colour of its
-    phase k g / n. Its coordinates are the products of its embedding with two unit vectors: the directions of the sums
-    over all elements of cos (sin) of the phase times the embedding, at the last log point in all rows. If the embedding
-    contains a circle of this frequency in this plane, the colours are in order around the centre. Each panel has the
-    scale of its largest value.
+    A column is a frequency k, a row a log point, for a mark the first one at or after it. A point is an element g, with
+    the colour of its phase k g / n. Its coordinates are the products of its embedding with two unit vectors: the
+    directions of the sums over all elements of cos (sin) of the phase times the embedding, at the last log point in all
+    rows. If the embedding contains a circle of this frequency in this plane, the colours are in order around the
+    centre. Each panel has the scale of its largest value.
 
     Args:
         arrays: `embedding` [T, n, R] and `embedding_orders` [T, K], of the metric `embeddings`.
@@ -52,7 +52,7 @@ def embedding_circles(arrays: Arrays, *, marks: Mapping[str, int | None] | None 
     strongest = [int(k) for k in np.argsort(-share[-1], kind="stable")[:MOST]]
     shown = stages(steps, marks or {})
     margins = Margins(LEFT, 0.2, 0.2, 0.35, 0.12, 0.3)
-    head = [title, mark_ends(marks or {}), CIRCLES]
+    head = [title, mark_line(marks or {}), CIRCLES]
     frame = grid(len(shown), len(strongest), (SIDE, SIDE), margins, head, least_width=7.0)
     for column, k in enumerate(strongest):
         wave = characters.waves(turns)[:, k + 1]

@@ -10,21 +10,21 @@ import numpy as np
 from grokplane.plot import characters, style
 from grokplane.plot.grid import Margins, grid
 from grokplane.plot.points import phase_points
-from grokplane.plot.recorded import Arrays, mark_ends, stages
+from grokplane.plot.recorded import Arrays, mark_line, stages
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SIDE = 1.75  # inches of a panel
-NOTE = "outputs at (x, c) over x in two principal components; k: their strongest frequency; %: explained variance"
+NOTE = "outputs at (x, c) over x in two principal components, with the strongest frequency k of each"
 
 
 def logit_components(arrays: Arrays, *, marks: Mapping[str, int | None] | None = None, title: str = "") -> Figure:
     """Outputs at (x, c) as points in their first two principal components over x: rows are c, columns log points.
 
     For each c and step the outputs [n, C] minus their mean over x are projected on their first two right singular
-    vectors. The colour of a point is the phase k x / n of the frequency k with the largest energy in both components;
-    if outputs are a circle in this plane, the colours are in order around the centre. Each panel has the scale of its
+    vectors. The label of a component is the frequency k in x with the largest energy, and its share of the component's
+    energy. The colour of a point is the phase k x / n of the first component's k. Each panel has the scale of its
     largest value.
 
     Args:
@@ -42,8 +42,8 @@ def logit_components(arrays: Arrays, *, marks: Mapping[str, int | None] | None =
     slices = arrays["slices"]
     shown = stages(slices.steps, marks or {})
     fixed = [int(c) for c in arrays["slice_elements"].values[0]]
-    head = [title, mark_ends(marks or {}), NOTE]
-    frame = grid(len(fixed), len(shown), (SIDE, SIDE), Margins(0.75, 0.2, 0.2, 0.7, 0.15, 0.3), head, least_width=7.0)
+    head = [title, mark_line(marks or {}), NOTE]
+    frame = grid(len(fixed), len(shown), (SIDE, SIDE), Margins(0.8, 0.2, 0.35, 0.75, 0.4, 0.5), head, least_width=7.0)
     for (row, column), axes in np.ndenumerate(frame.panels):
         index = list(shown)[column]
         values = slices.values[index, row, : turns.shape[1]]
@@ -52,12 +52,14 @@ def logit_components(arrays: Arrays, *, marks: Mapping[str, int | None] | None =
             axes.set_xticks([])
             continue
         points, explained = components(values.astype(float))
-        k = strongest(turns, points)
-        phase_points(axes, points, turns[k])
+        numbers, share = strongest(turns, points)
+        phase_points(axes, points, turns[numbers[0]])
+        for name, k, part in zip(("xlabel", "ylabel"), numbers, share, strict=True):
+            axes.set(**{name: f"k = {k} ({part:.0%})"})
         above = f"{shown[index]}\n" if row == 0 else ""
-        axes.set_title(f"{above}k = {k}: {explained:.0%}", fontsize=style.FONT - 1, pad=3)
+        axes.set_title(f"{above}{explained:.0%} of the variance", fontsize=style.FONT - 1, pad=3)
     for axes, c in zip(frame.panels[:, 0], fixed, strict=True):
-        axes.set_ylabel(f"c = {c}", fontsize=style.FONT)
+        axes.text(-0.22, 0.5, f"c = {c}", transform=axes.transAxes, ha="right", va="center", fontsize=style.FONT)
     return frame.figure
 
 
@@ -71,6 +73,8 @@ def components(values: np.ndarray) -> tuple[np.ndarray, float]:
     return points, float(np.square(lengths[:2]).sum()) / variance if variance else 0.0
 
 
-def strongest(turns: np.ndarray, points: np.ndarray) -> int:
-    """Frequency with the largest energy in points [n, 2], without the constant."""
-    return 1 + int(characters.energies(turns, points)[1:].argmax())
+def strongest(turns: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Frequency with the largest energy in each column of points [n, 2], and its share of the energy; both [2]."""
+    energy = np.stack([characters.energies(turns, column[:, None])[1:] for column in points.T])
+    total = np.maximum(energy.sum(1), np.finfo(float).tiny)
+    return 1 + energy.argmax(1), energy.max(1) / total

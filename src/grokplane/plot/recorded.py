@@ -40,9 +40,9 @@ def named(arrays: Arrays, prefix: str) -> dict[str, Recorded]:
 
 
 def stages(steps: np.ndarray, marks: Mapping[str, int | None]) -> dict[int, str]:
-    """Index of the first log point, of those nearest to the marks, and of the last one, with their names.
+    """Index of the first log point, of the first ones at or after the marks, and of the last one, with their names.
 
-    A log point that is already there, or is not between the first and the last, is left out.
+    A log point that is already there is not shown twice; a mark after the last log point is left out.
 
     Args:
         steps: of the log points [T], ascending.
@@ -51,11 +51,11 @@ def stages(steps: np.ndarray, marks: Mapping[str, int | None]) -> dict[int, str]
     asked = {"fitted": marks.get("train_step"), "generalised": marks.get("test_step")}
     found = {0: "start", len(steps) - 1: "end"}
     for name, step in asked.items():
-        if step is not None:
-            found.setdefault(int(np.abs(steps - step).argmin()), name)
+        if step is not None and step <= steps[-1]:
+            found.setdefault(int(np.searchsorted(steps, step)), name)
     return {index: f"{found[index]}\nstep {steps[index]:,}" for index in sorted(found)}
 
 
-def mark_ends(marks: Mapping[str, int | None]) -> str:
+def mark_line(marks: Mapping[str, int | None]) -> str:
     """The marks in words, for a heading; "" without marks."""
     return ", ".join(words for words, _, _ in style.mark_words(marks))

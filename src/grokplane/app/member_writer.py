@@ -97,7 +97,7 @@ class MemberWriter:
             return
         formats = config.get("record.figure_format", FORMATS[:1])  # runs begun by an earlier version have no such key
         drawn = [(picture.name, partial(picture.write, rows)) for picture in plot.pictures(rows)]
-        arrays = {metric: _recorded(folder, metric) for metric in plot.METRICS}
+        arrays = {metric: recorded_arrays(folder, metric) for metric in plot.METRICS}
         drawn += [(one.name, partial(one.write, arrays[one.metric])) for one in plot.array_pictures(arrays)]
         for name, write in drawn:
             try:
@@ -125,7 +125,7 @@ def _drawn(folder: Path, prefixes: tuple[str, ...], config: Mapping[str, Any]) -
     return pandas.DataFrame(rows).assign(run=folder.name, **config)
 
 
-def _recorded(folder: Path, metric: str) -> dict[str, Arrays]:
+def recorded_arrays(folder: Path, metric: str) -> dict[str, Arrays]:
     """The arrays of a metric; none if the run has none, or if they cannot be read as one array each."""
     try:
         return load_arrays(folder, metric)

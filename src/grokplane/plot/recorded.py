@@ -49,7 +49,7 @@ def stages(steps: np.ndarray, marks: Mapping[str, int | None]) -> dict[int, str]
         marks: as for `curves`.
     """
     asked = {"fitted": marks.get("train_step"), "generalised": marks.get("test_step")}
-    found = {0: "start", len(steps) - 1: "end"}
+    found = {len(steps) - 1: "end", 0: "start"}
     for name, step in asked.items():
         if step is not None and step <= steps[-1]:
             found.setdefault(int(np.searchsorted(steps, step)), name)

@@ -97,7 +97,7 @@ class MemberWriter:
             return
         formats = config.get("record.figure_format", FORMATS[:1])  # runs begun by an earlier version have no such key
         drawn = [(picture.name, partial(picture.write, rows)) for picture in plot.pictures(rows)]
-        arrays = {metric: recorded_arrays(folder, metric) for metric in plot.METRICS}
+        arrays = {metric: recorded_arrays(folder, metric) for metric in plot.ARRAY_METRICS}
         drawn += [(one.name, partial(one.write, arrays[one.metric])) for one in plot.array_pictures(arrays)]
         for name, write in drawn:
             try:

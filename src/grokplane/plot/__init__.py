@@ -6,7 +6,7 @@ This package does not import the other packages.
 from grokplane.plot.accuracy import information_accuracy
 from grokplane.plot.activation_maps import activation_maps
 from grokplane.plot.animation import plane_animation
-from grokplane.plot.array_pictures import ARRAY_PICTURES, METRICS, ArrayPicture, array_pictures
+from grokplane.plot.array_pictures import ARRAY_METRICS, ARRAY_PICTURES, ArrayPicture, array_pictures
 from grokplane.plot.bands import mean_and_band
 from grokplane.plot.curves import curves
 from grokplane.plot.embeddings import embedding_circles, embedding_spectrum
@@ -25,9 +25,9 @@ from grokplane.plot.sweeps import classify, landscape, phase, phases_figure, spr
 from grokplane.plot.titles import About, about
 
 __all__ = [
+    "ARRAY_METRICS",
     "ARRAY_PICTURES",
     "KEYS",
-    "METRICS",
     "PICTURES",
     "READS",
     "About",

@@ -55,9 +55,9 @@ ARRAY_PICTURES = (
     ArrayPicture("weight_histograms", "weight_histograms", weight_histograms),
     ArrayPicture("logit_components", "logit_slices", logit_components, _with_frequencies("slice_orders")),
 )
-METRICS = tuple(dict.fromkeys(picture.metric for picture in ARRAY_PICTURES))
+ARRAY_METRICS = tuple(dict.fromkeys(picture.metric for picture in ARRAY_PICTURES))
 
 
 def array_pictures(arrays: Mapping[str, Arrays]) -> Iterator[ArrayPicture]:
-    """The figures whose arrays are there, by metric; `METRICS` has the metrics of all figures."""
+    """The figures whose arrays are there, by metric; `ARRAY_METRICS` has the metrics of all figures."""
     return (picture for picture in ARRAY_PICTURES if picture.filled(arrays.get(picture.metric, {})))

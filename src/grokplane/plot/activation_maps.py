@@ -49,8 +49,8 @@ def activation_maps(arrays: Arrays, *, marks: Mapping[str, int | None] | None = 
 
 def _block(panels: np.ndarray, maps: Recorded, shown: Mapping[int, str], units: list[int], layer: str) -> None:
     """Draw the maps of one layer."""
-    there = np.isfinite(maps.values).any((0, 1))
-    kept = np.ix_(there.any(1), there.any(0))
+    there = np.isfinite(maps.values)
+    kept = np.ix_(np.flatnonzero(there.any((0, 1, 3))), np.flatnonzero(there.any((0, 1, 2))))
     for row, (index, words) in enumerate(shown.items()):
         for column, unit in enumerate(units):
             above = f"unit {unit}: " if row == 0 else ""

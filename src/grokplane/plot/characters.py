@@ -30,9 +30,9 @@ def turns(orders: Sequence[int]) -> np.ndarray:
 def waves(turns: np.ndarray) -> np.ndarray:
     """Cosine and sine of each frequency [2, M, n], orthonormal over the n elements; zero where there is no sine."""
     angles = 2 * np.pi * turns
-    alone = np.isclose((2 * turns + 0.5) % 1, 0.5).all(1)
-    scale = np.sqrt(np.where(alone, 1, 2) / turns.shape[1])[:, None]
-    return np.stack([np.cos(angles) * scale, np.where(alone[:, None], 0, np.sin(angles) * scale)])
+    alone = np.abs((2 * turns + 0.5) % 1 - 0.5).max(1, keepdims=True) < 1e-9  # phases 0 and 1/2 only
+    scale = np.sqrt(np.where(alone, 1, 2) / turns.shape[1])
+    return np.stack([np.cos(angles) * scale, np.where(alone, 0, np.sin(angles) * scale)])
 
 
 def energies(turns: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -36,18 +36,18 @@ def weight_histograms(arrays: Arrays, *, marks: Mapping[str, int | None] | None 
     counts, edges = named(arrays, "weight_counts"), arrays["weight_edges"].values[0].astype(float)
     frame = grid(len(counts), 1, (WIDTH, HEIGHT), Margins(1.1, 1.45, 0.6, 0.5, down=0.18), [title], share_x=True)
     column = frame.panels[:, 0]
-    places = np.arange(len(edges))
+    places, images = np.arange(len(edges)), []
     for axes, (layer, one) in zip(column, counts.items(), strict=True):
         total = one.values.sum(1, keepdims=True)
         share = np.where(one.values > 0, one.values / np.maximum(total, 1), np.nan)
-        image = step_image(axes, one.steps, places, share, marks or {}, LogNorm(FEW, 1, clip=True))
+        images.append(step_image(axes, one.steps, places, share, marks or {}, LogNorm(FEW, 1, clip=True)))
         style.plain(axes, f"{layer}\nweight")
         axes.grid(visible=False)
         axes.set_yticks(*_ticks(edges))
     style.mark_labels(column[0], marks or {})
     column[-1].tick_params(labelbottom=True)
     style.step_label(column[-1])
-    bar = frame.figure.colorbar(image, cax=frame.bar_axes())
+    bar = frame.figure.colorbar(images[0], cax=frame.bar_axes())
     bar.set_label("share of the layer's weights", fontsize=style.FONT + 1)
     bar.ax.tick_params(labelsize=style.FONT)
     return frame.figure

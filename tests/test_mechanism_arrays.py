@@ -15,6 +15,7 @@ from torch import Tensor
 from grokplane.data import Group, RandomSplit, Sums
 from grokplane.metrics import ActivationMaps, Array, Embeddings, LogitSlices, Metric, WeightHistograms
 from grokplane.metrics.activation_maps import spaced
+from grokplane.metrics.elements import elements
 from grokplane.metrics.weight_histograms import histogram
 from grokplane.models.lstm import LSTM
 from grokplane.models.mlp import MLP
@@ -120,6 +121,13 @@ def test_the_embedding_is_in_the_order_of_the_elements(data: Any, model: Any, ke
     for token, element in enumerate(group.elements.tolist()):
         if element >= 0:
             np.testing.assert_array_equal(found["embedding"][1, element], weight[1, token].float().numpy())
+
+
+def test_orders_of_groups_with_fewer_factors_are_padded_with_1() -> None:
+    data = [Group(RandomSplit(), group=name) for name in ("Z8", "Z2xZ4", "D4")]
+    groups = [observe(Stack([member(data=one)])).operand_groups[0] for one in data]
+    seen = replace(observe(Stack([member(data=data[0])] * 3)), operand_groups=groups)
+    assert elements(seen).orders.tolist() == [[8, 1], [2, 4], [0, 1]]
 
 
 def test_a_histogram_counts_every_finite_weight_once() -> None:

@@ -92,6 +92,8 @@ def test_directions_are_those_of_the_last_step_at_which_the_embedding_is_finite(
     figure = plot.embedding_circles(arrays)
     assert titles(figure)[::5] == ["k = 3: 0%", "k = 3: 80%"]
     assert [axes.get_ylabel() for axes in figure.axes[::5]] == ["start\nstep 0", "end\nstep 100"]
+    radii = [np.hypot(*np.asarray(axes.collections[0].get_offsets()).T) for axes in figure.axes[::5]]
+    np.testing.assert_allclose(radii, [[0.0] * N, [2.0] * N], atol=1e-12)
     arrays["embedding"].values[:] = np.nan
     with pytest.raises(ValueError, match="no finite embedding"):
         plot.embedding_circles(arrays)

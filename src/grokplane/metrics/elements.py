@@ -22,8 +22,8 @@ class Elements:
     Attributes:
         of_token: element of each token [E, V]; -1 for symbols.
         order: the largest order n.
-        orders: orders of the cyclic groups whose product a member's group is [E, K], padded with 1; all 0 for a group
-            that is no such product.
+        orders: orders of the cyclic groups whose product a member's group is [E, K], or 0 if it is no such product;
+            padded with 1.
     """
 
     of_token: Tensor

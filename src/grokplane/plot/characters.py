@@ -9,7 +9,7 @@ import numpy as np
 
 
 def known(orders: np.ndarray) -> bool:
-    """Whether a group is a product of cyclic groups of these orders; they are 0 if it is not."""
+    """Whether a group is a product of cyclic groups of these orders; a 0 says that it is not."""
     return bool((orders > 0).all())
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SIDE, LEFT, RIGHT = 1.45, 1.05, 1.45  # inches: a panel, beside the panels
 MOST = 5  # frequencies whose circles are drawn
-CIRCLES = "embedding on its cosine and sine direction at the last step; k and its share of the energy at that step"
+CIRCLES = "embedding on its cosine and sine direction at the last step; share of k at the step of the row"
 
 
 def has_frequencies(arrays: Arrays, orders: str = "embedding_orders") -> bool:

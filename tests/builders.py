@@ -11,7 +11,20 @@ from torch import Tensor
 from grokplane import config, optim
 from grokplane.data import Modular, RandomSplit
 from grokplane.losses import CrossEntropy
-from grokplane.metrics import Fourier, Hessian, Irreps, Kernel, Linearised, LocalComplexity, Metric, Spectrum
+from grokplane.metrics import (
+    ActivationMaps,
+    Embeddings,
+    Fourier,
+    Hessian,
+    Irreps,
+    Kernel,
+    Linearised,
+    LocalComplexity,
+    LogitSlices,
+    Metric,
+    Spectrum,
+    WeightHistograms,
+)
 from grokplane.models.mlp import MLP
 from grokplane.optim import AdamW, Constant
 from grokplane.train import LogOptions, Member, Point, Stack, TrainOptions, run
@@ -20,6 +33,7 @@ NEVER, ALWAYS = LogOptions(dense_steps=0, every=10**9), LogOptions(dense_steps=0
 # Those that give numbers alone, so that records can be compared as flat dicts, and neither the expensive ones nor those
 # that not every network has. The second read sequences, the third operands of a group.
 _LEFT_OUT = (Spectrum, Fourier, Irreps, Hessian, Kernel, Linearised, LocalComplexity)
+_LEFT_OUT += (ActivationMaps, Embeddings, LogitSlices, WeightHistograms)
 _CHOICES = [choice for group, _, choice in config.choices() if group == "metrics" and choice not in _LEFT_OUT]
 _OF_SEQUENCES = [choice for choice in _CHOICES if getattr(choice, "reads", None) in ("sequences", "fed_back")]
 _OF_GROUPS = [choice for choice in _CHOICES if getattr(choice, "needs_group", False)]

@@ -22,14 +22,15 @@ parameters:
 """
 # Pictures that each cell shows.
 PLANES = {"plane": 1, "planes": 1, "film": 1, "map": 1, "accuracy": 1}
-SHOWN = {"curves": 1, **PLANES, "norms": 1, "seeds": 5, "sweep": 1, "wandb": 2}
+SHOWN = {"curves": 1, **PLANES, "norms": 1, "arrays": 2, "seeds": 5, "sweep": 1, "wandb": 2}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a multirun of two seeds, one of its runs in the cache of `fetch`, and a sweep."""
     place = tmp_path_factory.mktemp("notebook")
-    finished("-m", "seed=0,1", "train.steps=30", "log.every=10", *TINY, *QUIET, cwd=place)
+    metrics = "metrics=[loss,accuracy,weight_norms,embeddings]"
+    finished("-m", "seed=0,1", "train.steps=30", "log.every=10", metrics, *TINY, *QUIET, cwd=place)
     (place / "wide.yaml").write_text(SWEEP)
     finished("wide.yaml", "train.steps=30", *TINY, *QUIET, cwd=place, program="sweep.py")
     fetched = place / "outputs" / "wandb_cache" / "me" / "grok" / "abc"
@@ -115,6 +116,7 @@ def test_a_run_without_information_is_met_with_a_sentence(place: Path, monkeypat
     assert {told[name] for name in ("plane", "planes", "film", "accuracy")} == {
         "this run has no I(X;L), or no labels as answers and so no I(L;Y) (or mi=off): nothing to draw here\n"
     }
+    assert told["arrays"] == "no arrays to draw in this run (metrics=[...,embeddings] records some)\n"
     assert told["map"] == "no ladder of resolutions in this run (mi=default records one): nothing to draw here\n"
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grokplane.record import Recorder, overrides
+from grokplane.options import ConfigError
+from grokplane.record import Arrays, Recorder, load_arrays, overrides
 from grokplane.record.options import FORMATS
 from grokplane.record.rows import METRICS, read_rows
 from grokplane.strict_json import flatten
@@ -100,11 +102,14 @@ class MemberWriter:
             log.warning("figures/ could not be drawn", exc_info=True)
             return
         formats = config.get("record.figure_format", FORMATS[:1])  # runs begun by an earlier version have no such key
-        for picture in plot.pictures(rows):
+        drawn = [(picture.name, partial(picture.write, rows)) for picture in plot.pictures(rows)]
+        arrays = {metric: recorded_arrays(folder, metric) for metric in plot.ARRAY_METRICS}
+        drawn += [(one.name, partial(one.write, arrays[one.metric])) for one in plot.array_pictures(arrays)]
+        for name, write in drawn:
             try:
-                paths = picture.write(rows, about, folder / "figures", formats)
+                paths = write(about, folder / "figures", formats)
             except Exception:
-                log.warning("figures/%s could not be drawn", picture.name, exc_info=True)
+                log.warning("figures/%s could not be drawn", name, exc_info=True)
             else:
                 for path in paths:
                     self._recorder.image(path)
@@ -124,3 +129,14 @@ def _drawn(folder: Path, prefixes: tuple[str, ...], config: Mapping[str, Any]) -
         for row in read_rows(folder / METRICS)
     )
     return pandas.DataFrame(rows).assign(run=folder.name, **config)
+
+
+def recorded_arrays(folder: Path, metric: str) -> dict[str, Arrays]:
+    """The arrays of a metric; none if the run has none, or if they cannot be read as one array each."""
+    try:
+        return load_arrays(folder, metric)
+    except FileNotFoundError:
+        return {}
+    except (ConfigError, ValueError):
+        log.warning("arrays/%s.npz could not be read", metric, exc_info=True)
+        return {}

@@ -1,6 +1,7 @@
 """Metrics of a log point: one small dataclass per metric, selected by name in the config group `metrics`."""
 
 from grokplane.metrics.accuracy import Accuracy, of_truth
+from grokplane.metrics.activation_maps import ActivationMaps
 from grokplane.metrics.activations import Activations
 from grokplane.metrics.autoregressive import Autoregressive
 from grokplane.metrics.cka import CKA
@@ -11,6 +12,7 @@ from grokplane.metrics.dead_neurons import DeadNeurons
 from grokplane.metrics.digit_accuracy import DigitAccuracy
 from grokplane.metrics.distance import Distance
 from grokplane.metrics.distance_irrelevance import DistanceIrrelevance
+from grokplane.metrics.embeddings import Embeddings
 from grokplane.metrics.fourier import Fourier
 from grokplane.metrics.gauge import Gauge, Inputs
 from grokplane.metrics.gradient_symmetry import GradientSymmetry
@@ -23,6 +25,7 @@ from grokplane.metrics.learning_rate import LearningRate
 from grokplane.metrics.linearised import Linearised
 from grokplane.metrics.local_complexity import LocalComplexity
 from grokplane.metrics.logit_scale import LogitScale
+from grokplane.metrics.logit_slices import LogitSlices
 from grokplane.metrics.loss import Loss
 from grokplane.metrics.metric import Array, Metric
 from grokplane.metrics.observation import LayerOutput, Observation, Subset
@@ -38,6 +41,7 @@ from grokplane.metrics.sparsity import Sparsity
 from grokplane.metrics.spectrum import Spectrum
 from grokplane.metrics.step_time import StepTime
 from grokplane.metrics.subset import Look, joined, parts
+from grokplane.metrics.weight_histograms import WeightHistograms
 from grokplane.metrics.weight_norms import WeightNorms
 from grokplane.metrics.within_class import WithinClass
 
@@ -46,6 +50,7 @@ __all__ = [
     "CKA",
     "RQI",
     "Accuracy",
+    "ActivationMaps",
     "Activations",
     "Array",
     "Autoregressive",
@@ -56,6 +61,7 @@ __all__ = [
     "DigitAccuracy",
     "Distance",
     "DistanceIrrelevance",
+    "Embeddings",
     "Fourier",
     "Gauge",
     "GradientSymmetry",
@@ -72,6 +78,7 @@ __all__ = [
     "Linearised",
     "LocalComplexity",
     "LogitScale",
+    "LogitSlices",
     "Look",
     "Loss",
     "Metric",
@@ -88,6 +95,7 @@ __all__ = [
     "Spectrum",
     "StepTime",
     "Subset",
+    "WeightHistograms",
     "WeightNorms",
     "WithinClass",
     "collected",

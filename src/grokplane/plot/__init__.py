@@ -1,10 +1,18 @@
-"""Pure functions from a data frame to a matplotlib figure. This package does not import the other packages."""
+"""Pure functions from a data frame, or from arrays, to a matplotlib figure.
+
+This package does not import the other packages.
+"""
 
 from grokplane.plot.accuracy import information_accuracy
+from grokplane.plot.activation_maps import activation_maps
 from grokplane.plot.animation import plane_animation
+from grokplane.plot.array_pictures import ARRAY_METRICS, ARRAY_PICTURES, ArrayPicture, array_pictures
 from grokplane.plot.bands import mean_and_band
 from grokplane.plot.curves import curves
+from grokplane.plot.embeddings import embedding_circles, embedding_spectrum
+from grokplane.plot.histograms import weight_histograms
 from grokplane.plot.information import has_information
+from grokplane.plot.logits import logit_components
 from grokplane.plot.map import has_map, information_map
 from grokplane.plot.measured import KEYS, measured
 from grokplane.plot.norms import weight_norms
@@ -17,14 +25,21 @@ from grokplane.plot.sweeps import classify, landscape, phase, phases_figure, spr
 from grokplane.plot.titles import About, about
 
 __all__ = [
+    "ARRAY_METRICS",
+    "ARRAY_PICTURES",
     "KEYS",
     "PICTURES",
     "READS",
     "About",
+    "ArrayPicture",
     "Picture",
     "about",
+    "activation_maps",
+    "array_pictures",
     "classify",
     "curves",
+    "embedding_circles",
+    "embedding_spectrum",
     "has_information",
     "has_map",
     "information_accuracy",
@@ -32,6 +47,7 @@ __all__ = [
     "information_plane",
     "information_planes",
     "landscape",
+    "logit_components",
     "mean_and_band",
     "measured",
     "phase",
@@ -44,5 +60,6 @@ __all__ = [
     "settings",
     "spread",
     "sweep_figure",
+    "weight_histograms",
     "weight_norms",
 ]

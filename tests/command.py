@@ -18,6 +18,7 @@ from typing import Any
 
 import matplotlib
 import torch
+from forking import Forked
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 PROCESSES = 2
@@ -34,20 +35,23 @@ Forget = Callable[..., None]  # of the fixture `forget`
 @contextmanager
 def _started(
     arguments: tuple[str, ...], cwd: Path, program: str = TRAIN.name, **environment: str
-) -> Iterator[subprocess.Popen[str]]:
-    """The running call, killed if the block ends first."""
+) -> Iterator[subprocess.Popen[str] | Forked]:
+    """The running call, killed if the block ends first.
+
+    It is forked from a process that has imported torch, unless its environment matters to an interpreter that starts.
+    """
     fonts = matplotlib.get_cachedir()  # searching for fonts for every HOME takes seconds
     own = {"HOME": str(cwd), "MPLCONFIGDIR": fonts, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB_", "HYDRA_"))}
-    with subprocess.Popen(
-        [sys.executable, str(TRAIN.with_name(program)), *arguments],
-        cwd=cwd,
-        env=kept | own | environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    typed, env = [str(TRAIN.with_name(program)), *arguments], kept | own | environment
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    anew = any(not name.startswith(("WANDB_", "HYDRA_", "GROKPLANE_")) for name in environment)
+    started = (
+        subprocess.Popen([sys.executable, *typed], cwd=cwd, env=env, text=True, **streams)
+        if anew
+        else Forked(typed, cwd, env)
+    )
+    with started as process:
         try:
             yield process
         finally:

@@ -19,6 +19,7 @@ from grokplane.answers import Labels, LabelSequence
 from grokplane.data.residues import of_residues
 from grokplane.metrics import Array, Inputs, LayerOutput, Observation, Parameters, Source, Subset
 from grokplane.options import check_options
+from grokplane.train.tracker import COUNTS, EXTREMES
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "configs/metrics").glob("*.yaml"))
@@ -70,10 +71,11 @@ def observation(device: str, positions: int | None = None) -> Observation:
     groups = {"unseen": ("test", points)}
     groups |= {"train/clean": ("train", train_points), "train/corrupted": ("train", ~train_points)}
     known = rate, parameters, every, lambda: parameters, 0.5, groups
+    tracked = dict.fromkeys((*EXTREMES, *COUNTS), rate)
     rows = torch.arange(20, device=device)
     operands = torch.where(rows < 16, torch.stack([rows // 4, rows % 4]), -1).T.expand(MEMBERS, -1, -1)
     of_task = operands, [of_residues("add", 4, 4)] * MEMBERS
-    return Observation(1, train, held_out, *known, None, 20, ood, *of_task, every, parameters)
+    return Observation(1, train, held_out, *known, None, 20, ood, *of_task, every, parameters, tracked)
 
 
 def seen_by(metric: Any, device: str) -> Observation:

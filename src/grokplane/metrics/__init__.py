@@ -39,6 +39,7 @@ from grokplane.metrics.softmax_collapse import SoftmaxCollapse
 from grokplane.metrics.source import Parameters, Source
 from grokplane.metrics.sparsity import Sparsity
 from grokplane.metrics.spectrum import Spectrum
+from grokplane.metrics.spikes import Spikes
 from grokplane.metrics.step_time import StepTime
 from grokplane.metrics.subset import Look, joined, parts
 from grokplane.metrics.weight_histograms import WeightHistograms
@@ -93,6 +94,7 @@ __all__ = [
     "Source",
     "Sparsity",
     "Spectrum",
+    "Spikes",
     "StepTime",
     "Subset",
     "WeightHistograms",

@@ -34,7 +34,8 @@ class Metric:
     `needs_gradients = True`: gradients, which are cheaper if declared. `needs_layers = True`: all layers of both
     subsets, so that a task whose layers do not fit into memory is refused. `needs_group = True`: operands that are
     elements of a group (`Observation.operand_groups`). `needs_initial = True`: the initial weights
-    (`Observation.initial`). `absent_if_nan = True`: a value that is NaN is left out of the member's record.
+    (`Observation.initial`). `tracks = True`: extremes between log points (`Observation.tracked`), with a field `jump`.
+    `absent_if_nan = True`: a value that is NaN is left out of the member's record.
     """
 
     absent_if_nan: ClassVar[bool] = False

@@ -51,6 +51,8 @@ class Observation:
             A metric with `needs_group = True` finds operands and groups of all members.
         initial: the initial parameters [E, ...] by full name; empty unless a metric declares `needs_initial = True`.
         initial_layers: the same in the form of `parameters`.
+        tracked: extremes over the updates since the last log point [E] by name; empty unless a metric declares
+            `tracks = True`.
     """
 
     step: int
@@ -69,6 +71,7 @@ class Observation:
     operand_groups: Sequence[OperandGroup | None] = ()
     initial: Mapping[str, Tensor] = field(default_factory=dict)
     initial_layers: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    tracked: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
     def gradients(self) -> Mapping[str, Mapping[str, Tensor]]:

@@ -156,11 +156,14 @@ def _log(stack: Stack, reported: Sequence[bool], timer: _Timer, last: bool, queu
     seconds = timer.seconds_per_step() if looks else None
     for step in sorted(looks.keys() | ({stack.step} if due else set())):
         seen = observe(stack, seconds, step)
-        records = measure(stack, seen, metrics_due(stack, step))
+        metrics = metrics_due(stack, step)
+        records = measure(stack, seen, metrics)
         marked = set[int]()
         if step == stack.step and due:
             marked = _mark(stack, seen, records, last)
             _show(stack, records)
+            if stack.tracker is not None and any(getattr(metric, "tracks", False) for metric in metrics.values()):
+                stack.tracker.read = True
         rows = looks.get(step, [])
         whole = [row for row in rows if last or not stack.alive[row] or row in marked]
         records = _with_all(stack, seen, records, whole)
@@ -237,6 +240,8 @@ class _Steps:
         """Update up to step `until`, or until `stop` or the last member's end; return the number of steps done."""
         stack, batch = self._stack, self._batch
         start, positions = stack.step, stack.positions(stack.step, until)
+        if stack.tracker is not None:
+            stack.tracker.start()
         if self._captured is not None and self._captured.advance(positions, until, stop):
             return stack.step - start
         for number in range(until - start):

@@ -50,7 +50,8 @@ def observe(stack: Stack, seconds_per_step: float | None = None, step: int | Non
     known = layers, parameters, gradients, seconds_per_step, groups, noiseless, examples.questions, others.get("ood")
     of_task = examples.operands, examples.operand_groups
     initial = stack.initial, _initial_layers(stack)
-    return Observation(now, train, others["eval"], rates, *known, *of_task, *initial)
+    tracked = {} if stack.tracker is None else stack.tracker.values
+    return Observation(now, train, others["eval"], rates, *known, *of_task, *initial, tracked)
 
 
 def _initial_layers(stack: Stack) -> dict[str, dict[str, Tensor]]:

@@ -18,6 +18,7 @@ from grokplane.train.grok import GrokMarks
 from grokplane.train.hooks import Hooks
 from grokplane.train.member import Member, check_stackable
 from grokplane.train.process import check_process_facts, process_facts
+from grokplane.train.tracker import Tracker
 from grokplane.unread import Surroundings, unread
 
 
@@ -39,6 +40,7 @@ class Stack:
         diverged: first step whose training loss was not finite [E] int64, -1 if none; on the device, changed in place.
         factor: factor of the schedule on every learning rate in the present step.
         initial: the initial parameters [E, ...] by name; empty unless a metric needs them.
+        tracker: extremes between log points; None unless a metric needs them.
         begun: whether all members have their first weights: those of the seed or, after `start` or `train.branch`, of
             other runs.
         marks, hooks: when each member fitted and generalised, and the hooks of its callbacks, including members that
@@ -112,6 +114,7 @@ class Stack:
         on_cpu = self.device.type == "cpu"
         self.factor: Factor = 1.0 if on_cpu else torch.ones((), dtype=torch.float64, device=self.device)
         self._clock = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.tracker = self._tracked()
 
     def _parts(self) -> dict[str, list[str]]:
         """The names of the network's parameters by part; empty if the optimizer does not need them."""
@@ -185,8 +188,11 @@ class Stack:
         states = {number: self.state(number) for number in self.rows}
         self.rows = [self.rows[row] for row in kept]
         self._over |= {number: state for number, state in states.items() if number not in self.rows}
+        read = self.tracker is not None and self.tracker.read
         self._build()
         self._take_up([states[number] for number in self.rows])
+        if self.tracker is not None:
+            self.tracker.read = read
         gauge = self._measured()
         if gauge is not None and self.gauge is not None:
             gauge.succeed(self.gauge, kept)
@@ -233,9 +239,19 @@ class Stack:
         self.diverged.copy_(torch.where(lost, self._clock, self.diverged))
         self.alive.logical_and_(~lost)
 
+    def _tracked(self) -> Tracker | None:
+        """The tracker of new members, if a metric needs one."""
+        jump = next((one.jump for one in self.shared.metrics.values() if getattr(one, "tracks", False)), None)
+        if jump is None:
+            return None
+        parameters = [value.detach() for value in self.parameters.values()]
+        last = [value.detach() for value in list(self.network.layers().values())[-1].values()]
+        return Tracker(parameters, last, jump, self.alive)
+
     def keep(self) -> Kept:
         """Copy what an update changes, so that the values of members that die in the update can be restored."""
         values = [value.detach() for value in self.parameters.values()] + self.buffers
+        values += [] if self.tracker is None else list(self.tracker.values.values())
         for rule in self.rules.values():
             values += rule.changing(self.step)
         return Kept([*((value, self.alive) for value in values), *self.optimizer.masked(self.alive)])
@@ -263,6 +279,7 @@ class Stack:
             "diverged": int(self.diverged[row]),
             **self.marks[member].state(),
             **starts.initial_state(self.members[member], self.initial, row),
+            **({} if self.tracker is None else self.tracker.state(row)),
         }
 
     @property
@@ -312,6 +329,8 @@ class Stack:
         self.optimizer.load_states([state["optimizer"] for state in states])
         for name, rule in self.rules.items():
             rule.load_states([state["rules"][name] for state in states])
+        if self.tracker is not None:
+            self.tracker.load_states(states)
         starts.load_initial(self.initial, [self.members[number] for number in self.rows], states)
         self.alive.copy_(torch.tensor([state["alive"] for state in states]))
         self.diverged.copy_(torch.tensor([state["diverged"] for state in states]))

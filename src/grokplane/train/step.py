@@ -56,6 +56,14 @@ def whole(stack: Stack) -> Batch:
 def update(stack: Stack, batch: Batch | None) -> None:
     """Update the members that are alive. A member whose loss is not finite dies and keeps its parameters."""
     assert batch is not None
+    if stack.tracker is None:
+        return _update(stack, batch)
+    stack.tracker.before()
+    _update(stack, batch)
+    stack.tracker.after()
+
+
+def _update(stack: Stack, batch: Batch) -> None:
     stack.at(stack.step)
     buffers = Kept([(value, stack.alive) for value in stack.buffers])
     means = _backward(stack, batch)
@@ -71,9 +79,13 @@ def update(stack: Stack, batch: Batch | None) -> None:
 
 def update_all(stack: Stack, batch: Batch) -> None:
     """Update every member, dead or alive, after `stack.at(step)`; record members whose loss was not finite."""
+    if stack.tracker is not None:
+        stack.tracker.before()
     means = _backward(stack, batch)
     stack.mark_diverged(~torch.isfinite(means))
     _apply(stack)
+    if stack.tracker is not None:
+        stack.tracker.after()
 
 
 def _backward(stack: Stack, batch: Batch) -> Tensor:
@@ -82,7 +94,11 @@ def _backward(stack: Stack, batch: Batch) -> Tensor:
     def backward() -> Tensor:
         for parameter in stack.parameters.values():
             parameter.grad = None
-        losses = stack.loss(stack.network(batch.encoded), batch.targets)
+        outputs = stack.network(batch.encoded)
+        losses = stack.loss(outputs, batch.targets)
+        if stack.tracker is not None:
+            correct = stack.examples.answers.scores(outputs.detach(), batch.targets)["Acc"]
+            stack.tracker.batch(batch.mean(correct.to(losses.dtype)))
         _backpropagate(losses, batch.shares(losses))
         for parameter in stack.parameters.values():
             if parameter.grad is None:  # the loss does not depend on it, but weight decay applies
@@ -91,7 +107,10 @@ def _backward(stack: Stack, batch: Batch) -> Tensor:
 
     for rule in reversed(stack.rules.values()):  # the first rule of the list is the outermost: it acts first
         backward = rule.around(stack.step, backward)
-    return backward()
+    means = backward()
+    if stack.tracker is not None:
+        stack.tracker.losses(means)
+    return means
 
 
 def _backpropagate(losses: Tensor, shares: Tensor) -> None:

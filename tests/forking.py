@@ -49,7 +49,8 @@ class Forked:
     """
 
     def __init__(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
-        self.args, self.returncode = list(arguments), None
+        self.args = list(arguments)
+        self.returncode: int | Any = None  # as subprocess.Popen declares it
         request = json.dumps({"arguments": self.args, "cwd": str(cwd), "env": dict(env)}).encode()
         self._streams, writing = zip(*(os.pipe() for _ in range(2)), strict=True)
         self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -37,6 +37,7 @@ IMPORTED = (
     "filelock",
 )
 LARGEST = 2**20  # bytes of a request
+_STARTING = threading.Lock()
 
 
 class Forked:
@@ -116,8 +117,14 @@ def _read(stream: int, into: bytearray) -> None:
             into += found
 
 
-@cache
 def _server() -> str:
+    """The address of this process's server, which the first call starts."""
+    with _STARTING:  # several threads call
+        return _started()
+
+
+@cache
+def _started() -> str:
     """The address of this process's server, which ends with it; it is abstract, so that no file is left behind."""
     name = f"grokplane-tests-{os.getpid()}"
     process: Any = subprocess.Popen(

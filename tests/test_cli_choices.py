@@ -30,8 +30,9 @@ MORE = (
 )
 # Each is one multirun and its number of jobs.
 SWEEPS = [
-    (24, ("optimizer=glob(*)", "loss=glob(*)")),
-    (10, ("rules=" + ",".join(f"[{name}]" for name in config.group_names("rules") if name != "ablation"),)),
+    (7, ("optimizer=glob(*)",)),
+    (4, ("loss=glob(*)",)),
+    (11, ("rules=" + ",".join(f"[{name}]" for name in config.group_names("rules") if name != "ablation"),)),
     (
         6,
         (

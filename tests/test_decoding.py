@@ -176,7 +176,7 @@ def test_answers_without_such_tokens_are_refused() -> None:
     line = r"^metrics=\[mine,others,WN\]: mine and others need sequences of labels, .* point; write metrics=\[WN\]$"
     with pytest.raises(ConfigError, match=line):
         Stack([member(metrics=both)])
-    line = r"^metrics=.*: mine need answers that are fed back \(teacher forcing\), .*; write metrics=\[others,WN\]$"
+    line = r"^metrics=.*: mine needs answers that are fed back \(teacher forcing\), .*; write metrics=\[others,WN\]$"
     with pytest.raises(ConfigError, match=line):
         Stack([sums_speller(metrics=both)])
 

@@ -133,7 +133,7 @@ def test_members_that_stopped_stay_as_they_were(recorder: Recorder) -> None:
             seen += [weights(stack, 1)] * (point.step >= 7)
         assert all(torch.equal(one, seen[0]) for one in seen)
         assert stack.rows == [0, 2]
-    assert_same_stacks(*stacks)
+    assert_same_stacks(stacks[0], stacks[1])
     assert recorder.repeated == 10
 
 

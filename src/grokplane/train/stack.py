@@ -241,12 +241,12 @@ class Stack:
 
     def _tracked(self) -> Tracker | None:
         """The tracker of new members, if a metric needs one."""
-        jump = next((one.jump for one in self.shared.metrics.values() if getattr(one, "tracks", False)), None)
-        if jump is None:
+        metric: Any = next((one for one in self.shared.metrics.values() if getattr(one, "tracks", False)), None)
+        if metric is None:
             return None
         parameters = [value.detach() for value in self.parameters.values()]
         last = [value.detach() for value in list(self.network.layers().values())[-1].values()]
-        return Tracker(parameters, last, jump, self.alive)
+        return Tracker(parameters, last, metric.jump, self.alive)
 
     def keep(self) -> Kept:
         """Copy what an update changes, so that the values of members that die in the update can be restored."""

@@ -14,10 +14,13 @@ from torch import Tensor
 from grokplane.data import Group, Modular, RandomSplit
 from grokplane.mechanism import class_geometry as classes
 from grokplane.mechanism import clock, dimension
+from grokplane.mechanism.cayley import quotients
 from grokplane.mechanism.centring import centred
-from grokplane.mechanism.operands import elements, quotients, rows_of_pairs, tokens_of_elements
+from grokplane.mechanism.operands import rows_of_pairs
 from grokplane.mechanism.parallelograms import parallelograms, quality
 from grokplane.mechanism.probe import Probe, ridge_probe
+from grokplane.metrics.elements import of_groups, of_operands
+from grokplane.metrics.padded import stacked
 from grokplane.operand_group import OperandGroup
 
 
@@ -259,16 +262,20 @@ def group_of(task: Modular | Group) -> OperandGroup:
 def test_quotients_and_tokens_of_elements() -> None:
     split = RandomSplit()
     groups = [group_of(Group(split, group="S3")), group_of(Modular(split, p=7, operation="mul", layout="equals"))]
-    found = quotients([*groups, group_of(Modular(split, p=8))])
+    eight, cpu = group_of(Modular(split, p=8)), torch.device("cpu")
+    found = stacked([quotients(group.products) for group in (*groups, eight)], 0, cpu)
+    tokens = of_groups((*groups, eight), cpu).tokens()
     for member, group in enumerate(groups):
         n = group.order
         for a, b in itertools.product(range(n), repeat=2):
             assert group.products[found[member, a, b], b] == a
-        assert group.elements[tokens_of_elements(group)].tolist() == list(range(n))
+        assert group.elements[tokens[member, :n]].tolist() == list(range(n))
+        assert tokens[member, n:].tolist() == [8] * (8 - n)
     operands = torch.tensor([[[3, 0], [1, 6], [-1, -1]]])
     known = groups[1].elements
-    assert elements([group_of(Modular(split, p=8))], operands).tolist() == [[[3, 0], [1, 6], [-1, -1]]]
-    assert elements(groups[1:], operands).tolist() == [[[int(known[3]), -1], [int(known[1]), int(known[6])], [-1, -1]]]
+    assert of_operands(eight.elements[None], operands).tolist() == [[[3, 0], [1, 6], [-1, -1]]]
+    expected = [[[int(known[3]), -1], [int(known[1]), int(known[6])], [-1, -1]]]
+    assert of_operands(known[None], operands).tolist() == expected
 
 
 def test_rows_of_pairs() -> None:

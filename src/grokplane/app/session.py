@@ -103,13 +103,8 @@ def execute(
         forget_sources()
         for folder in folders if not label else ():  # whoever trains stacks has told of theirs
             note(f"folder       {shortened(folder)}")
-        pairs = list(zip(configs, folders, strict=True))
-        with Doing("opening the record"):
-            recorders = [
-                exits.enter_context(_recorder(one, folder, stack, number, locks[number], branches=bool(emptied)))
-                for number, (one, folder) in enumerate(pairs)
-            ]
-        for (one, folder), more in zip(pairs, notes or [{}] * len(pairs), strict=True):
+        recorders = _opened(stack, configs, folders, locks, exits, branches=bool(emptied))
+        for one, folder, more in zip(configs, folders, notes or [{}] * len(folders), strict=True):
             write_config(folder, one, more)
         log.info("step %d of %d on %s, %d threads", stack.step, options.steps, stack.device, torch.get_num_threads())
         writers = [
@@ -128,6 +123,22 @@ def execute(
         told = (summary["status"], summary["steps"], summary["grok"])
         log.info("%s at step %d: %s", *told, extra={"folder": folder})
     return Outcome(summaries, stop.signal)
+
+
+def _opened(
+    stack: Stack,
+    configs: Sequence[DictConfig],
+    folders: Sequence[Path],
+    locks: Sequence[FolderLock],
+    exits: ExitStack,
+    branches: bool,
+) -> list[Recorder]:
+    """The recorders of the members, which close with `exits`."""
+    with Doing("opening the record"):
+        return [
+            exits.enter_context(_recorder(one, folder, stack, number, lock, branches))
+            for number, (one, folder, lock) in enumerate(zip(configs, folders, locks, strict=True))
+        ]
 
 
 def _prepared(stack: Stack, stop: StopRequest) -> bool:

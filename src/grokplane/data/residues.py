@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from grokplane.data.families import LARGEST, named
+from grokplane.data.families import named
 from grokplane.data.operations import is_prime
 from grokplane.operand_group import OperandGroup
 
 MULTIPLICATIVE = ("mul", "div")
 
 
-def of_residues(operation: str, p: int, tokens: int) -> OperandGroup | None:
+def of_residues(operation: str, p: int, tokens: int) -> OperandGroup:
     """The group of the operands of an operation modulo p, see `OperandGroup`.
 
     Args:
@@ -20,8 +20,6 @@ def of_residues(operation: str, p: int, tokens: int) -> OperandGroup | None:
         p: modulus.
         tokens: number of tokens V of the layout; the first p of them are the residues.
     """
-    if p > LARGEST:
-        return None
     elements = torch.full((tokens,), -1)
     if operation in MULTIPLICATIVE and is_prime(p) and p > 2:
         elements[:p] = discrete_logarithms(p)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from grokplane.metrics.elements import elements, pair_questions, picked
-from grokplane.metrics.metric import Array, Metric
+from grokplane.metrics.metric import Array, LoggedSeldom
 from grokplane.metrics.observation import Observation
 from grokplane.options import ConfigError, checked, one_of, option
 
 
 @dataclass(frozen=True)
 @checked
-class ActivationMaps(Metric):
+class ActivationMaps(LoggedSeldom):
     """`maps/<layer>`: activations of evenly spaced units at all pairs (a, b) of elements, the same units at all steps.
 
     The figure `activation_maps` shows them.
@@ -27,8 +27,6 @@ class ActivationMaps(Metric):
 
     count: int = option(9, "units of each layer, evenly spaced by index from the first to the last", at_least=1)
     layers: list[str] | None = option(None, "names of the layers; null: all but the last one, the outputs")
-    _: KW_ONLY
-    every: int = option(10, "logged at one log point in so many, and at the first and the last", at_least=1)
 
     def __call__(self, seen: Observation) -> dict[str, Array]:
         """Maps [E, units, n, n] float32, NaN where a pair is no question, and indices of units [E, units] by layer."""

@@ -1,22 +1,22 @@
 """Accuracy of answers that the network decodes by itself, token by token."""
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from grokplane.answers import NOT_SCORED, LabelSequence, Reads, right
-from grokplane.metrics.metric import Metric
+from grokplane.metrics.metric import LoggedSeldom
 from grokplane.metrics.observation import Observation, Subset
 from grokplane.metrics.reduce import masked_fraction
-from grokplane.options import checked, option
+from grokplane.options import checked
 
 
 @dataclass(frozen=True)
 @checked
-class Autoregressive(Metric):
+class Autoregressive(LoggedSeldom):
     """`Acc_autoregressive/...`, `Acc_token_autoregressive/...`: accuracies of greedily decoded answers, also by group.
 
     Every token of an answer is predicted from the question and from the network's own earlier tokens, not from the
@@ -25,9 +25,6 @@ class Autoregressive(Metric):
     """
 
     reads: ClassVar[Reads] = "fed_back"
-
-    _: KW_ONLY
-    every: int = option(10, "logged at one log point in so many, and at the first and the last", at_least=1)
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Accuracies [E] in 0..1 by split and group."""

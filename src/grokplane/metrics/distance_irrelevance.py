@@ -8,11 +8,13 @@ from typing import ClassVar
 from torch import Tensor
 
 from grokplane.answers import Reads
+from grokplane.mechanism.cayley import quotients
 from grokplane.mechanism.clock import distance_irrelevance
-from grokplane.mechanism.operands import elements, quotients
+from grokplane.metrics.elements import elements, of_operands
 from grokplane.metrics.embedding import two_operands
 from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
+from grokplane.metrics.padded import stacked
 from grokplane.metrics.subset import Subset
 
 
@@ -37,9 +39,9 @@ class DistanceIrrelevance(Metric):
         operands, groups = two_operands(seen, "distance_irrelevance")
         logits = seen.over_table(_right_logits)
         asked = seen.over_table(lambda subset: subset.mask.long()) > 0
-        a, b = elements(groups, operands).unbind(2)
+        a, b = of_operands(elements(seen).of_token, operands).unbind(2)
         known = asked & (a >= 0) & (b >= 0)
-        table = quotients(groups).to(operands.device)
+        table = stacked([quotients(group.products) for group in groups], 0, operands.device)
         places = a.clamp_min(0) * table.shape[2] + b.clamp_min(0)
         differences = table.flatten(1).gather(1, places)
         return {"distance_irrelevance": distance_irrelevance(logits, differences, known, table.shape[1])}

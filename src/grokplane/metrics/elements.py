@@ -40,15 +40,26 @@ class Elements:
         Args:
             operands: of each question [E, N, 2], -1 in padding.
         """
-        element = self.of_token.gather(1, operands.clamp(min=0).flatten(1)).view_as(operands)
-        real = ((operands >= 0) & (element >= 0)).all(2)
+        element = of_operands(self.of_token, operands)
+        real = (element >= 0).all(2)
         return _inverse(torch.where(real, element[..., 0] * self.order + element[..., 1], -1), self.order**2)
 
 
+def of_operands(of_token: Tensor, operands: Tensor) -> Tensor:
+    """The element of each operand [E, N, K] of tokens [E, N, K]; -1 for no element and for padding (token -1).
+
+    Args:
+        of_token: see `Elements`.
+        operands: tokens, -1 in padding.
+    """
+    element = of_token.gather(1, operands.clamp(min=0).flatten(1)).view_as(operands)
+    return torch.where(operands >= 0, element, -1)
+
+
 def elements(seen: Observation) -> Elements:
-    """The elements of a log point of a metric with `needs_group = True`; the last ones are kept."""
+    """The elements of a log point of a metric with `needs_group = True`."""
     assert seen.operands is not None
-    return _elements(tuple(group for group in seen.operand_groups if group is not None), seen.operands.device)
+    return of_groups(tuple(group for group in seen.operand_groups if group is not None), seen.operands.device)
 
 
 def pair_questions(seen: Observation, own: Elements, metric: str) -> Tensor:
@@ -78,7 +89,8 @@ def _inverse(places: Tensor, count: int) -> Tensor:
 
 
 @lru_cache(maxsize=4)
-def _elements(groups: tuple[OperandGroup, ...], device: torch.device) -> Elements:
+def of_groups(groups: tuple[OperandGroup, ...], device: torch.device) -> Elements:
+    """The elements of the groups of some members; the last ones are kept."""
     orders = [torch.tensor(group.orders or (0,)) for group in groups]
     return Elements(
         of_token=stacked([group.elements for group in groups], -1, device),

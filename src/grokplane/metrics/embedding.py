@@ -11,17 +11,26 @@ from grokplane.operand_group import OperandGroup
 from grokplane.options import ConfigError
 
 
-def embedding(seen: Observation, metric: str) -> tuple[str, Tensor]:
-    """The full name of the embedding of tokens, and its weight [E, V, D].
+def found_embedding(seen: Observation) -> tuple[str, Tensor] | None:
+    """The full name of the embedding of tokens, and its weight [E, V, D]; None if the network has none.
 
     It is the first parameter whose name is `embedding.weight` or ends with `.embedding.weight`.
-
-    Raises:
-        ConfigError: the network has none.
     """
     for name, weight in seen.all_parameters.items():
         if name.split(".")[-2:] == ["embedding", "weight"] and weight.dim() == 3:
             return name, weight
+    return None
+
+
+def embedding(seen: Observation, metric: str) -> tuple[str, Tensor]:
+    """See `found_embedding`.
+
+    Raises:
+        ConfigError: the network has none.
+    """
+    found = found_embedding(seen)
+    if found is not None:
+        return found
     allowed = "needs an embedding of tokens, as with model.embedding=sum or concat, transformer and lstm; leave it out"
     raise ConfigError("metrics", metric, allowed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -12,14 +12,14 @@ from grokplane.answers import Reads
 from grokplane.mechanism.clock import cosines, distinct_pairs
 from grokplane.mechanism.operands import rows_of_pairs
 from grokplane.metrics.embedding import embedding, two_operands
-from grokplane.metrics.metric import Metric
+from grokplane.metrics.metric import LoggedSeldom
 from grokplane.metrics.observation import Observation
 from grokplane.options import checked, option
 
 
 @dataclass(frozen=True)
 @checked
-class GradientSymmetry(Metric):
+class GradientSymmetry(LoggedSeldom):
     """`gradient_symmetry`: mean over (a, b, c) of the cosine between dQ_abc / dE_a and dQ_abc / dE_b.
 
     Q_abc is output c for the question (a, b), E_a and E_b are the embeddings of its operands. The triples are drawn
@@ -33,8 +33,6 @@ class GradientSymmetry(Metric):
 
     triples: int = option(256, "number of triples (a, b, c) that are drawn", at_least=1)
     seed: int = option(0, "seed of the drawing", at_least=0)
-    _: KW_ONLY
-    every: int = option(10, "logged at one log point in so many, and at the first and the last", at_least=1)
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Mean cosines [E] in float64.

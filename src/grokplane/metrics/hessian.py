@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from grokplane.mechanism.curvature import Product, largest_eigenvalue, trace
 from grokplane.mechanism.vectors import joined_vector, split_vector
-from grokplane.metrics.metric import Metric
+from grokplane.metrics.metric import LoggedSeldom
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.subset import Subset
 from grokplane.options import checked, option
@@ -19,7 +19,7 @@ from grokplane.random import generator
 
 @dataclass(frozen=True)
 @checked
-class Hessian(Metric):
+class Hessian(LoggedSeldom):
     """`Hessian/{top,trace}`: largest eigenvalue and trace of the Hessian of `Loss/train` in all parameters.
 
     Products with vectors are exact and over the whole training subset. The eigenvalue is found by the Lanczos method
@@ -31,8 +31,6 @@ class Hessian(Metric):
     iterations: int = option(20, "products for the largest eigenvalue", at_least=1)
     probes: int = option(10, "products for the trace", at_least=2)
     seed: int = option(0, "seed of the first vector and of the probes", at_least=0)
-    _: KW_ONLY
-    every: int = option(10, "logged at one log point in so many, and at the first and the last", at_least=1)
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Eigenvalue, residual, trace and standard error [E] in float64."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from grokplane.mechanism.kernels import alignment, centred, label_kernel, norm
 from grokplane.metrics.chosen import Chosen, chosen
-from grokplane.metrics.metric import Metric
+from grokplane.metrics.metric import LoggedSeldom
 from grokplane.metrics.observation import Observation
 from grokplane.options import checked, option
 from grokplane.random import generator
@@ -20,7 +20,7 @@ from grokplane.random import generator
 
 @dataclass(frozen=True)
 @checked
-class Kernel(Metric):
+class Kernel(LoggedSeldom):
     """`NTK_change`, `NTK_alignment`, `cka_label_train/NTK`: how far training is from the lazy regime.
 
     The kernel is K_ij = sum_c <df_c(x_i)/dw, df_c(x_j)/dw> over all parameters w and all outputs c, on random training
@@ -35,8 +35,6 @@ class Kernel(Metric):
     points: int = option(64, "the largest number of training points, drawn at random", at_least=2)
     projections: int | None = option(8, "random sums of outputs; null: all outputs", at_least=1)
     seed: int = option(0, "seed of the drawn points and of the random sums", at_least=0)
-    _: KW_ONLY
-    every: int = option(10, "logged at one log point in so many, and at the first and the last", at_least=1)
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Values [E] in float64."""

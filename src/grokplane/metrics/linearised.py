@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from grokplane.metrics.metric import Metric
+from grokplane.metrics.metric import LoggedSeldom
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.reduce import masked_fraction
 from grokplane.metrics.subset import Subset, joined
-from grokplane.options import checked, option
+from grokplane.options import checked
 
 
 @dataclass(frozen=True)
 @checked
-class Linearised(Metric):
+class Linearised(LoggedSeldom):
     """`Loss_linearised/...`, `Acc_linearised/...`: those of the first-order expansion f(w_0) + df/dw(w_0) (w - w_0).
 
     w_0 are the initial weights and w those of the log point. The values are those of the network if training is lazy
@@ -26,9 +26,6 @@ class Linearised(Metric):
     """
 
     needs_initial: ClassVar[bool] = True
-
-    _: KW_ONLY
-    every: int = option(10, "logged at one log point in so many, and at the first and the last", at_least=1)
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Losses and accuracies [E] by split."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from math import prod
 
 import torch
@@ -11,20 +11,19 @@ from torch import Tensor
 
 from grokplane.mechanism.partitions import cross_polytope, crossed
 from grokplane.metrics.chosen import Chosen, chosen
+from grokplane.metrics.embedding import found_embedding
 from grokplane.metrics.layer_output import LayerOutput
-from grokplane.metrics.metric import Metric
+from grokplane.metrics.metric import LoggedSeldom
 from grokplane.metrics.observation import Observation
 from grokplane.options import ConfigError, checked, option
 from grokplane.random import generator
 
 Layers = dict[str, LayerOutput]
-# The end of the full name of the parameter [E, V, D] that holds the vectors of all tokens.
-EMBEDDING = "embedding.weight"
 
 
 @dataclass(frozen=True)
 @checked
-class LocalComplexity(Metric):
+class LocalComplexity(LoggedSeldom):
     """`local_complexity_{train,eval,ood}/<layer>`: mean number of ReLU units whose boundary crosses a neighbourhood.
 
     The neighbourhood of an input x is the cross-polytope with the vertices x + r v_k and x - r v_k, where v_k are
@@ -38,8 +37,6 @@ class LocalComplexity(Metric):
     directions: int = option(25, "directions of a neighbourhood; at most the width of the input are used", at_least=1)
     radius: float = option(0.1, "distance of the vertices from the point", above=0)
     seed: int = option(0, "seed of the drawn points and of the directions", at_least=0)
-    _: KW_ONLY
-    every: int = option(10, "logged at one log point in so many, and at the first and the last", at_least=1)
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Numbers of units [E] in float64 by subset and layer; NaN for a network that is not finite.
@@ -88,10 +85,10 @@ def _moves(some: Chosen, seen: Observation) -> tuple[Callable[[Tensor], Layers],
 
     if inputs.is_floating_point():
         return moved_inputs, prod(inputs.shape[2:])
-    name = next((name for name in seen.all_parameters if name.endswith(EMBEDDING)), None)
-    if name is None:
+    found = found_embedding(seen)
+    if found is None:
         raise _refused("this model has no embedding of the tokens; use model.embedding=sum or concat")
-    table = seen.all_parameters[name]
+    name, table = found
 
     def moved_embeddings(offset: Tensor) -> Layers:
         layers: Layers = {}

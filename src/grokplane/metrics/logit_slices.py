@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from grokplane.answers import Reads
 from grokplane.metrics.elements import elements, pair_questions, picked
-from grokplane.metrics.metric import Array, Metric
+from grokplane.metrics.metric import Array, LoggedSeldom
 from grokplane.metrics.observation import Observation
 from grokplane.options import ConfigError, checked, option
 
 
 @dataclass(frozen=True)
 @checked
-class LogitSlices(Metric):
+class LogitSlices(LoggedSeldom):
     """`slices`: the outputs of the questions (x, c) for all elements x, at some fixed elements c.
 
     The figure `logit_components` shows their first two principal components.
@@ -26,8 +26,6 @@ class LogitSlices(Metric):
     needs_group: ClassVar[bool] = True
 
     fixed: list[int] = option([1, 2, 3], "elements c, the second operand; by number in the group", at_least=0)
-    _: KW_ONLY
-    every: int = option(10, "logged at one log point in so many, and at the first and the last", at_least=1)
 
     def __call__(self, seen: Observation) -> dict[str, Array]:
         """Outputs [E, len(fixed), n, C] float32, NaN where a pair is no question, the elements c and `orders`."""

@@ -50,6 +50,15 @@ class Metric:
 
 @dataclass(frozen=True)
 @checked
+class LoggedSeldom(Metric):
+    """Base of an expensive metric, which by default is logged at one log point in ten."""
+
+    _: KW_ONLY
+    every: int = option(10, "logged at one log point in so many, and at the first and the last", at_least=1)
+
+
+@dataclass(frozen=True)
+@checked
 class LoggedAlways(Metric):
     """Base of a metric that is logged at every log point, because progress, marks and figures depend on it."""
 

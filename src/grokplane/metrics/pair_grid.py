@@ -11,6 +11,7 @@ from torch import Tensor
 
 from grokplane.mechanism import pairs
 from grokplane.mechanism.waves import Waves
+from grokplane.metrics.elements import of_operands
 from grokplane.metrics.padded import stacked
 from grokplane.operand_group import OperandGroup
 from grokplane.options import ConfigError
@@ -63,9 +64,9 @@ class Grid:
     """
 
     def __init__(self, own: Frame, operands: Tensor) -> None:
-        element = own.elements.gather(1, operands.clamp(min=0).flatten(1)).view_as(operands)
+        element = of_operands(own.elements, operands)
         self.frame = own
-        self.real = ((operands >= 0) & (element >= 0)).all(2)
+        self.real = (element >= 0).all(2)
         self.cells = torch.where(self.real, element[..., 0] * own.order + element[..., 1], own.order**2)
         pairs_of = own.sizes.square()
         self._pairs = torch.where(self.real.sum(1) == pairs_of, pairs_of.double(), torch.nan)

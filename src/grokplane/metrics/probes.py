@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from grokplane.answers import Reads
 from grokplane.mechanism.probe import ridge_probe
-from grokplane.metrics.metric import Metric
+from grokplane.metrics.metric import LoggedSeldom
 from grokplane.metrics.observation import Observation
 from grokplane.metrics.positions import at_question
 from grokplane.metrics.reduce import masked_fraction
@@ -19,7 +19,7 @@ from grokplane.options import checked, option
 
 @dataclass(frozen=True)
 @checked
-class Probes(Metric):
+class Probes(LoggedSeldom):
     """`probe_accuracy_{train,eval,ood}/<layer>`: accuracy of a linear classifier of the activations of each layer.
 
     The classifier is a ridge regression from the activations before noise to one-hot labels, fitted to the training
@@ -31,8 +31,6 @@ class Probes(Metric):
     needs_layers: ClassVar[bool] = True
 
     ridge: float = option(1e-3, "penalty, in units of the mean squared norm of a unit's centred activations", above=0)
-    _: KW_ONLY
-    every: int = option(10, "logged at one log point in so many, and at the first and the last", at_least=1)
 
     def __call__(self, seen: Observation) -> dict[str, Tensor]:
         """Accuracies [E] in 0..1 by subset and layer; NaN (null) if activations are not finite."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from grokplane.mechanism.operands import tokens_of_elements
 from grokplane.mechanism.parallelograms import parallelograms, quality
+from grokplane.metrics.elements import elements
 from grokplane.metrics.embedding import embedding
 from grokplane.metrics.metric import Metric
 from grokplane.metrics.observation import Observation
@@ -44,12 +45,12 @@ class RQI(Metric):
         groups = [group for group in seen.operand_groups if group is not None]
         if not all(group.orders for group in groups):
             raise ConfigError("metrics", "rqi", "needs a group that is a product of cyclic groups; leave it out")
+        tokens = elements(seen).tokens()
         found = {f"RQI/{kind}": weight.new_zeros(len(weight), dtype=torch.float64) for kind in ("group", "integers")}
         for orders in dict.fromkeys(group.orders for group in groups):
             members = [row for row, group in enumerate(groups) if group.orders == orders]
-            tokens = torch.stack([tokens_of_elements(groups[row]) for row in members]).to(weight.device)
             rows = torch.tensor(members, device=weight.device)
-            values = weight[rows[:, None], tokens]
+            values = weight[rows[:, None], tokens[rows, : prod(orders)]]
             for name, shares in found.items():
                 corners = parallelograms(orders, name == "RQI/group", self.most, self.seed).to(weight.device)
                 shares[rows] = quality(values, corners, self.tolerance)
